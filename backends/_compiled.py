@@ -1,0 +1,30 @@
+"""What an adapter's compiler hands back."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+Array = Any
+Arrays = tuple[Any, ...]
+Program = Callable[..., Arrays]
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A program made ready to run often.
+
+    Attributes
+    ----------
+    run : callable
+        ``run(*inputs) -> tuple of outputs``, arrays of the adapter's own kind. Re-entrant; its
+        outputs are fresh (they alias no input, no constant, no earlier result, not each other),
+        C-contiguous and writable wherever the library's arrays can be.
+    strategy : str
+        ``"xla"``, ``"replay"``, ``"inductor"``, ``"program"``, ``"stencil"`` or ``"eager"``.
+    native : object
+        The framework's own callable, for those who want to look or to go on without diffface.
+    """
+
+    run: Program
+    strategy: str
+    native: object

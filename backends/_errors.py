@@ -1,0 +1,54 @@
+"""The errors that every floor shares.
+
+Each public error also derives from the built-in that a caller would catch. ``CannotRecord`` never
+leaves the library: it is how an adapter's compiler says "run this one eagerly".
+"""
+
+
+class DifffaceError(Exception):
+    """Base of every error that diffface raises itself."""
+
+
+class BackendNotAvailableError(DifffaceError, ImportError):
+    """A known backend whose library is not installed, or cannot be imported."""
+
+
+class UnknownBackendError(DifffaceError, ValueError):
+    """A backend name that no registry row, entry point or registration carries."""
+
+
+class InvalidArgumentError(DifffaceError, ValueError):
+    """An argument whose structure, shape, dtype or value does not fit the call."""
+
+
+class PreparationMismatchError(DifffaceError, ValueError):
+    """A prepared callable was called with arguments of another signature."""
+
+
+class NotDifferentiableError(DifffaceError, TypeError):
+    """The function or an argument cannot be differentiated as asked."""
+
+
+class UnsupportedOperatorError(DifffaceError, NotImplementedError):
+    """The backend cannot do this operator; the message says which can."""
+
+
+class PreparationWarning(UserWarning):
+    """A prepared call runs slower than it could, and why."""
+
+
+class CannotRecord(Exception):
+    """A program depends on values and must run eagerly.
+
+    Parameters
+    ----------
+    reason : str
+        What the user's function did, in words: "a comparison decided a branch".
+    line : str or None
+        ``file:line`` in the user's code where it happened, if known.
+    """
+
+    def __init__(self, reason: str, line: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.line = line
