@@ -1,0 +1,159 @@
+"""HIPS autograd."""
+
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, final
+
+import autograd.numpy as anp
+import numpy as np
+from autograd.core import JVPNode, VJPNode, add_outgrads
+from autograd.tracer import isbox, new_box, trace_stack
+from autograd.util import toposort
+
+from diffface.backends._adapter import Adapter, Function, Pull
+from diffface.backends._autograd_namespace import namespace
+from diffface.backends._batch import loop
+from diffface.backends._compiled import Array, Arrays, Compiled, Program
+from diffface.backends._kind import NUMPY
+from diffface.backends._transpose import push_by_transposing
+
+# autograd numbers its traces by one global counter, so that two threads would mix theirs up.
+_TRACING = threading.RLock()
+
+
+@final
+@dataclass(frozen=True)
+class Autograd(Adapter):
+    """HIPS autograd; prepared calls run a recorded straight-line NumPy program.
+
+    Primitives for which autograd has no forward rule are pushed forward by transposing twice: the
+    pullback is linear in the cotangent, and its pullback is the pushforward.
+    """
+
+    forward = True
+    reverse = True
+    black_box = False
+    kind = NUMPY
+    library = "autograd"
+
+    @property
+    def xp(self) -> Any:
+        return namespace
+
+    def pushforward(
+        self,
+        f: Function,
+        x: Arrays,
+        dx: Arrays,
+        *,
+        batched: bool = False,
+        chunk_size: int | None = None,
+        value: bool = True,
+    ) -> tuple[Arrays, Arrays, Arrays]:
+        shared: list[tuple[Arrays, Arrays]] = []
+
+        def push(seed: Arrays) -> Arrays:
+            try:
+                y, dy, aux = _forward(f, x, seed)
+            except NotImplementedError:
+                y, dy, aux = push_by_transposing(self, f, x, seed)
+            shared[:] = [(y, aux)]
+            return dy
+
+        dy = loop(push, dx, anp) if batched else push(dx)
+        return shared[0][0], dy, shared[0][1]
+
+    def pullback(
+        self, f: Function, x: Arrays, *, value: bool = True
+    ) -> tuple[Arrays, Pull, Arrays]:
+        with trace_stack.new_trace() as trace:
+            roots = [VJPNode.new_root() for _ in x]
+            boxes = tuple(new_box(a, trace, r) for a, r in zip(x, roots, strict=True))
+            y, nodes, aux = _unbox(f(boxes), trace)
+
+        def single(dy: Arrays) -> Arrays:
+            grads = _backward(roots, nodes, _conj(dy))
+            return _conj(_zeros_for_missing(grads, x))
+
+        def pull(dy: Arrays, *, batched: bool = False, chunk_size: int | None = None) -> Arrays:
+            return loop(single, dy, anp) if batched else single(dy)
+
+        return y, pull, aux
+
+    def build(self, program: Program, examples: Arrays) -> Compiled:
+        from diffface.backends._autograd_recorder import record
+
+        return record(program, examples)
+
+    def lift(self, value: object, like: Array) -> Array:
+        if isbox(value) or isinstance(value, np.ndarray | np.number):
+            return value
+        if isinstance(value, bool | int | float | complex):
+            return np.asarray(value, np.result_type(like.dtype, type(value)))
+        raise TypeError
+
+    def eye(self, rows: int, columns: int, offset: int, like: Array) -> Array:
+        return np.eye(rows, columns, k=-offset, dtype=like.dtype)
+
+    def scope(self, inputs: Arrays) -> AbstractContextManager[object]:
+        return _TRACING
+
+    def second_order(self) -> tuple[Adapter, Adapter]:
+        return self, self
+
+    def explain(self, error: Exception) -> str | None:
+        if "ArrayBox" in str(error) or "setting an array element with a sequence" in str(error):
+            return "a plain NumPy or Python function was called on an autograd box"
+        return None
+
+    def subtree(self, value: object) -> tuple[tuple[object, ...], Callable[[Any], object]] | None:
+        return None
+
+
+def _unbox(returned: tuple[Arrays, Arrays], trace: int) -> tuple[Arrays, list[Any], Arrays]:
+    """Values and nodes of what ``f`` returned; the node is None where ``trace`` left no mark."""
+    y, aux = returned
+    marked = [isbox(a) and a._trace == trace for a in y]
+    values = tuple(a._value if m else a for a, m in zip(y, marked, strict=True))
+    nodes = [a._node if m else None for a, m in zip(y, marked, strict=True)]
+    plain = tuple(a._value if isbox(a) and a._trace == trace else a for a in aux)
+    return values, nodes, plain
+
+
+def _forward(f: Function, x: Arrays, dx: Arrays) -> tuple[Arrays, Arrays, Arrays]:
+    with trace_stack.new_trace() as trace:
+        boxes = tuple(new_box(a, trace, JVPNode.new_root(da)) for a, da in zip(x, dx, strict=True))
+        y, nodes, aux = _unbox(f(boxes), trace)
+    return y, _zeros_for_missing([node and node.g for node in nodes], y), aux
+
+
+def _backward(roots: list[Any], nodes: list[Any], dy: Arrays) -> list[Array | None]:
+    """autograd's backward pass, from several outputs to several inputs at once.
+
+    Returns None for a root that no output depends on.
+    """
+    reached = [(node, g) for node, g in zip(nodes, dy, strict=True) if node is not None]
+    end = VJPNode.new_root()
+    end.parents = [node for node, _ in reached]
+    end.vjp = lambda cotangents: cotangents
+    outgrads: dict[Any, Any] = {end: (tuple(g for _, g in reached), False)}
+    for node in toposort(end):
+        # Roots have no parents: their sums stay in outgrads.
+        if node.parents:
+            outgrad, _ = outgrads.pop(node)
+            for parent, ingrad in zip(node.parents, node.vjp(outgrad), strict=True):
+                outgrads[parent] = add_outgrads(outgrads.get(parent), ingrad)
+    return [outgrads[root][0] if root in outgrads else None for root in roots]
+
+
+def _zeros_for_missing(derivatives: list[Array | None], like: Arrays) -> Arrays:
+    return tuple(
+        np.zeros(anp.shape(a), anp.result_type(a)) if d is None else d
+        for d, a in zip(derivatives, like, strict=True)
+    )
+
+
+def _conj(arrays: Arrays) -> Arrays:
+    return tuple(anp.conj(a) if anp.iscomplexobj(a) else a for a in arrays)

@@ -1,0 +1,131 @@
+"""JAX."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from diffface.backends._adapter import Adapter, Function, Pull
+from diffface.backends._compiled import Array, Arrays, Compiled, Program
+from diffface.backends._jax_arrays import JAX_ARRAYS
+from diffface.backends._jax_compile import compile_xla
+
+
+@final
+@dataclass(frozen=True)
+class JAX(Adapter):
+    """JAX; prepared calls are compiled by XLA.
+
+    float64 arguments are computed in float64 whatever ``jax_enable_x64`` says, by scoping the flag
+    to the call. Gradients of complex arguments are conjugated to the convention of diffface (and
+    of PyTorch): the direction of steepest ascent.
+    """
+
+    forward = True
+    reverse = True
+    black_box = False
+    kind = JAX_ARRAYS
+    library = "jax"
+
+    @property
+    def xp(self) -> Any:
+        return jnp
+
+    def pushforward(
+        self,
+        f: Function,
+        x: Arrays,
+        dx: Arrays,
+        *,
+        batched: bool = False,
+        chunk_size: int | None = None,
+        value: bool = True,
+    ) -> tuple[Arrays, Arrays, Arrays]:
+        if not batched:
+            return jax.jvp(f, (x,), (dx,), has_aux=True)  # type: ignore[return-value]
+
+        def push(seed: Arrays) -> tuple[tuple[Arrays, Arrays], Arrays]:
+            y, dy, aux = jax.jvp(f, (x,), (seed,), has_aux=True)
+            return (y, aux), dy
+
+        if chunk_size is None:
+            (y, aux), dy = jax.vmap(push, out_axes=(None, 0))(dx)
+            return y, dy, aux
+        y, aux = f(x) if value else ((), ())
+        return y, _chunked(lambda seed: push(seed)[1], dx, chunk_size), aux
+
+    def pullback(
+        self, f: Function, x: Arrays, *, value: bool = True
+    ) -> tuple[Arrays, Pull, Arrays]:
+        y, vjp, aux = jax.vjp(f, x, has_aux=True)
+
+        def single(dy: Arrays) -> Arrays:
+            return _conj(vjp(_conj(dy))[0])
+
+        def pull(dy: Arrays, *, batched: bool = False, chunk_size: int | None = None) -> Arrays:
+            if not batched:
+                return single(dy)
+            return jax.vmap(single)(dy) if chunk_size is None else _chunked(single, dy, chunk_size)
+
+        return y, pull, aux
+
+    def build(self, program: Program, examples: Arrays) -> Compiled:
+        return compile_xla(program, examples, self.scope(examples))
+
+    def lift(self, value: object, like: Array) -> Array:
+        if isinstance(value, jax.Array):
+            return value
+        if isinstance(value, bool | int | float | complex):
+            return jnp.asarray(value, jnp.result_type(like, type(value)))
+        if isinstance(value, np.ndarray | np.generic):
+            return jnp.asarray(value)
+        raise TypeError
+
+    def eye(self, rows: int, columns: int, offset: int, like: Array) -> Array:
+        return jnp.eye(rows, columns, k=-offset, dtype=like.dtype)
+
+    def scope(self, inputs: Arrays) -> AbstractContextManager[object]:
+        wide = any(_is_wide(a) for a in inputs)
+        return jax.enable_x64(True) if wide else nullcontext()
+
+    def second_order(self) -> tuple[Adapter, Adapter]:
+        return self, self
+
+    def explain(self, error: Exception) -> str | None:
+        if isinstance(error, jax.errors.TracerArrayConversionError):
+            return "a NumPy function was called on a JAX tracer"
+        return None
+
+    def subtree(self, value: object) -> tuple[tuple[object, ...], Callable[[Any], object]] | None:
+        leaves, tree = jax.tree.flatten(value)
+        if jax.tree_util.treedef_is_leaf(tree):
+            return None
+        return tuple(leaves), _Rebuild(tree)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rebuild:
+    """The way back from leaves, comparable as optree asks of it."""
+
+    tree: Any
+
+    def __call__(self, leaves: Any) -> object:
+        return jax.tree.unflatten(self.tree, leaves)
+
+
+def _is_wide(value: Any) -> bool:
+    """Whether ``value`` needs 64 bits (a Python number does not: JAX types those weakly)."""
+    dtype = getattr(value, "dtype", None)
+    return dtype is not None and dtype.itemsize == (16 if dtype.kind == "c" else 8)
+
+
+def _conj(arrays: Arrays) -> Arrays:
+    return tuple(jnp.conj(a) if jnp.iscomplexobj(a) else a for a in arrays)
+
+
+def _chunked(call: Callable[[Arrays], Arrays], seeds: Arrays, chunk_size: int) -> Arrays:
+    return jax.lax.map(call, seeds, batch_size=chunk_size)  # type: ignore[no-any-return]

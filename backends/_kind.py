@@ -1,0 +1,129 @@
+"""Array kinds: how the arrays of one library come in and go out.
+
+This file knows no library. A kind is found by the type of a value, once per type.
+"""
+
+import importlib
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Hashable
+from typing import Any, ClassVar
+
+import numpy as np
+
+from diffface.backends._compiled import Array
+
+
+class Kind(ABC):
+    """The arrays of one library, as the other libraries need to see them.
+
+    Laws
+    ----
+    * ``to_numpy(from_numpy(a, d))`` equals ``a`` in value, shape and dtype.
+    * ``fresh(a)`` equals ``a``, is C-contiguous and shares memory with nothing the caller holds.
+    * ``describe(a)`` is equal for two arrays exactly when a compiled program may take either.
+    """
+
+    name: ClassVar[str]
+    # The backend that `backend=None` takes for arrays of this kind.
+    backend: ClassVar[str]
+
+    @abstractmethod
+    def describe(self, array: Array) -> tuple[tuple[int, ...], np.dtype[Any], Hashable]:
+        """Shape, dtype (as NumPy calls it) and device of ``array``."""
+
+    @abstractmethod
+    def to_numpy(self, array: Array) -> Any:
+        """``array`` as a writable NumPy array; shares its memory where the library allows."""
+
+    @abstractmethod
+    def from_numpy(self, array: Any, device: Hashable) -> Array:
+        """A NumPy array as an array of this kind; may share memory when nothing writes to it."""
+
+    @abstractmethod
+    def detach(self, array: Array) -> Array:
+        """``array`` cut off from any derivative the caller is computing with it."""
+
+    @abstractmethod
+    def fresh(self, array: Array) -> Array:
+        """A C-contiguous copy of ``array`` (or itself, where arrays are immutable)."""
+
+
+class NumPyArrays(Kind):
+    """``numpy.ndarray``."""
+
+    name = "numpy"
+    backend = "numpy"
+
+    def describe(self, array: Array) -> tuple[tuple[int, ...], np.dtype[Any], Hashable]:
+        return array.shape, array.dtype, None
+
+    def to_numpy(self, array: Array) -> Any:
+        return np.asarray(array)
+
+    def from_numpy(self, array: Any, device: Hashable) -> Array:
+        return np.asarray(array)
+
+    def detach(self, array: Array) -> Array:
+        return array
+
+    def fresh(self, array: Array) -> Array:
+        return np.array(array, order="C")
+
+
+class NumPyScalars(NumPyArrays):
+    """``numpy.float64(1.0)`` and the like: what NumPy's own functions return for shape ``()``."""
+
+    name = "numpy scalar"
+
+    def from_numpy(self, array: Any, device: Hashable) -> Array:
+        return array[()] if array.ndim == 0 else array
+
+
+class PythonScalars(NumPyArrays):
+    """``float``, ``complex``, and the ``int`` and ``bool`` that have no derivative."""
+
+    name = "python"
+
+    def describe(self, array: Array) -> tuple[tuple[int, ...], np.dtype[Any], Hashable]:
+        return (), np.dtype(type(array)), None
+
+    def from_numpy(self, array: Any, device: Hashable) -> Array:
+        return array.item() if array.ndim == 0 else array
+
+
+NUMPY = NumPyArrays()
+NUMPY_SCALAR = NumPyScalars()
+PYTHON = PythonScalars()
+
+_kinds: dict[type, Kind | None] = {
+    float: PYTHON, complex: PYTHON, int: PYTHON, bool: PYTHON, np.ndarray: NUMPY,
+}  # fmt: skip
+# Which type of which library belongs to the kind at "module:attribute", imported when first met.
+_libraries: dict[tuple[str, str], str] = {
+    ("jax", "Array"): "diffface.backends._jax_arrays:JAX_ARRAYS",
+    ("torch", "Tensor"): "diffface.backends._torch_arrays:TORCH",
+}
+
+
+def kind_of(value: object) -> Kind | None:
+    """The kind that owns ``value``, or None when it is no array and no number."""
+    try:
+        return _kinds[type(value)]
+    except KeyError:
+        found = _kinds[type(value)] = _find(value)
+        return found
+
+
+def _find(value: object) -> Kind | None:
+    if isinstance(value, np.generic):
+        return NUMPY_SCALAR if isinstance(value, np.number | np.bool_) else None
+    if isinstance(value, np.ndarray):
+        return NUMPY
+    for (library, name), where in _libraries.items():
+        # A value of a library's type means that the library is imported (or about to be).
+        if isinstance(value, getattr(sys.modules.get(library), name, ())):
+            module, attribute = where.split(":")
+            kind: Kind = getattr(importlib.import_module(module), attribute)
+            return kind
+    return None

@@ -1,0 +1,140 @@
+"""The table of backends, by name. Loads an adapter's module when it is first asked for."""
+
+import difflib
+import importlib
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+
+from diffface.backends._adapter import Adapter
+from diffface.backends._errors import BackendNotAvailableError, UnknownBackendError
+from diffface.backends._second_order import SecondOrder
+
+Backend = Adapter | SecondOrder
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Where to find a backend, and what it needs installed.
+
+    Attributes
+    ----------
+    module, cls : str
+        The adapter.
+    needs : tuple of str
+        Modules that must be importable.
+    extra : str
+        The extra of diffface that installs them; empty if nothing needs to be installed.
+    """
+
+    module: str
+    cls: str
+    needs: tuple[str, ...] = ()
+    extra: str = ""
+
+
+ROWS = {
+    "jax": Row("diffface.backends._jax", "JAX", ("jax",), "jax"),
+    "torch": Row("diffface.backends._torch", "Torch", ("torch", "array_api_compat"), "torch"),
+    "autograd": Row("diffface.backends._autograd", "Autograd", ("autograd",), "autograd"),
+    "numpy": Row("diffface.backends._finite_differences", "FiniteDifferences"),
+    "complex-step": Row("diffface.backends._complex_step", "ComplexStep"),
+}
+
+_registered: dict[str, Callable[[], Backend]] = {}
+_loaded: dict[str, Backend] = {}
+
+
+def resolve(backend: str | Backend) -> Backend:
+    """The backend that ``backend`` names, or itself if it is one.
+
+    Raises
+    ------
+    UnknownBackendError
+        If nothing has that name.
+    BackendNotAvailableError
+        If its library is not installed.
+    """
+    if not isinstance(backend, str):
+        if isinstance(backend, Adapter | SecondOrder):
+            return backend
+        raise UnknownBackendError(
+            f"`backend` must be a name or a backend object, got {type(backend).__name__}; "
+            f"{_installed_names()}."
+        )
+    found = _loaded.get(backend)
+    if found is None:
+        found = _loaded[backend] = _load(backend)
+    return found
+
+
+def register_backend(name: str, factory: Callable[[], Backend]) -> None:
+    """Make ``backend=name`` mean ``factory()``.
+
+    Packages can do the same without being imported first, by an entry point of the group
+    ``diffface.backends`` that names the factory.
+
+    Parameters
+    ----------
+    name : str
+        The name; it replaces a backend registered before under the same name.
+    factory : callable
+        Takes nothing and returns the backend; called when the backend is first used.
+
+    Raises
+    ------
+    ValueError
+        If ``name`` is one of diffface's own backends.
+    """
+    if name in ROWS:
+        raise UnknownBackendError(f"`name` {name!r} is one of diffface's own backends.")
+    _registered[name] = factory
+    _loaded.pop(name, None)
+
+
+def names() -> tuple[str, ...]:
+    """Every name that ``resolve`` knows, installed or not."""
+    plugins = entry_points(group="diffface.backends").names
+    return tuple(dict.fromkeys((*ROWS, *_registered, *sorted(plugins))))
+
+
+def missing(name: str) -> tuple[str, ...]:
+    """The modules that ``name`` needs and that cannot be found."""
+    row = ROWS.get(name)
+    return tuple(m for m in row.needs if importlib.util.find_spec(m) is None) if row else ()
+
+
+def adapter_class(name: str) -> type[Adapter]:
+    """The class of one of diffface's own backends."""
+    row = ROWS[name]
+    if absent := missing(name):
+        raise BackendNotAvailableError(
+            f"Backend {name!r} needs {' and '.join(absent)}, which cannot be found; "
+            f"run: pip install 'diffface[{row.extra}]'. {_installed_names()}."
+        )
+    try:
+        found: type[Adapter] = getattr(importlib.import_module(row.module), row.cls)
+    except ImportError as error:
+        raise BackendNotAvailableError(
+            f"Backend {name!r} is installed but cannot be imported ({error}); "
+            f"run: pip install --upgrade 'diffface[{row.extra}]'. {_installed_names()}."
+        ) from error
+    return found
+
+
+def _load(name: str) -> Backend:
+    if name in _registered:
+        return _registered[name]()
+    if name in ROWS:
+        return adapter_class(name)()
+    for plugin in entry_points(group="diffface.backends", name=name):
+        factory: Callable[[], Backend] = plugin.load()
+        return factory()
+    close = difflib.get_close_matches(name, names(), n=1, cutoff=0.4)
+    nearest = f" Did you mean {close[0]!r}?" if close else ""
+    raise UnknownBackendError(f"There is no backend {name!r}.{nearest} {_installed_names()}.")
+
+
+def _installed_names() -> str:
+    return "Installed: " + ", ".join(repr(n) for n in names() if not missing(n))

@@ -1,0 +1,108 @@
+"""Finite-difference stencils: where to evaluate, with which weights, and how far away."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from diffface.backends._compiled import Arrays
+
+# Evaluates f at many points, in order.
+Evaluate = Callable[[Iterable[Arrays]], Iterator[Arrays]]
+
+
+@dataclass(frozen=True, slots=True)
+class Stencil:
+    """``f'(x) v = sum_k weights[k] f(x + offsets[k] t v) / t + O(t**order)``.
+
+    Attributes
+    ----------
+    offsets : tuple of float
+        Multiples of the step; 0 stands for ``x`` itself.
+    weights : tuple of float
+        One weight per offset.
+    order : int
+        Order of the truncation error in the step.
+    """
+
+    offsets: tuple[float, ...]
+    weights: tuple[float, ...]
+    order: int
+
+    def relative_step(self, epsilon: float, derivatives: int) -> float:
+        """Relative step that balances truncation against rounding.
+
+        Truncation grows as ``t**order``, rounding as ``epsilon / t**derivatives``; their sum is
+        least near ``epsilon ** (1 / (order + derivatives))``, see W. H. Press et al., Numerical
+        Recipes, 3rd ed., section 5.7.
+        """
+        return float(epsilon ** (1 / (self.order + derivatives)))
+
+
+# B. Fornberg, Generation of finite difference formulas on arbitrarily spaced grids,
+# Math. Comp. 51 (1988), 699-706, tables 1 and 3.
+STENCILS = {
+    "forward": Stencil((0.0, 1.0), (-1.0, 1.0), 1),
+    "central": Stencil((-1.0, 1.0), (-1 / 2, 1 / 2), 2),
+    "central4": Stencil((-2.0, -1.0, 1.0, 2.0), (1 / 12, -2 / 3, 2 / 3, -1 / 12), 4),
+}
+
+
+def differences(
+    stencil: Stencil, evaluate: Evaluate, x: Arrays, seeds: Sequence[Arrays], step: float, y: Arrays
+) -> list[Arrays]:
+    """Directional derivatives of ``f`` at ``x`` along every one of ``seeds``.
+
+    Parameters
+    ----------
+    stencil : Stencil
+        Which differences.
+    evaluate : callable
+        Evaluates ``f`` at an iterable of points, exactly once each.
+    x : tuple of arrays
+        The primal.
+    seeds : sequence of tuples of arrays
+        Tangents, each like ``x``.
+    step : float
+        Relative step.
+    y : tuple of arrays
+        ``f(x)``; used only by stencils that have 0 among their offsets.
+    """
+    distances = [distance(x, v, step) for v in seeds]
+    outside = [(o, w) for o, w in zip(stencil.offsets, stencil.weights, strict=True) if o]
+    center = sum(w for o, w in zip(stencil.offsets, stencil.weights, strict=True) if not o)
+    values = evaluate(
+        shifted(x, v, o * t) for v, t in zip(seeds, distances, strict=True) for o, _ in outside
+    )
+    derivatives = []
+    for t in distances:
+        total = [center * a for a in y] if center else None
+        for _, w in outside:
+            terms = [w * a for a in next(values)]
+            total = terms if total is None else list(map(np.add, total, terms))
+        derivatives.append(tuple(a / t for a in total or ()))
+    return derivatives
+
+
+def shifted(x: Arrays, v: Arrays, distance: float | complex) -> Arrays:
+    """``x + distance v``, in the dtype of ``x`` (Python numbers do not promote)."""
+    return tuple(a + distance * d for a, d in zip(x, v, strict=True))
+
+
+def distance(x: Arrays, v: Arrays, step: float) -> float:
+    """How far to go along ``v``: about ``step`` relative to the coordinates that move.
+
+    ``max(1, abs(x_k))`` is SciPy's scale for a coordinate. The result is a power of two, so that
+    ``distance * v`` is exact and ``x + distance * v`` nearly always.
+    """
+    largest = max((float(np.max(np.abs(d))) for d in v if d.size), default=0.0)
+    if not 0 < largest < math.inf:
+        return 1.0
+    moving = (
+        float(np.max(np.abs(a) * (np.abs(d) / largest)))
+        for a, d in zip(x, v, strict=True)
+        if d.size
+    )
+    scale = step * max(1.0, *moving) / largest
+    return 2.0 ** round(math.log2(scale)) if 0 < scale < math.inf else 1.0

@@ -1,0 +1,168 @@
+"""PyTorch."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, final
+
+import array_api_compat.torch as xp
+import numpy as np
+import torch
+from torch.autograd import forward_ad
+
+from diffface.backends._adapter import Adapter, Function, Pull
+from diffface.backends._compiled import Array, Arrays, Compiled, Program
+from diffface.backends._torch_arrays import TORCH
+from diffface.backends._transpose import push_by_transposing
+
+# Set inside the transforms of torch.func, where a pullback has to be one of them, too.
+_functional: ContextVar[bool] = ContextVar("functional", default=False)
+
+# Set inside a pushforward by dual numbers.
+_dual: ContextVar[bool] = ContextVar("dual", default=False)
+
+
+@final
+@dataclass(frozen=True)
+class Torch(Adapter):
+    """PyTorch; prepared calls replay a traced graph.
+
+    Parameters
+    ----------
+    compile : bool
+        Run the traced graph compiled by inductor, which needs a C++ compiler; without one there is
+        a warning, and the graph is replayed.
+    """
+
+    compile: bool = False
+
+    forward = True
+    reverse = True
+    black_box = False
+    kind = TORCH
+    library = "torch"
+
+    @property
+    def xp(self) -> Any:
+        return xp
+
+    def pushforward(
+        self,
+        f: Function,
+        x: Arrays,
+        dx: Arrays,
+        *,
+        batched: bool = False,
+        chunk_size: int | None = None,
+        value: bool = True,
+    ) -> tuple[Arrays, Arrays, Arrays]:
+        if not batched and not _functional.get():
+            # Dual numbers do not nest.
+            return push_by_transposing(self, f, x, dx) if _dual.get() else _push_dual(f, x, dx)
+        shared: list[tuple[Arrays, Arrays]] = []
+
+        def push(seed: Arrays) -> Arrays:
+            y, dy, aux = torch.func.jvp(lambda *a: f(a), x, seed, has_aux=True)
+            shared[:] = [(y, aux)]
+            return dy
+
+        token = _functional.set(True)
+        try:
+            dy = torch.vmap(push, chunk_size=chunk_size)(dx) if batched else push(dx)
+        finally:
+            _functional.reset(token)
+        return shared[0][0], dy, shared[0][1]
+
+    def pullback(
+        self, f: Function, x: Arrays, *, value: bool = True
+    ) -> tuple[Arrays, Pull, Arrays]:
+        if _functional.get():
+            return _functional_pullback(f, x)
+        # Only an outer differentiation hands in arrays that carry derivatives; then the graph of
+        # the backward pass is needed, too.
+        nested = any(a.requires_grad for a in x)
+        leaves = tuple(_leaf(a) for a in x)
+        y, aux = f(leaves)
+        ends = [i for i, a in enumerate(y) if a.requires_grad]
+
+        def single(dy: Arrays) -> Arrays:
+            if not ends:
+                return tuple(torch.zeros_like(a) for a in x)
+            return torch.autograd.grad(
+                [y[i] for i in ends], leaves, [dy[i] for i in ends], retain_graph=True,
+                create_graph=nested or any(a.requires_grad for a in dy),
+                allow_unused=True, materialize_grads=True,
+            )  # fmt: skip
+
+        def pull(dy: Arrays, *, batched: bool = False, chunk_size: int | None = None) -> Arrays:
+            return torch.vmap(single, chunk_size=chunk_size)(dy) if batched else single(dy)
+
+        return y if nested else _detach(y), pull, aux if nested else _detach(aux)
+
+    def build(self, program: Program, examples: Arrays) -> Compiled:
+        from diffface.backends._torch_inductor import inductor
+        from diffface.backends._torch_replay import replay
+
+        return (inductor if self.compile else replay)(program, examples)
+
+    def lift(self, value: object, like: Array) -> Array:
+        if isinstance(value, torch.Tensor):
+            return value
+        if isinstance(value, bool | int | float):
+            return torch.as_tensor(value, dtype=like.dtype, device=like.device)
+        if isinstance(value, complex | np.ndarray | np.generic):
+            return torch.as_tensor(value, device=like.device)
+        raise TypeError
+
+    def eye(self, rows: int, columns: int, offset: int, like: Array) -> Array:
+        return xp.eye(rows, columns, k=-offset, dtype=like.dtype, device=like.device)
+
+    def scope(self, inputs: Arrays) -> AbstractContextManager[object]:
+        return torch.enable_grad()
+
+    def second_order(self) -> tuple[Adapter, Adapter]:
+        return self, self
+
+    def explain(self, error: Exception) -> str | None:
+        text = str(error)
+        if "numpy()" in text and "requires grad" in text or "__array__" in text:
+            return "a NumPy function was called on a torch tensor that is being differentiated"
+        return None
+
+    def subtree(self, value: object) -> tuple[tuple[object, ...], Callable[[Any], object]] | None:
+        return None
+
+
+def _push_dual(f: Function, x: Arrays, dx: Arrays) -> tuple[Arrays, Arrays, Arrays]:
+    """Pushforward by dual numbers, which cost less than the transforms of torch.func."""
+    token = _dual.set(True)
+    try:
+        with forward_ad.dual_level():
+            y, aux = f(tuple(map(forward_ad.make_dual, x, dx)))
+            duals = [forward_ad.unpack_dual(a) for a in y]
+            plain = tuple(forward_ad.unpack_dual(a).primal for a in aux)
+    finally:
+        _dual.reset(token)
+    dy = tuple(torch.zeros_like(d.primal) if d.tangent is None else d.tangent for d in duals)
+    return tuple(d.primal for d in duals), dy, plain
+
+
+def _functional_pullback(f: Function, x: Arrays) -> tuple[Arrays, Pull, Arrays]:
+    y, vjp, aux = torch.func.vjp(lambda *a: f(a), *x, has_aux=True)
+
+    def pull(dy: Arrays, *, batched: bool = False, chunk_size: int | None = None) -> Arrays:
+        return torch.vmap(vjp, chunk_size=chunk_size)(dy) if batched else vjp(dy)
+
+    return y, pull, aux
+
+
+def _leaf(array: Array) -> Array:
+    """A new variable with the value, and any outer derivative, of ``array``."""
+    # view_as, unlike detach, keeps the tangent of an outer forward differentiation.
+    leaf = array.view_as(array)
+    return leaf if leaf.requires_grad else leaf.requires_grad_()
+
+
+def _detach(arrays: Arrays) -> Arrays:
+    return tuple(a.detach() for a in arrays)

@@ -1,0 +1,147 @@
+"""Escapes: how a program that is being traced betrays that it looked at values.
+
+Knows: the errors of torch's fake tensors, and which frames belong to the user.
+Must not know: how tracing is done.
+"""
+
+import sys
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from diffface.backends._errors import CannotRecord
+
+# By name: some of these classes live in modules that take long to import
+_BETRAYING_TYPES = frozenset(
+    {
+        "DataDependentOutputException",
+        "DynamicOutputShapeException",
+        "GuardOnDataDependentSymNode",
+        "UnsupportedFakeTensorException",
+        "UnsupportedOperatorException",
+        "UnsupportedMutationAliasingException",
+        "MetadataMismatchError",
+    }
+)
+_BETRAYING_WORDS = ("FakeTensor", "tensor subclass", "data-dependent", "'meta' device", "make_fx")
+
+_READS_NUMBER = "a value was read as a Python number (a branch, float(), item(), an index)"
+_READS_SHAPE = "the shape of a result depends on values (a boolean mask, nonzero, unique)"
+_READS_MEMORY = "the memory of a tensor was read (numpy(), dlpack, data_ptr)"
+
+# These answer for a tensor without values, or fail in a way that a program may swallow
+_MEMORY_READERS = frozenset(
+    {
+        torch.Tensor.__array__,
+        torch.Tensor.__dlpack__,
+        torch.Tensor.data_ptr,
+        torch.Tensor.numpy,
+    }
+)
+
+_LIBRARIES = ("torch", "diffface", "array_api_compat", "numpy", "contextlib")
+
+
+class Escapes:
+    """What a trace has seen escape; the first one is kept.
+
+    An escape counts even where the program swallows the error: what it did next is a guess.
+    """
+
+    def __init__(self) -> None:
+        self.first: CannotRecord | None = None
+
+    def note(self, reason: str) -> CannotRecord:
+        """Remember an escape that happens now, on this stack."""
+        found = CannotRecord(reason, _user_line(_stack()))
+        self.first = self.first or found
+        return found
+
+
+class WatchedCalls(TorchFunctionMode):
+    """Refuses the Python calls that read a tensor's memory behind the dispatcher's back."""
+
+    def __init__(self, escapes: Escapes) -> None:
+        super().__init__()
+        self._escapes = escapes
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if func in _MEMORY_READERS:
+            raise self._escapes.note(_READS_MEMORY)
+        return func(*args, **(kwargs or {}))
+
+
+def reads_values(error: BaseException) -> str | None:
+    """Say in words how ``error`` betrays a look at values; None if it does not."""
+    for link in _chain(error):
+        name = type(link).__name__
+        if name == "DynamicOutputShapeException":
+            return _READS_SHAPE
+        if name in ("DataDependentOutputException", "GuardOnDataDependentSymNode"):
+            return _READS_NUMBER
+        if name in _BETRAYING_TYPES or any(word in str(link) for word in _BETRAYING_WORDS):
+            return f"it cannot run on a tensor without values ({_first_line(link)})"
+    return None
+
+
+def is_surely_users(error: BaseException) -> bool:
+    """Whether a ``raise`` in the user's own code made ``error``, not an operation of torch."""
+    frames = list(_traceback(error))
+    torch_types = (RuntimeError, TypeError, NotImplementedError, IndexError)
+    return not isinstance(error, torch_types) and bool(frames) and not _is_library(frames[0])
+
+
+def refusal(error: BaseException, reason: str) -> CannotRecord:
+    """Turn ``error`` into the library's own, with the user's line out of the traceback."""
+    return CannotRecord(reason, _user_line(_traceback(error)))
+
+
+def unexplained(error: BaseException) -> CannotRecord:
+    """Turn an ``error`` which only the trace has, nobody knows why, into the library's own."""
+    return refusal(error, f"torch cannot trace it ({type(error).__name__}: {_first_line(error)})")
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), "")[:200]
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _stack() -> Iterator[tuple[FrameType, int]]:
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        yield frame, frame.f_lineno
+        frame = frame.f_back
+
+
+def _traceback(error: BaseException) -> Iterator[tuple[FrameType, int]]:
+    """Yield the frames of a traceback, innermost first."""
+    frames = []
+    link = error.__traceback__
+    while link is not None:
+        frames.append((link.tb_frame, link.tb_lineno))
+        link = link.tb_next
+    return reversed(frames)
+
+
+def _user_line(frames: Iterator[tuple[FrameType, int]]) -> str | None:
+    for frame in frames:
+        if not _is_library(frame):
+            return f"{frame[0].f_code.co_filename}:{frame[1]}"
+    return None
+
+
+def _is_library(frame: tuple[FrameType, int]) -> bool:
+    name = str(frame[0].f_globals.get("__name__", ""))
+    return name.partition(".")[0] in _LIBRARIES

@@ -1,0 +1,57 @@
+"""An operator called, or prepared: from the user's arguments to a result, or a callable."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from diffface._options import PREPARATION, check_choice, settings
+from diffface._using import backend_for
+from diffface.backends._registry import resolve
+from diffface.prep._bind import bind
+from diffface.prep._evaluate import evaluate
+from diffface.prep._layout import Call
+from diffface.prep._operator import Operator, Settings
+from diffface.prep._prepared import Prepared
+from diffface.prep._recipe import Recipe
+
+_DEFAULT = Settings()
+
+
+def call(
+    operator: Operator,
+    wanted: tuple[int, ...],
+    f: Callable[..., Any],
+    args: Sequence[object],
+    options: Mapping[str, Any],
+    seeds: object = None,
+) -> Any:
+    """Evaluate ``operator`` once, eagerly."""
+    bound = bind(args, options.get("argnums"), options.get("kwargs"))
+    chosen = settings(options, operator.keywords, operator.name) if options else _DEFAULT
+    backend = backend_for(options.get("backend"), bound)
+    recipe = Recipe(operator, wanted, f, lambda _: backend, chosen)
+    derivation, primals, constants = recipe.derivation(bound)
+    return evaluate(derivation, primals, constants, seeds, options.get("out"))
+
+
+def prepare(
+    operator: Operator,
+    wanted: tuple[int, ...],
+    f: Callable[..., Any],
+    args: Sequence[object],
+    options: Mapping[str, Any],
+) -> Prepared:
+    """Make ``operator`` ready for many calls."""
+    allowed = (operator.keywords - {"out"}) | PREPARATION
+    chosen = settings(options, allowed, f"prepare_{operator.name}")
+    on_mismatch = check_choice(options, "on_mismatch", ("error", "reprepare"))
+    fallback = check_choice(options, "fallback", ("eager", "error"))
+    named = options.get("backend")
+    backend = resolve(named) if named is not None else None
+
+    def choose(bound: Call) -> Any:
+        return backend_for(backend, bound)
+
+    recipe = Recipe(operator, wanted, f, choose, chosen)
+    return Prepared(
+        recipe, args, options.get("argnums"), options.get("kwargs"), on_mismatch, fallback
+    )

@@ -1,0 +1,89 @@
+"""Second derivatives with respect to one number."""
+
+from collections.abc import Callable
+from typing import Any, Unpack
+
+from diffface._call import call, prepare
+from diffface._options import Options, PrepareOptions
+from diffface.backends._compiled import Arrays
+from diffface.backends._second_order import bridge
+from diffface.prep._operator import Operator, Part, Point
+from diffface.prep._prepared import Prepared
+
+
+def _derive(at: Point) -> tuple[tuple[Arrays, ...], Arrays]:
+    def first(x: Arrays) -> tuple[Arrays, Arrays]:
+        one = at.adapter.xp.ones_like(x[0])
+        y, dy, aux = at.adapter.pushforward(at.f, x, (one,), value=at.value)
+        return dy, y + aux
+
+    one = at.outer.xp.ones_like(at.x[0])
+    dy, ddy, rest = at.outer.pushforward(
+        bridge(at.outer, at.adapter, first), at.x, (one,), value=at.value
+    )
+    return (rest[: len(ddy)], dy, ddy), rest[len(ddy) :]
+
+
+SECOND_DERIVATIVE = Operator(
+    "second_derivative",
+    _derive,
+    (Part.VALUE, Part.LIKE_Y, Part.LIKE_Y),
+    order=2,
+    scalar_argument=True,
+    complex_arguments=False,
+    keywords=Options.__optional_keys__,
+)
+
+
+def second_derivative(f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]) -> Any:
+    """Second derivative of a function of one number.
+
+    Parameters
+    ----------
+    f : callable
+        ``f(*args)`` returns an array or a tree of arrays ``y``.
+    *args : float, array of shape (), Const
+        Arguments of ``f``: one active real number ``t``, the others in ``Const``.
+    **options : Options
+        ``backend``, ``argnums``, ``has_aux``, ``kwargs``, ``out``.
+
+    Returns
+    -------
+    tree of arrays
+        d²y/dt², like ``y`` in structure, shapes and dtypes. With ``has_aux``, ``(d²y/dt², aux)``.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If there is not exactly one active number.
+    NotDifferentiableError
+        If it is an integer or complex.
+
+    Examples
+    --------
+    >>> import diffface as dif
+    >>> dif.second_derivative(lambda t: t**3, 2.0, backend="autograd")
+    12.0
+    """
+    return call(SECOND_DERIVATIVE, (2,), f, args, options)
+
+
+def value_derivative_and_second_derivative(
+    f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]
+) -> Any:
+    """``(f(*args), dy/dt, d²y/dt²)``, sharing the work; see :func:`second_derivative`."""
+    return call(SECOND_DERIVATIVE, (0, 1, 2), f, args, options)
+
+
+def prepare_second_derivative(
+    f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
+) -> Prepared:
+    """Prepare :func:`second_derivative` for repeated calls; see :class:`Prepared`."""
+    return prepare(SECOND_DERIVATIVE, (2,), f, example_args, options)
+
+
+def prepare_value_derivative_and_second_derivative(
+    f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
+) -> Prepared:
+    """Prepare :func:`value_derivative_and_second_derivative` for repeated calls; see :class:`Prepared`."""
+    return prepare(SECOND_DERIVATIVE, (0, 1, 2), f, example_args, options)

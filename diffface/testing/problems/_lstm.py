@@ -1,0 +1,90 @@
+"""A long short-term memory network that predicts the next character."""
+
+from typing import Any
+
+import numpy as np
+
+from diffface.prep._const import Const
+from diffface._namespace import namespace
+from diffface.testing.problems._problem import Array, Problem, Size
+
+
+def lstm_loss(main: Array, extra: Array, state: Array, sequence: Array) -> Array:
+    """Mean cross entropy of the prediction of each character from those before it.
+
+    Weights act elementwise. Per layer, with input x, hidden h and cell c: gates
+    ``s(w x + b)`` for forget and output and ``s(w h + b)`` for input, change ``tanh(w h + b)``;
+    ``c <- c forget + input change``, ``h <- output tanh(c)``, the next layer's x. The loss is
+    ``-sum_t seq[t+1] . (y_t - log(2 + sum(exp y_t))) / ((n - 1) b)``.
+
+    All layers advance in one step, each one character behind the layer below it, and all gates
+    are one tanh, by ``s(z) = (1 + tanh(z/2)) / 2``: the loop has few, larger operations.
+
+    Parameters
+    ----------
+    main : array, shape (2 l, 4 b)
+        Per layer a row of weights and a row of biases, of the gates forget, input, output and of
+        the change.
+    extra : array, shape (3, b)
+        Weights of the first input, weights and biases of the prediction.
+    state : array, shape (2 l, b)
+        Per layer the hidden state and the cell at the start.
+    sequence : array, shape (n, b)
+        Characters as bits.
+
+    Returns
+    -------
+    array, shape ()
+    """
+    xp = namespace(main, extra, state)
+    layers, bits = main.shape[0] // 2, main.shape[1] // 4
+    times = sequence.shape[0] - 1
+
+    half = xp.asarray(np.repeat([0.5, 0.5, 0.5, 1.0], bits), dtype=main.dtype)
+    weights, biases = main[0::2] * half, main[1::2] * half
+    hidden, cell = state[0::2], state[1::2]
+    input_weight = extra[:1]
+
+    tops = []
+    for step in range(times + layers - 1):
+        # Past the end, lower layers go on with an input that nothing will see.
+        t = min(step, times - 1)
+        below = xp.concat([sequence[t : t + 1] * input_weight, hidden[:-1]])
+        seen = xp.concat([below, hidden, below, hidden], axis=1)
+        gates = xp.tanh(weights * seen + biases)
+        forget, enter, leave = (0.5 + 0.5 * gates[:, i * bits : (i + 1) * bits] for i in range(3))
+        new_cell = cell * forget + enter * gates[:, 3 * bits :]
+        new_hidden = leave * xp.tanh(new_cell)
+        if step < layers - 1:
+            # Upper layers have not started: their first input is still on its way up.
+            new_cell = xp.concat([new_cell[: step + 1], cell[step + 1 :]])
+            new_hidden = xp.concat([new_hidden[: step + 1], hidden[step + 1 :]])
+        else:
+            tops.append(new_hidden[-1])
+        cell, hidden = new_cell, new_hidden
+
+    predicted = xp.stack(tops) * extra[1] + extra[2]
+    normaliser = xp.log(2.0 + xp.sum(xp.exp(predicted), axis=1, keepdims=True))
+    return -xp.sum(sequence[1:] * (predicted - normaliser)) / (times * bits)
+
+
+def _make_args(size: Size, seed: int) -> tuple[Any, ...]:
+    layers, n, bits = size
+    rng = np.random.default_rng(seed)
+    return (
+        rng.random((2 * layers, 4 * bits)),
+        rng.random((3, bits)),
+        Const(rng.random((2 * layers, bits))),
+        Const(rng.integers(0, 2, (n, bits)).astype(np.float64)),
+    )
+
+
+LSTM = Problem(
+    name="lstm",
+    f=lstm_loss,
+    make_args=_make_args,
+    sizes=((2, 8, 5), (2, 64, 14), (2, 1_024, 14)),
+    dimensions="l layers, n characters, b bits",
+    operator="gradient",
+    source="ADBench `LSTM` (github.com/microsoft/ADBench 38cb7931, MIT), arXiv:1807.10129; own code.",
+)

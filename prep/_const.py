@@ -1,0 +1,30 @@
+"""The mark of an argument that is not differentiated."""
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Const(Generic[T]):
+    """An argument that the function takes as it is, and that nothing is computed for.
+
+    Arrays and floats in ``value`` (any tree of them) are run-time values: a prepared call may be
+    given others of the same shape and dtype. Strings, integers, flags, None, functions and other
+    objects are static: a preparation holds for those it was made with.
+
+    Parameters
+    ----------
+    value : tree of arrays, numbers and other objects
+        The argument.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from diffface import Const, gradient
+    >>> gradient(lambda x, a: (a * x**2).sum(), np.array([1.0, 2.0]), Const(3.0), backend="autograd")
+    array([ 6., 12.])
+    """
+
+    value: T

@@ -1,0 +1,49 @@
+"""One evaluation of a derivation, eagerly: nothing cached, nothing stale."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from diffface.backends._compiled import Arrays
+from diffface.prep import _seeds
+from diffface.prep._carry import bring, bring_constants
+from diffface.prep._derivation import Derivation
+from diffface.prep._flat import Trace
+from diffface.prep._operator import Seeds
+
+
+def inputs(
+    derivation: Derivation, primals: Sequence[Any], constants: Sequence[Any], copy: bool = False
+) -> tuple[Arrays, Arrays]:
+    """Primals and constants as arrays of the backends that take them."""
+    layout, outer, inner = derivation.layout, derivation.outer, derivation.inner
+    leaves = layout.primals()
+    x = bring(primals, leaves, outer.kind, copy)
+    device = next((leaf.device for leaf in leaves if leaf.kind is inner.kind), None)
+    return x, bring_constants(constants, layout.constants(), inner.kind, device, copy)
+
+
+def evaluate(
+    derivation: Derivation,
+    primals: Sequence[Any],
+    constants: Sequence[Any],
+    seeds: object = None,
+    out: object = None,
+) -> Any:
+    """The result as the user sees it."""
+    trace = Trace()
+    x, c = inputs(derivation, primals, constants)
+    outer, batched = derivation.outer, derivation.settings.batched
+    which = derivation.operator.seeds
+    if which is Seeds.TANGENTS:
+        dx = _seeds.tangents(seeds, derivation.layout, outer, batched)
+
+    def seeded() -> Arrays:
+        if which is Seeds.TANGENTS:
+            return dx
+        # What cotangents must look like is known once f has been evaluated.
+        return _seeds.cotangents(seeds, trace.y, trace.y_leaves, outer, batched)
+
+    with derivation.inner.scope((*x, *c)):
+        outputs = derivation.program(trace, seeded)(*x, *c)
+        fresh = tuple(map(outer.kind.fresh, outputs))
+    return derivation.assemble(fresh, trace, out)

@@ -1,0 +1,120 @@
+"""The user's function on flat tuples of arrays."""
+
+from collections.abc import Callable
+from typing import Any
+
+from diffface.backends._adapter import Adapter
+from diffface.backends._compiled import Array, Arrays
+from diffface.backends._errors import NotDifferentiableError
+from diffface.backends._kind import PYTHON, kind_of
+from diffface.prep._blame import users_line
+from diffface.prep._layout import Layout
+from diffface.prep._leaf import Static
+from diffface.prep._tree import Spec, flatten
+
+
+class Trace:
+    """What one evaluation showed of ``f``'s results: their trees, and what is not an array."""
+
+    __slots__ = ("aux", "aux_leaves", "counts", "y", "y_leaves")
+
+    def __init__(self) -> None:
+        self.y: Spec | None = None
+        self.y_leaves: list[tuple[Any, Any, Any]] = []
+        self.aux: Spec | None = None
+        # Static leaves of aux as they are; None where an array goes.
+        self.aux_leaves: list[Static | None] = []
+        # How many arrays each part of the result has.
+        self.counts: list[int] = []
+
+
+class Flat:
+    """``f`` as an adapter wants it: ``x -> (y, aux)``, constants bound, outputs arrays."""
+
+    __slots__ = ("adapter", "constants", "f", "has_aux", "layout", "scalar", "trace")
+
+    def __init__(
+        self, f: Callable[..., Any], layout: Layout, constants: Arrays, adapter: Adapter,
+        trace: Trace, has_aux: bool, scalar: bool,
+    ) -> None:  # fmt: skip
+        self.f = f
+        self.layout = layout
+        self.constants = constants
+        self.adapter = adapter
+        self.trace = trace
+        self.has_aux = has_aux
+        self.scalar = scalar
+
+    def __call__(self, x: Arrays) -> tuple[Arrays, Arrays]:
+        args, kwargs = self.layout.rebuild(x, self.constants)
+        try:
+            returned = self.f(*args, **kwargs)
+        except Exception as error:
+            hint = self.adapter.explain(error)
+            if hint is None:
+                raise
+            raise NotDifferentiableError(
+                f"`f` cannot be differentiated: {hint}{users_line(error)}. Take the functions "
+                "from `xp = diffface.namespace(x)` instead, or from the framework itself."
+            ) from error
+        if not self.has_aux:
+            return self._value(returned, x[0]), ()
+        if not (isinstance(returned, tuple) and len(returned) == 2):
+            raise NotDifferentiableError(
+                "`f` must return a pair (value, aux) because of has_aux=True, got "
+                f"{type(returned).__name__}; return a pair, or leave has_aux out."
+            )
+        return self._value(returned[0], x[0]), self._auxiliary(returned[1], x[0])
+
+    def _value(self, value: object, like: Array) -> Arrays:
+        try:
+            y: Arrays = (self.adapter.lift(value, like),)
+            self.trace.y = None
+        except TypeError:
+            leaves, self.trace.y = flatten(value, self.adapter)
+            y = tuple(self._lifted(leaf, like) for leaf in leaves)
+        kind = self.adapter.kind
+        described = [kind.describe(a) for a in y]
+        self.trace.y_leaves = described
+        if self.scalar and not (len(y) == 1 and described[0][0] == () and self.trace.y is None):
+            found = f"shape {described[0][0]}" if self.trace.y is None else type(value).__name__
+            raise NotDifferentiableError(
+                f"`f` must return a real scalar (shape ()), got {found}; sum it up, "
+                "or use `jacobian`, `pushforward` or `pullback`."
+            )
+        for _, dtype, _ in described:
+            if dtype.kind not in "fc":
+                raise NotDifferentiableError(
+                    f"`f` must return floating-point numbers, got {dtype.name}; convert them, or "
+                    "return them as aux with has_aux=True."
+                )
+            # A backend may step into the complex plane from real arguments; that is not f's doing.
+            if self.scalar and dtype.kind == "c" and like.dtype == self.layout.primals()[0].dtype:
+                raise NotDifferentiableError(
+                    f"`f` must return a real scalar, got {dtype.name}; return its real part or "
+                    "its absolute value, or use `jacobian` or `derivative` with holomorphic=True."
+                )
+        return y
+
+    def _lifted(self, leaf: object, like: Array) -> Array:
+        try:
+            return self.adapter.lift(leaf, like)
+        except TypeError:
+            raise NotDifferentiableError(
+                "`f` must return arrays or numbers, or trees of them, got "
+                f"{type(leaf).__name__}; did you forget to return the result?"
+            ) from None
+
+    def _auxiliary(self, aux: object, like: Array) -> Arrays:
+        leaves, self.trace.aux = flatten(aux, self.adapter)
+        arrays: list[Array] = []
+        self.trace.aux_leaves = []
+        for leaf in leaves:
+            try:
+                array = None if kind_of(leaf) is PYTHON else self.adapter.lift(leaf, like)
+            except TypeError:
+                array = None
+            self.trace.aux_leaves.append(Static(leaf) if array is None else None)
+            if array is not None:
+                arrays.append(array)
+        return tuple(arrays)

@@ -1,0 +1,115 @@
+"""The arguments of a call: which are active, of which structure, and where their leaves are."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from diffface.backends._adapter import Adapter
+from diffface.backends._compiled import Arrays
+from diffface.backends._kind import NUMPY, NUMPY_SCALAR, PYTHON, Kind, kind_of
+from diffface.prep._leaf import Leaf, Static, describe
+from diffface.prep._tree import Spec, flatten, unflatten
+
+
+class Argument(NamedTuple):
+    """Structure of one argument; ``spec`` is None for a bare leaf."""
+
+    spec: Spec | None
+    leaves: tuple[Leaf | Static, ...]
+
+
+class Call(NamedTuple):
+    """Arguments as given: values in order (keywords last), and which of them are active."""
+
+    values: tuple[object, ...]
+    keywords: tuple[str, ...]
+    active: tuple[int, ...]
+    # Whether the result is for the one active argument, not a tuple with one entry for each.
+    bare: bool
+
+
+class Layout(NamedTuple):
+    """The signature of a call: everything about its arguments but the values of arrays."""
+
+    arguments: tuple[Argument, ...]
+    keywords: tuple[str, ...]
+    active: tuple[int, ...]
+    bare: bool
+
+    def __str__(self) -> str:
+        return ", ".join(
+            ("" if i in self.active else "Const ") + " ".join(map(str, argument.leaves))
+            for i, argument in enumerate(self.arguments)
+        )
+
+    def primals(self) -> list[Leaf]:
+        """Leaves of the active arguments, in the order of the result."""
+        return [leaf for i in self.active for leaf in self.arguments[i].leaves]  # type: ignore[misc]
+
+    def constants(self) -> list[Leaf]:
+        """Leaves of the other arguments that may differ from call to call."""
+        return [
+            leaf
+            for i, argument in enumerate(self.arguments)
+            if i not in self.active
+            for leaf in argument.leaves
+            if isinstance(leaf, Leaf)
+        ]
+
+    def rebuild(self, x: Arrays, c: Arrays) -> tuple[list[object], dict[str, object]]:
+        """The arguments of the user's function from the leaves of a call."""
+        primals, constants = iter(x), iter(c)
+        values: list[Any] = [None] * len(self.arguments)
+        for i in self.active:
+            spec, leaves = self.arguments[i]
+            filled = [next(primals) for _ in leaves]
+            values[i] = filled[0] if spec is None else unflatten(spec, filled)
+        for i, (spec, leaves) in enumerate(self.arguments):
+            if i not in self.active:
+                filled = [n.value if isinstance(n, Static) else next(constants) for n in leaves]
+                values[i] = filled[0] if spec is None else unflatten(spec, filled)
+        split = len(values) - len(self.keywords)
+        return values[:split], dict(zip(self.keywords, values[split:], strict=True))
+
+    def like_active(self, leaves: Sequence[Any]) -> Any:
+        """``leaves`` of all active arguments as trees: bare, or a tuple with one entry for each."""
+        entries, rest = [], iter(leaves)
+        for i in self.active:
+            spec, own = self.arguments[i]
+            filled = [next(rest) for _ in own]
+            entries.append(filled[0] if spec is None else unflatten(spec, filled))
+        return entries[0] if self.bare else tuple(entries)
+
+    def result_kind(self) -> tuple[Kind, Any]:
+        """Kind and device of what ``f`` returns: those of the first array among its arguments."""
+        primals = self.primals()
+        for leaf in primals + self.constants():
+            if leaf.kind not in (PYTHON, NUMPY_SCALAR, NUMPY):
+                return leaf.kind, leaf.device
+        # NumPy's own functions return scalars for shape ().
+        numbers = all(leaf.kind is PYTHON for leaf in primals)
+        return (PYTHON if numbers else NUMPY_SCALAR), None
+
+
+def lay_out(call: Call, adapter: Adapter) -> tuple[Layout, list[Any], list[Any]]:
+    """Layout of a call, with the leaves of its active arguments and of its constants."""
+    arguments: list[Argument] = []
+    flat: list[Sequence[Any]] = []
+    for i, value in enumerate(call.values):
+        constant = i not in call.active
+        if kind_of(value) is not None:
+            leaves: Sequence[Any] = (value,)
+            spec = None
+        else:
+            leaves, spec = flatten(value, adapter)
+        flat.append(leaves)
+        arguments.append(Argument(spec, tuple(describe(leaf, constant) for leaf in leaves)))
+    layout = Layout(tuple(arguments), call.keywords, call.active, call.bare)
+    primals = [leaf for i in call.active for leaf in flat[i]]
+    constants = [
+        leaf
+        for i, argument in enumerate(arguments)
+        if i not in call.active
+        for leaf, described in zip(flat[i], argument.leaves, strict=True)
+        if isinstance(described, Leaf)
+    ]
+    return layout, primals, constants

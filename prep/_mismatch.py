@@ -1,0 +1,42 @@
+"""What differs between the signature of a preparation and that of a call."""
+
+from collections.abc import Callable
+from itertools import zip_longest
+from typing import Any
+
+from diffface.prep._differentiable import argument_name
+from diffface.prep._layout import Argument, Layout
+from diffface.prep._tree import paths
+
+
+def report(prepared: Layout, called: Layout, f: Callable[..., Any]) -> str:
+    """A message that lists, argument by argument, only what differs."""
+    lines = []
+    arguments = zip_longest(prepared.arguments, called.arguments)
+    for i, (before, now) in enumerate(arguments):
+        if before != now:
+            keyword = i - (len(prepared.arguments) - len(prepared.keywords))
+            name = prepared.keywords[keyword] if keyword >= 0 else argument_name(f, i)
+            lines += _differences(name, before, now)
+    return (
+        "The arguments differ from those it was prepared with:\n"
+        + "\n".join(f"  {line}" for line in lines)
+        + "\nPrepare anew for these, or with on_mismatch='reprepare'."
+    )
+
+
+def _differences(name: str, before: Argument, now: Argument) -> list[str]:
+    if before.spec != now.spec:
+        return [f"`{name}`: prepared with {_structure(before)}, called with {_structure(now)}"]
+    places = paths(before.spec) if before.spec is not None else [""]
+    return [
+        f"`{name}{place}`: prepared with {old}, called with {new}"
+        for place, old, new in zip(places, before.leaves, now.leaves, strict=True)
+        if old != new
+    ]
+
+
+def _structure(argument: Argument) -> str:
+    if argument.spec is None:
+        return str(argument.leaves[0])
+    return f"the structure {argument.spec}"

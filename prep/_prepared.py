@@ -1,0 +1,166 @@
+"""The callable that a preparation returns."""
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from threading import Lock
+from typing import Any, Literal
+
+from diffface.backends._errors import InvalidArgumentError, PreparationMismatchError
+from diffface.prep._bind import bind
+from diffface.prep._const import Const
+from diffface.prep._derivation import Derivation
+from diffface.prep._layout import Call, Layout
+from diffface.prep._mismatch import report
+from diffface.prep._operator import Seeds
+from diffface.prep._recipe import Recipe
+from diffface.prep._specialised import Fallback, Specialised
+from diffface.prep._tree import leaves_of
+
+# Signatures that a lazily prepared callable keeps at the same time.
+CAPACITY = 16
+
+
+class Prepared:
+    """An operator on a function, made ready to be called often.
+
+    With example arguments it holds for their signature: structure, array kinds, shapes, dtypes,
+    devices, static constants, and which arguments are active. Without, it specialises at the first
+    call, and again for each new signature, keeping the last 16.
+
+    What changes between calls is an argument. Values that ``f`` captures (closures, globals) are
+    frozen when it is prepared, as with ``jax.jit``; pass them as ``Const`` arguments instead::
+
+        g = diffface.prepare_gradient(loss, x, diffface.Const(data), backend="torch")
+        g(x, data)
+        g(x, other_data)
+
+    Attributes
+    ----------
+    strategy : str
+        How calls run: ``"xla"``, ``"replay"``, ``"inductor"``, ``"program"``, ``"stencil"`` or
+        ``"eager"``; ``"lazy"`` before the first call of a lazy preparation.
+    native : object
+        The framework's own callable, on flat arrays; None when calls run eagerly.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        args: Sequence[object],
+        argnums: int | Sequence[int] | None,
+        kwargs: Mapping[str, Any] | None,
+        on_mismatch: Literal["error", "reprepare"],
+        fallback: Fallback,
+    ) -> None:
+        self._recipe = recipe
+        self._argnums = argnums
+        self._kwargs = dict(kwargs or {})
+        self._fallback: Fallback = fallback
+        self._strict = bool(args) and on_mismatch == "error"
+        self._known: OrderedDict[Any, Specialised] = OrderedDict()
+        self._lock = Lock()
+        self._fixed: Layout | None = None
+        if args:
+            call = bind(args, argnums, kwargs)
+            derivation, primals, constants = recipe.derivation(call)
+            self._fixed = derivation.layout
+            # A batch has a size only once it comes.
+            if not recipe.settings.batched:
+                self._specialise(derivation, primals, constants, None)
+
+    def __call__(
+        self,
+        *args: Any,
+        tangents: Any = None,
+        cotangents: Any = None,
+        out: Any = None,
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """The operator at ``args``; see the operator for tangents, cotangents and ``out``.
+
+        Raises
+        ------
+        PreparationMismatchError
+            If the signature differs from the prepared one.
+        """
+        seeds = self._chosen_seeds(tangents, cotangents)
+        call = self._bind(args, kwargs)
+        derivation, primals, constants = self._recipe.derivation(call)
+        if self._strict and derivation.layout != self._fixed:
+            assert self._fixed is not None
+            raise PreparationMismatchError(report(self._fixed, derivation.layout, self._recipe.f))
+        known = self._known.get(self._key(derivation, seeds))
+        if known is None:
+            known = self._specialise(derivation, primals, constants, seeds)
+        return known.run(primals, constants, seeds, out)
+
+    @property
+    def strategy(self) -> str:
+        """How calls run."""
+        known = next(reversed(self._known.values()), None)
+        return "lazy" if known is None else known.strategy
+
+    @property
+    def native(self) -> object:
+        """The framework's own callable, on flat arrays, if there is one."""
+        known = next(reversed(self._known.values()), None)
+        return known.compiled.native if known and known.compiled else None
+
+    def __repr__(self) -> str:
+        name = getattr(self._recipe.f, "__name__", repr(self._recipe.f))
+        known = next(reversed(self._known.values()), None)
+        if known is None:
+            return f"<prepared {self._recipe.operator.name} of {name}, lazy>"
+        return (
+            f"<prepared {self._recipe.operator.name} of {name} by {known.derivation.outer!r}, "
+            f"strategy {self.strategy!r}, for ({known.derivation.layout})>"
+        )
+
+    def _bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> Call:
+        named = self._kwargs if kwargs is None else kwargs
+        if self._fixed is None:
+            return bind(args, self._argnums, named)
+        active, keywords = self._fixed.active, self._fixed.keywords
+        for i in active:
+            if i < len(args) and isinstance(args[i], Const):
+                raise PreparationMismatchError(
+                    f"Argument {i} is wrapped in Const, but was active at preparation; "
+                    "prepare anew to change which arguments are constant."
+                )
+        values = tuple(a.value if isinstance(a, Const) else a for a in args)
+        count = len(self._fixed.arguments) - len(keywords)
+        if len(values) != count or set(named) != set(keywords):
+            raise PreparationMismatchError(
+                f"Prepared with {count} arguments and the keywords {sorted(keywords)}, called with "
+                f"{len(values)} and {sorted(named)}."
+            )
+        return Call((*values, *(named[k] for k in keywords)), keywords, active, self._fixed.bare)
+
+    def _chosen_seeds(self, tangents: Any, cotangents: Any) -> Any:
+        which = self._recipe.operator.seeds
+        given = {Seeds.TANGENTS: tangents, Seeds.COTANGENTS: cotangents}
+        for seeds, value in given.items():
+            if (value is None) == (seeds is which):
+                verb = "needs" if seeds is which else "takes no"
+                raise InvalidArgumentError(
+                    f"{self._recipe.operator.name} {verb} `{seeds.value}`."
+                )
+        return given.get(which)
+
+    def _key(self, derivation: Derivation, seeds: Any) -> Any:
+        batch = len(leaves_of(seeds)[0]) if self._recipe.settings.batched else None
+        return derivation.layout, derivation.inner, batch
+
+    def _specialise(
+        self, derivation: Derivation, primals: Sequence[Any], constants: Sequence[Any], seeds: Any
+    ) -> Specialised:
+        # One thread prepares; others that come meanwhile with the same signature wait for it.
+        with self._lock:
+            key = self._key(derivation, seeds)
+            if (known := self._known.get(key)) is not None:
+                return known
+            known = Specialised(derivation, primals, constants, seeds, self._fallback)
+            self._known[key] = known
+            while len(self._known) > CAPACITY:
+                self._known.popitem(last=False)
+            return known

@@ -1,0 +1,112 @@
+"""A derivation compiled for one signature."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from diffface.backends._compiled import Arrays, Compiled
+from diffface.backends._errors import (
+    CannotRecord,
+    NotDifferentiableError,
+    PreparationWarning,
+    UnsupportedOperatorError,
+)
+from diffface.prep import _seeds
+from diffface.prep._derivation import Derivation
+from diffface.prep._evaluate import evaluate, inputs
+from diffface.prep._flat import Flat, Trace
+from diffface.prep._operator import Seeds
+
+Fallback = Literal["eager", "error"]
+
+
+class Specialised:
+    """One derivation, compiled once and run often; holds none of the arrays it was made with.
+
+    Parameters
+    ----------
+    derivation : Derivation
+        What to run.
+    primals, constants : sequence of leaves
+        Example arguments.
+    seeds : tree of arrays or None
+        Example tangents or cotangents; None makes some up.
+    fallback : {"eager", "error"}
+        What to do where the function cannot be recorded.
+    """
+
+    __slots__ = ("_trace", "compiled", "derivation")
+
+    def __init__(
+        self, derivation: Derivation, primals: Sequence[Any], constants: Sequence[Any],
+        seeds: object, fallback: Fallback,
+    ) -> None:  # fmt: skip
+        self.derivation = derivation
+        self._trace = Trace()
+        self.compiled: Compiled | None = None
+        x, c = inputs(derivation, primals, constants)
+        examples = (*x, *c, *self._example_seeds(x, c, seeds))
+        try:
+            self.compiled = derivation.outer.build(derivation.program(self._trace), examples)
+        except (CannotRecord, NotDifferentiableError) as error:
+            self._fall_back(error, fallback)
+
+    @property
+    def strategy(self) -> str:
+        """How calls are run."""
+        return "eager" if self.compiled is None else self.compiled.strategy
+
+    def run(
+        self, primals: Sequence[Any], constants: Sequence[Any], seeds: object, out: object
+    ) -> Any:
+        """The result as the user sees it."""
+        derivation = self.derivation
+        if self.compiled is None:
+            return evaluate(derivation, primals, constants, seeds, out)
+        x, c = inputs(derivation, primals, constants)
+        outputs = self.compiled.run(*x, *c, *self._seeds(seeds))
+        return derivation.assemble(outputs, self._trace, out)
+
+    def _seeds(self, given: object) -> Arrays:
+        derivation = self.derivation
+        outer, batched = derivation.outer, derivation.settings.batched
+        if derivation.operator.seeds is Seeds.NONE:
+            return ()
+        if derivation.operator.seeds is Seeds.TANGENTS:
+            return _seeds.tangents(given, derivation.layout, outer, batched)
+        trace = self._trace
+        return _seeds.cotangents(given, trace.y, trace.y_leaves, outer, batched)
+
+    def _example_seeds(self, x: Arrays, c: Arrays, given: object) -> Arrays:
+        derivation = self.derivation
+        xp, which = derivation.outer.xp, derivation.operator.seeds
+        if which is Seeds.TANGENTS and given is None:
+            return tuple(map(xp.ones_like, x))
+        if which is Seeds.COTANGENTS:
+            # What cotangents look like is known once f has been evaluated.
+            flat = Flat(
+                derivation.f, derivation.layout, c, derivation.inner, self._trace,
+                derivation.settings.has_aux, derivation.operator.scalar,
+            )  # fmt: skip
+            with derivation.inner.scope((*x, *c)):
+                y = flat(x)[0]
+                if given is None:
+                    return tuple(map(xp.ones_like, y))
+        return self._seeds(given)
+
+    def _fall_back(self, error: CannotRecord | NotDifferentiableError, fallback: Fallback) -> None:
+        if isinstance(error, NotDifferentiableError) and error.__cause__ is None:
+            raise error
+        reason, line = str(error), getattr(error, "line", None)
+        place = f" at {line}" if line else ""
+        if fallback == "error":
+            raise UnsupportedOperatorError(
+                f"`f` cannot be recorded{place}: {reason}. Prepare with fallback='eager' to run it "
+                "anew at every call."
+            ) from error
+        warnings.warn(
+            f"`f` cannot be recorded{place}: {reason}. It runs eagerly at every call: right, but "
+            "slower. Move the decision on values into `xp.where`, or pass fallback='error'.",
+            PreparationWarning,
+            stacklevel=2,
+        )
