@@ -6,6 +6,7 @@ is then recorded); anybody else who asks gets a ``Shadow``, which knows shape an
 everything else. So a value cannot decide anything unnoticed: it *escapes*, and the recording stops.
 """
 
+import operator
 import sys
 from collections.abc import Callable
 from types import CodeType
@@ -89,6 +90,11 @@ class _Recorded:
         if sys._getframe(1).f_code in _INDEXING:
             return np.asarray(self._concrete)
         self._node.escape("a plain NumPy function asked for the values of an array")
+
+    def __index__(self) -> int:
+        if sys._getframe(1).f_code not in _INDEXING:
+            self._node.escape("a value was turned into a Python integer")
+        return operator.index(self._concrete)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or not hasattr(self._concrete, name):
@@ -208,7 +214,7 @@ def isinstance_(x: Any, kind: type) -> bool:
 
 _ESCAPES = {
     "a branch depends on a value": ["__bool__"],
-    "a value was turned into a Python number": ["__float__", "__int__", "__index__", "__complex__"],
+    "a value was turned into a Python number": ["__float__", "__int__", "__complex__"],
     "a value was used as a key": ["__hash__"],
     "an array was rounded or split by Python": ["__round__", "__trunc__", "__floor__", "__ceil__"],
     "an array was pickled": ["__reduce_ex__", "__reduce__"],
@@ -222,7 +228,7 @@ for _reason, _names in _ESCAPES.items():
     for _name in _names:
         for _class in (_Recorded, Shadow):
             setattr(_class, _name, _refuse(_reason))
-for _name in ("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "__iter__", "__len__"):
+for _name in ("__index__", "__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "__iter__", "__len__"):
     setattr(Shadow, _name, _refuse("the value inside a box was used"))
 for _name in ("tolist", "item", "tobytes", "fill", "put", "sort", "partition", "resize", "itemset", "setflags"):
     setattr(RecordedArray, _name, _refuse(f"`.{_name}()` was called on an array"))

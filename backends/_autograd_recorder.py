@@ -10,17 +10,19 @@ number; writing into arrays; random numbers; anything else that a second, eager 
 """
 
 import random
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from traceback import walk_stack, walk_tb
+from types import TracebackType
 from typing import Any, NoReturn
 
 import autograd.numpy as anp
 import numpy as np
 from autograd import builtins, core, tracer
 from autograd.core import Node as AutogradNode
-from autograd.core import SparseObject
+from autograd.core import SparseObject, VSpace
 from autograd.numpy import numpy_vjps
+from autograd.numpy.numpy_boxes import ArrayBox
 
 from diffface.backends._autograd_boxes import RecordedArray, RecordedSequence, RecordedSparse, isinstance_
 from diffface.backends._autograd_checks import check_elsewhere, check_same
@@ -59,6 +61,14 @@ def record(program: Program, examples: Arrays) -> Compiled:
         If the program depends on values in a way that cannot be recorded. Its ``run`` raises the
         same if a user's own primitive later returns another shape or dtype than it did here.
     """
+    top = tracer.trace_stack.top
+    try:
+        return _record(program, examples)
+    finally:
+        tracer.trace_stack.top = top  # autograd's own context manager forgets to after an exception
+
+
+def _record(program: Program, examples: Arrays) -> Compiled:
     tape = Tape()
     state = _random_state()
     try:
@@ -71,7 +81,8 @@ def record(program: Program, examples: Arrays) -> Compiled:
         if isinstance(error, CannotRecord):
             raise
         program(*map(_copy, examples))  # an error of the user's own comes again, and goes up from here
-        raise CannotRecord(f"the recorder failed: {type(error).__name__}: {error}") from error
+        line = user_line(error.__traceback__)
+        raise CannotRecord(f"the recorder cannot follow: {type(error).__name__}: {error}", line) from error
     if tape.escaped is not None:  # the user's function swallowed the error
         raise tape.escaped
     check_same(found, traced, "where it was recorded")
@@ -106,12 +117,15 @@ class Tape:
                 results = program(*boxes)
             return [self.lift(y) for y in results], [_concrete(y) for y in results]
         finally:
-            # autograd's own context manager forgets to do so after an exception
             stack.top = top
             self.open = False
 
     def box(self, value: Any, content: Any) -> Any:
         """Return the box of a value, with its node (or tuple of nodes, or sparse update)."""
+        if isinstance(content, Node) and content.is_constant:
+            return value  # depends on no input, after all
+        if isinstance(content, _Sparse):
+            value = _pure(value)
         kind = {tuple: RecordedSequence, _Sparse: RecordedSparse}.get(type(content), RecordedArray)
         return kind(value, self._top, RecordedNode.of(self, content))
 
@@ -181,8 +195,13 @@ class Tape:
             x, index = self.content(args[0]), args[1] if fn in _SEQUENCES else self.argument(args[1])
             return _Sparse(x, index, fn in _SEQUENCES)
         vs, previous, sparse = args
-        update = self.content(sparse)
-        return self._densify(None if previous is None else self.content(previous), update, value)
+        old = None if previous is None else self.content(previous)
+        if isinstance(sparse, SparseObject):  # a constant
+            new = self.content(sparse.mut_add(vs.zeros()))
+            if isinstance(new, tuple):
+                return tuple(lower(self.graph, np.add, p, {}, *self._type(v)) for p, v in zip(zip(old, new), value))
+            return lower(self.graph, np.add, (old, new), {}, *self._type(value))
+        return self._densify(old, self.content(sparse), value)
 
     def _densify(self, previous: Any, update: "_Sparse", value: Any) -> Any:
         if not update.container:
@@ -199,6 +218,8 @@ class Tape:
 
     def content(self, x: Any) -> Any:
         """Return what a box stands for; constants become nodes, tuples of them tuples of nodes."""
+        if isinstance(x, (Node, _Sparse)):
+            return x
         if isinstance_(x, _Box):
             if x._node.tape is not self:
                 self.escape("a value from another recording was used")
@@ -209,6 +230,8 @@ class Tape:
 
     def lift(self, x: Any) -> Node:
         """Return the node of a box or a constant."""
+        if isinstance(x, Node):
+            return x
         if isinstance_(x, _Box):
             content = self.content(x)
             if not isinstance(content, Node):
@@ -222,6 +245,8 @@ class Tape:
 
     def argument(self, x: Any) -> Any:
         """Return an argument as the graph keeps it: nodes for data, plain Python for the rest."""
+        if isinstance(x, Node):
+            return x
         if isinstance_(x, RecordedSequence):
             return self.content(x)
         if isinstance_(x, _Box) or isinstance(x, (np.ndarray, np.generic, float, complex)):
@@ -245,7 +270,7 @@ class RecordedNode(AutogradNode):  # type: ignore[misc]  # autograd is untyped
             return
         boxed: list[Any] = list(args)
         for i, parent in zip(argnums, parents, strict=True):
-            boxed[i] = self.tape.box(None, parent.content) if parent.tape is self.tape else self.foreign(parent)
+            boxed[i] = parent.content if parent.tape is self.tape else self.foreign(parent)
         self.content = self.tape.apply(fun.fun, tuple(boxed), kwargs, value, args)
 
     @classmethod
@@ -274,38 +299,59 @@ class _Sparse:
 
 
 _Box = tracer.Box
+_take = ArrayBox.__getitem__  # a primitive: takes an unboxed array and a boxed index, too
 
 
 @contextmanager
 def _patched() -> Iterator[None]:
-    """Let autograd box recorded values our way, and invert a sorting without writing into an array.
+    """Let autograd box recorded values our way, and never write into an array or index it natively.
 
-    Only boxes of ours are affected, and a permutation's inverse is its argsort, so other threads that
-    use autograd meanwhile do not notice.
+    The rules put in place compute the same as autograd's, so other threads that use autograd meanwhile
+    do not notice; boxes are treated differently only if they are ours.
     """
-    new_box, unpermuter = tracer.new_box, numpy_vjps.unpermuter
+    new_box, mut_add, unpermuter = tracer.new_box, VSpace._mut_add, numpy_vjps.unpermuter
+    vjps, jvps = dict(core.primitive_vjps), dict(core.primitive_jvps)
 
     def box(value: Any, trace: int, node: Any) -> Any:
         if type(node) is not RecordedNode:
             return new_box(value, trace, node)
         return value if node.constant else node.tape.box(value, node.content)
 
-    tracer.new_box = box
-    numpy_vjps.unpermuter = lambda g, permutation: g[anp.argsort(permutation)]
+    tracer.new_box, VSpace._mut_add = box, _added
+    numpy_vjps.unpermuter = lambda g, permutation: _take(g, anp.argsort(permutation))
+    core.defvjp(numpy_vjps.untake, lambda ans, x, idx, _: lambda g: _take(g, idx))
+    core.defjvp(anp.sort, lambda g, ans, x, *a, **k: _take(g, anp.argsort(x, *a, **k)))
+    core.defjvp(anp.partition, lambda g, ans, x, *a, **k: _take(g, anp.argpartition(x, *a, **k)))
     try:
         yield
     finally:
-        tracer.new_box, numpy_vjps.unpermuter = new_box, unpermuter
+        tracer.new_box, VSpace._mut_add, numpy_vjps.unpermuter = new_box, mut_add, unpermuter
+        for table, saved in ((core.primitive_vjps, vjps), (core.primitive_jvps, jvps)):
+            for fun in (numpy_vjps.untake, anp.sort, anp.partition):
+                table[fun] = saved[fun]
 
 
-def user_line() -> str | None:
-    """Return ``file:line`` of the innermost frame that belongs to no library."""
-    frame: Any = sys._getframe(1)
-    while frame is not None:
-        if frame.f_globals.get("__name__", "").split(".")[0] not in _LIBRARIES:
-            return f"{frame.f_code.co_filename}:{frame.f_lineno}"
-        frame = frame.f_back
-    return None
+def _added(self: Any, x: Any, y: Any) -> Any:
+    """Return ``x += y`` on a copy of `x`."""
+    x = np.array(x)
+    x += y
+    return x
+
+
+def _pure(sparse: SparseObject) -> SparseObject:
+    """Return a sparse gradient that adds itself to a copy."""
+    return SparseObject(sparse.vs, lambda x: sparse.mut_add(np.array(x) if isinstance(x, np.ndarray) else x))
+
+
+def user_line(traceback: TracebackType | None = None) -> str | None:
+    """Return ``file:line`` of the innermost frame, now or in a traceback, that belongs to no library."""
+    here = walk_tb(traceback) if traceback else reversed(list(walk_stack(None)))
+    lines = [
+        f"{frame.f_code.co_filename}:{line}"
+        for frame, line in here
+        if frame.f_globals.get("__name__", "").split(".")[0] not in _LIBRARIES
+    ]
+    return lines[-1] if lines else None
 
 
 def _copy(x: Any) -> Any:

@@ -93,8 +93,3 @@ def _fuse(total: fx.Node, into: fx.Node, piece: fx.Node) -> None:
     total.replace_all_uses_with(new)
     total.graph.erase_node(total)
 
-
-def normal_slice(size: int, start: int | None, end: int | None) -> tuple[int, int]:
-    """Return a slice's start and length along a dimension of ``size``, with step one."""
-    begin, stop, _ = slice(start, end).indices(size)
-    return begin, max(stop - begin, 0)

@@ -5,6 +5,9 @@ See :func:`gradient`, :func:`jacobian`, :func:`hessian`, :func:`hvp`, :func:`pus
 ``"autograd"``, ``"numpy"``, ``"complex-step"``) says who differentiates.
 """
 
+from typing import TYPE_CHECKING, Any
+
+from diffface._backends import BackendInfo, backend_class, backends
 from diffface._derivative import (
     derivative,
     prepare_derivative,
@@ -30,6 +33,7 @@ from diffface._jacobian import (
     prepare_value_and_jacobian,
     value_and_jacobian,
 )
+from diffface._linearize import linearize
 from diffface._namespace import namespace
 from diffface._pullback import (
     prepare_pullback,
@@ -50,6 +54,7 @@ from diffface._second_derivative import (
     value_derivative_and_second_derivative,
 )
 from diffface._using import using
+from diffface._vjp import vjp
 from diffface.backends._errors import (
     BackendNotAvailableError,
     DifffaceError,
@@ -64,3 +69,73 @@ from diffface.backends._registry import register_backend
 from diffface.backends._second_order import SecondOrder
 from diffface.prep._const import Const
 from diffface.prep._prepared import Prepared
+
+if TYPE_CHECKING:
+    from diffface.backends._autograd import Autograd
+    from diffface.backends._complex_step import ComplexStep
+    from diffface.backends._finite_differences import FiniteDifferences
+    from diffface.backends._jax import JAX
+    from diffface.backends._torch import Torch
+
+__all__ = [
+    "JAX",
+    "Autograd",
+    "BackendInfo",
+    "BackendNotAvailableError",
+    "ComplexStep",
+    "Const",
+    "DifffaceError",
+    "FiniteDifferences",
+    "InvalidArgumentError",
+    "NotDifferentiableError",
+    "PreparationMismatchError",
+    "PreparationWarning",
+    "Prepared",
+    "SecondOrder",
+    "Torch",
+    "UnknownBackendError",
+    "UnsupportedOperatorError",
+    "backends",
+    "derivative",
+    "gradient",
+    "gradient_and_hvp",
+    "hessian",
+    "hvp",
+    "jacobian",
+    "linearize",
+    "namespace",
+    "prepare_derivative",
+    "prepare_gradient",
+    "prepare_gradient_and_hvp",
+    "prepare_hessian",
+    "prepare_hvp",
+    "prepare_jacobian",
+    "prepare_pullback",
+    "prepare_pushforward",
+    "prepare_second_derivative",
+    "prepare_value_and_derivative",
+    "prepare_value_and_gradient",
+    "prepare_value_and_jacobian",
+    "prepare_value_and_pullback",
+    "prepare_value_and_pushforward",
+    "prepare_value_derivative_and_second_derivative",
+    "prepare_value_gradient_and_hessian",
+    "pullback",
+    "pushforward",
+    "register_backend",
+    "second_derivative",
+    "using",
+    "value_and_derivative",
+    "value_and_gradient",
+    "value_and_jacobian",
+    "value_and_pullback",
+    "value_and_pushforward",
+    "value_derivative_and_second_derivative",
+    "value_gradient_and_hessian",
+    "vjp",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # The classes of backends import their libraries, so they are fetched when asked for.
+    return backend_class(name)

@@ -1,6 +1,6 @@
 """From an operator and a signature to a program on flat arrays, and from its outputs to results."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,11 +71,11 @@ class Derivation:
         results, rest = [], iter(outputs)
         for i, count in zip(self.wanted, trace.counts, strict=True):
             arrays = [next(rest) for _ in range(count)]
-            results.append(self._part(self.operator.parts[i], arrays, trace))
+            results.append(self.part(self.operator.parts[i], arrays, trace))
         if out is not None:
             results = self._written(results, out)
         if self.settings.has_aux:
-            results.append(self._aux(rest, trace))
+            results.append(self.aux(rest, trace))
         return results[0] if len(results) == 1 else tuple(results)
 
     def _written(self, results: list[Any], out: Any) -> list[Any]:
@@ -86,7 +86,8 @@ class Derivation:
             return [*values, write(derivatives[0], out, self.inner)]
         return [*values, *write(tuple(derivatives), out, self.inner)]
 
-    def _part(self, part: Part, arrays: Sequence[Array], trace: Trace) -> Any:
+    def part(self, part: Part, arrays: Sequence[Array], trace: Trace) -> Any:
+        """One part of the result, from its fresh arrays."""
         if part in (Part.VALUE, Part.LIKE_Y):
             kind, device = self.layout.result_kind()
             taken = [take(a, self.outer.kind, kind, device) for a in arrays]
@@ -104,10 +105,12 @@ class Derivation:
         ]
         return _like_y(rows, trace) if part is Part.Y_BY_X else self.layout.like_active(rows)
 
-    def _aux(self, arrays: Any, trace: Trace) -> Any:
+    def aux(self, arrays: Iterable[Array], trace: Trace) -> Any:
+        """What ``f`` returned besides its value, from the fresh arrays in it."""
         kind, device = self.layout.result_kind()
+        rest = iter(arrays)
         leaves = [
-            take(next(arrays), self.outer.kind, kind, device) if static is None else static.value
+            take(next(rest), self.outer.kind, kind, device) if static is None else static.value
             for static in trace.aux_leaves
         ]
         return unflatten(trace.aux, leaves)  # type: ignore[arg-type]

@@ -1,0 +1,70 @@
+"""Derivatives at a point that stays while tangents or cotangents change."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from diffface._options import Options, settings
+from diffface._using import backend_for
+from diffface.backends._adapter import Adapter
+from diffface.backends._compiled import Arrays
+from diffface.prep._bind import bind
+from diffface.prep._derivation import Derivation
+from diffface.prep._evaluate import inputs
+from diffface.prep._flat import Flat, Trace
+from diffface.prep._operator import Operator, Part
+from diffface.prep._recipe import Recipe
+
+
+class FixedPoint:
+    """``f`` at copies of its arguments, so that the caller may overwrite them afterwards.
+
+    Parameters
+    ----------
+    operator : Operator
+        Whose checks of arguments apply.
+    name : str
+        The function that the user called.
+    f, args, options
+        As the user gave them.
+    """
+
+    def __init__(
+        self,
+        operator: Operator,
+        name: str,
+        f: Callable[..., Any],
+        args: Sequence[object],
+        options: Mapping[str, Any],
+    ) -> None:
+        allowed = Options.__optional_keys__ - {"out"}
+        chosen = settings(options, allowed, name)
+        call = bind(args, options.get("argnums"), options.get("kwargs"))
+        backend = backend_for(options.get("backend"), call)
+        recipe = Recipe(operator, (0,), f, lambda _: backend, chosen)
+        self._derivation: Derivation
+        self._derivation, primals, constants = recipe.derivation(call)
+        self.adapter: Adapter = self._derivation.inner
+        self.layout = self._derivation.layout
+        self.trace = Trace()
+        self.x, self._constants = inputs(self._derivation, primals, constants, copy=True)
+        self.f = Flat(
+            f, self.layout, self._constants, self.adapter, self.trace, chosen.has_aux, scalar=False
+        )
+
+    def scope(self) -> AbstractContextManager[object]:
+        """Where anything of this point has to be computed."""
+        return self.adapter.scope((*self.x, *self._constants))
+
+    def result(self, part: Part, arrays: Arrays) -> Any:
+        """A part of the result as the user sees it."""
+        fresh = tuple(map(self.adapter.kind.fresh, arrays))
+        return self._derivation.part(part, fresh, self.trace)
+
+    def with_aux(self, y: Arrays, derivative: Any, aux: Arrays) -> Any:
+        """``(y, derivative)``, and aux where ``f`` returns it."""
+        value = self.result(Part.VALUE, y)
+        if not self._derivation.settings.has_aux:
+            return value, derivative
+        fresh = tuple(map(self.adapter.kind.fresh, aux))
+        return value, derivative, self._derivation.aux(fresh, self.trace)

@@ -1,0 +1,70 @@
+"""A function's value and its pushforward at a fixed point."""
+
+from collections.abc import Callable
+from typing import Any, Unpack
+
+from diffface._fixed_point import FixedPoint
+from diffface._options import Options
+from diffface._pushforward import PUSHFORWARD
+from diffface.backends._compiled import Arrays
+from diffface.backends._transpose import linearize_by_transposing
+from diffface.prep import _seeds
+from diffface.prep._operator import Part
+
+
+def linearize(f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]) -> Any:
+    """Value of a function, and its pushforward at that point for many directions.
+
+    Parameters
+    ----------
+    f : callable
+        ``f(*args)`` returns an array or a tree of arrays ``y``.
+    *args : array, number, or tree of them; Const
+        Arguments of ``f``. Those not wrapped in ``Const`` are active and must be floating-point.
+        They are copied: the caller may overwrite them afterwards.
+    **options : Options
+        ``backend``, ``argnums``, ``has_aux``, ``kwargs``.
+
+    Returns
+    -------
+    y : tree of arrays
+        ``f(*args)``.
+    pushforward : callable
+        ``pushforward(tangents, batched=False)`` is ``J tangents``, like ``y``. Where the backend
+        has a reverse mode, ``f`` is not evaluated again.
+    aux : tree
+        With ``has_aux`` only.
+
+    Raises
+    ------
+    NotDifferentiableError
+        If an active argument has integers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import diffface as dif
+    >>> y, push = dif.linearize(lambda x: x**2, np.array([1.0, 2.0]), backend="autograd")
+    >>> push(np.array([1.0, 0.0])), push(np.array([0.0, 1.0]))
+    (array([2., 0.]), array([0., 4.]))
+    """
+    point = FixedPoint(PUSHFORWARD, "linearize", f, args, options)
+    adapter, push = point.adapter, None
+    with point.scope():
+        if adapter.reverse:
+            y, push, aux = linearize_by_transposing(adapter, point.f, point.x)
+        else:
+            y, aux = point.f(point.x)
+
+    def pushed(dx: Arrays, batched: bool) -> Arrays:
+        if push is not None:
+            return push(dx, batched=batched)
+        return adapter.pushforward(point.f, point.x, dx, batched=batched, value=False)[1]
+
+    def pushforward(tangents: Any, *, batched: bool = False) -> Any:
+        """``J tangents`` at the point of linearisation; ``batched`` adds a leading axis."""
+        dx = _seeds.tangents(tangents, point.layout, adapter, batched)
+        with point.scope():
+            return point.result(Part.LIKE_Y, pushed(dx, batched))
+
+    return point.with_aux(y, pushforward, aux)
