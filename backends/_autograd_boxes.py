@@ -16,7 +16,7 @@ import autograd.numpy as anp
 import numpy as np
 from autograd.builtins import SequenceBox
 from autograd.core import SparseBox, VSpace, sparse_object_types, vspace
-from autograd.numpy import numpy_vjps, numpy_wrapper
+from autograd.numpy import numpy_wrapper
 from autograd.numpy.numpy_boxes import ArrayBox
 from autograd.tracer import Box, isbox, trace_primitives_map
 
@@ -28,10 +28,10 @@ def _nested(code: CodeType) -> set[CodeType]:
     return {code}.union(*(_nested(c) for c in code.co_consts if isinstance(c, CodeType)))
 
 
-# Code that may see the value of a box: autograd's primitive wrapper; indexing, whose box of indices
-# may be hidden in a tuple; and NumPy's parser of einsum strings, which looks at shapes only.
+# Code that may see the value of a box: autograd's primitive wrapper, and NumPy's parser of einsum
+# strings, which looks at shapes only.
 _WRAPPER = _nested(anp.sin.__code__)
-_INDEXING = _nested(ArrayBox.__getitem__.fun.__code__) | _nested(numpy_vjps.untake.fun.__code__)
+_INDEXING = ArrayBox.__getitem__.fun.__code__
 _PARSER = _nested(numpy_wrapper._parse_einsum_input.__code__)
 
 
@@ -44,7 +44,7 @@ class Shadow:
     def __array_function__(self, fn: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if fn not in METADATA:
             self._box._node.escape(f"`{getattr(fn, '__name__', fn)}` was called on the value inside a box")
-        return fn(*(a.dummy() if isinstance(a, Shadow) else a for a in args), **kwargs)
+        return fn(*(a._box._concrete if isinstance(a, Shadow) else a for a in args), **kwargs)
 
     def dummy(self) -> Any:
         """Return an array of the right shape and dtype, without memory or meaning."""
@@ -86,13 +86,19 @@ class _Recorded:
     def _shadow(self) -> Any:
         return Shadow(self)
 
+    def _is_index(self, frame: Any) -> bool:
+        """Whether `frame` indexes a recorded array, by a tuple that hides this box; that gets recorded."""
+        if frame.f_code is not _INDEXING or frame.f_back.f_back.f_code not in _WRAPPER:
+            return False
+        return frame.f_back.f_back.f_locals.get("node_constructor") is type(self._node)
+
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
-        if sys._getframe(1).f_code in _INDEXING:
+        if self._is_index(sys._getframe(1)):
             return np.asarray(self._concrete)
         self._node.escape("a plain NumPy function asked for the values of an array")
 
     def __index__(self) -> int:
-        if sys._getframe(1).f_code not in _INDEXING:
+        if not self._is_index(sys._getframe(1)):
             self._node.escape("a value was turned into a Python integer")
         return operator.index(self._concrete)
 

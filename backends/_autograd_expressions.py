@@ -4,10 +4,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from diffface.backends._autograd_functions import is_ufunc
-from diffface.backends._autograd_graph import Node, nodes_in, substitute
-from diffface.backends._autograd_rules import GETITEM, cast, scatter
+from diffface.backends._autograd_graph import Node, nodes_in
+from diffface.backends._autograd_kernels import cast, expand, total
+from diffface.backends._autograd_shapes import GETITEM
 
+_WEAK = (bool, int, float, complex)
 _OPERATORS = {np.add: "+", np.subtract: "-", np.multiply: "*", np.divide: "/"}
 _C_EINSUM = np._core.multiarray.c_einsum  # type: ignore[attr-defined]  # private; np.einsum itself calls it
 
@@ -31,18 +32,6 @@ class Names(Protocol):
         """Return the name of the function of a node."""
 
 
-def expand(x: Any, shape: Any, dtype: Any) -> Any:
-    """Return a new array of `shape` filled with `x`."""
-    result = np.empty(shape, dtype)
-    result[...] = x
-    return result
-
-
-def splits(fn: Any) -> bool:
-    """Whether `fn`, one of ours, returns fresh memory."""
-    return fn in (np.broadcast_to, scatter, cast, np.array)
-
-
 def expression(names: Names, node: Node) -> str:
     """Return the expression of a node."""
     special = _SPECIAL.get(node.fn)
@@ -58,10 +47,8 @@ def expression(names: Names, node: Node) -> str:
 def argument(names: Names, x: Any) -> str:
     """Return the source of an argument."""
     if isinstance(x, Node):
-        value = x.value
-        if x.is_constant and (type(value) in (int, float, complex, bool) or type(value) is np.float64):
-            return _literal(names, value)
-        return names.operand(x)
+        # A NumPy scalar is no literal: a Python number would be weaker in type promotion.
+        return _literal(names, x.value) if type(x.value) in _WEAK else names.operand(x)
     if isinstance(x, tuple):
         return f"({''.join(argument(names, item) + ', ' for item in x).strip()})"
     if isinstance(x, list):
@@ -77,14 +64,12 @@ def argument(names: Names, x: Any) -> str:
 
 def number_operand(value: Any, others: list[Any]) -> Any:
     """Return the array of no dimensions that acts like the number `value` next to `others`."""
-    weak = type(value) in (int, float, complex)
+    weak = type(value) in _WEAK
     return np.asarray(value, np.result_type(*others, value) if weak else value.dtype)
 
 
 def _literal(names: Names, value: Any) -> str:
-    if isinstance(value, (float, complex)) and not np.isfinite(value):
-        return names.constant(value)
-    return repr(float(value)) if isinstance(value, float) else repr(value)
+    return repr(value) if np.isfinite(value) else names.constant(value)
 
 
 def _call(names: Names, function: str, args: Any, kwargs: Any) -> str:
@@ -93,15 +78,17 @@ def _call(names: Names, function: str, args: Any, kwargs: Any) -> str:
 
 
 def _elementwise(names: Names, node: Node) -> str:
-    if all(isinstance(a, Node) and a.shape == () for a in node.args) and not node.kwargs:
+    if not all(isinstance(a, Node) for a in node.args):
+        return _call(names, names.function(node), node.args, node.kwargs)
+    if all(a.shape == () for a in node.args) and not node.kwargs:
         scalar = _scalar(names, node)
         if scalar is not None:
             return scalar
         return _call(names, names.function(node), node.args, {})
-    strong = [a.dtype for a in node.args if isinstance(a, Node) and not (a.is_constant and type(a.value) in (int, float, complex))]
+    strong = [a.dtype for a in node.args if type(a.value) not in _WEAK]
     written = []
     for a in node.args:
-        if isinstance(a, Node) and a.is_constant and a.shape == () and not isinstance(a.value, bool):
+        if a.is_constant and a.shape == ():
             written.append(names.number(a, strong))
         else:
             written.append(argument(names, a))
@@ -111,7 +98,7 @@ def _elementwise(names: Names, node: Node) -> str:
 
 def _scalar(names: Names, node: Node) -> str | None:
     """Write arithmetic on scalars with operators: ten times as fast as ufuncs there."""
-    if node.dtype.kind not in "fc" or any(a.dtype.kind not in "fc" for a in node.args if type(a.value) is not int):
+    if node.dtype.kind not in "fc" or any(a.dtype.kind not in "fc" for a in node.args if type(a.value) not in _WEAK):
         return None
     operands = [argument(names, a) for a in node.args]
     if node.fn in _OPERATORS:
@@ -148,9 +135,9 @@ def _transpose(names: Names, node: Node) -> str | None:
     return f"{name}.T" if axes == tuple(reversed(range(x.ndim))) else f"{name}.transpose({argument(names, axes)})"
 
 
-def _reduce(names: Names, node: Node) -> str:
-    x, axes = node.args
-    keepdims = ", None, None, True" if node.kwargs["keepdims"] else ""
+def _total(names: Names, node: Node) -> str:
+    x, axes, keep = node.args
+    keepdims = ", None, None, True" if keep else ""
     if axes is not None and len(axes) == 1:
         axes = axes[0]
     if not keepdims and (axes == 0 or (axes is None and x.ndim == 1)):
@@ -167,74 +154,13 @@ def _dot(names: Names, node: Node) -> str:
     return f"{a}.dot({b})"
 
 
-def scatter_lines(names: Any, node: Node, target: str, start: str | None) -> list[str]:
-    """Return the lines that make `target` the sum of a base and of updates at indices.
-
-    `start` creates a copy of the base; "" means that there is none, None that `target` is the base.
-    """
-    _, shape, dtype, *updates = node.args
-    lines = [start] if start else []
-    if start == "":
-        kind = "" if dtype == np.float64 else f", {names.constant(dtype)}"
-        lines = [f"{target} = {names.bind(np.zeros)}({argument(names, shape)}{kind})"]
-    touched = None if start != "" else np.zeros(shape, np.uint8)
-    for index, x in updates:
-        place, value = f"{target}[{index_source(names, index)}]", argument(names, x)
-        touch = _touch(index, shape)
-        if touch is None and not _permutes(index, shape):
-            lines.append(f"{names.bind(np.add.at)}({target}, {_at(names, index)}, {value})")
-        elif touched is not None and not (touched.any() if touch is None else (touched & touch).any()):
-            lines.append(f"{place} = {value}")
-        elif x.shape == () or touch is None or not _is_basic(index):
-            lines.append(f"{place} += {value}")
-        else:
-            lines += [f"v = {place}", f"{names.bind(np.add)}(v, {value}, v)"]
-        if touched is not None:
-            touched |= 1 if touch is None else touch
-    return lines
-
-
-def _at(names: Names, index: Any) -> str:
-    if isinstance(index, tuple):
-        return f"({''.join(_at(names, i) + ', ' for i in index)})"
-    return index_source(names, index) if isinstance(index, list) else argument(names, index)
-
-
-def _is_basic(index: Any) -> bool:
-    parts = index if isinstance(index, tuple) else (index,)
-    return all(p is None or p is Ellipsis or isinstance(p, (int, np.integer, slice)) for p in parts)
-
-
-def _touch(index: Any, shape: Any) -> Any:
-    """Return which elements a constant index reaches; None if not constant or if it repeats some."""
-    if any(not n.is_constant for n in nodes_in(index)):
-        return None
-    index = substitute(index, lambda n: n.value)
-    if isinstance(index, list):
-        index = np.asarray(index, dtype=int if not index else None)
-    counts = np.zeros(shape, np.uint8)
-    if _is_basic(index):
-        counts[index] = 1
-        return counts
-    many = np.zeros(shape, np.int64)
-    np.add.at(many, index, 1)
-    return many.astype(np.uint8) if many.max(initial=0) <= 1 else None
-
-
-def _permutes(index: Any, shape: Any) -> bool:
-    """Whether `index` is a permutation of a vector, found at run time by sorting."""
-    return isinstance(index, Node) and index.fn is np.argsort and index.shape == shape and len(shape) == 1
-
-
 _SPECIAL: dict[Any, Any] = {
     GETITEM: _getitem,
     np.reshape: _reshape,
     np.transpose: _transpose,
-    np.add.reduce: _reduce,
+    total: _total,
     np.einsum: _einsum,
     np.dot: _dot,
     np.broadcast_to: lambda names, node: _call(names, names.bind(expand), (*node.args, node.dtype), {}),
     cast: lambda names, node: f"{names.operand(node.args[0])}.astype({names.constant(node.args[1])})",
 }
-
-__all__ = ["expression", "is_ufunc", "number_operand", "scatter_lines", "splits"]

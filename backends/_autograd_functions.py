@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from diffface.backends._autograd_kernels import KERNELS
+
 Function = Callable[..., Any]
 
 # Number of leading data arguments -> names. "linalg." and "fft." prefix a submodule.
@@ -36,10 +38,11 @@ _RECORDABLE = {
     99: "einsum",
 }
 
-# Results that may be (views of) an argument. Whatever is neither here nor known to be fresh may be, too.
+# Results that share no memory with an argument. Any other function's may. (A program writes ``expand``
+# for ``broadcast_to``.)
 _FRESH = """sum prod mean var std max amax min amin ptp cumsum cumprod all any argmax argmin argsort
 sort partition argpartition count_nonzero roll trace tile repeat pad nan_to_num sinc diff nansum
-nanmean copy dot vdot inner outer tensordot kron take take_along_axis where clip interp concatenate
+nanmean copy array broadcast_to dot vdot inner outer tensordot kron take take_along_axis where clip interp concatenate
 stack vstack hstack dstack column_stack concat linalg.det linalg.slogdet linalg.inv linalg.pinv
 linalg.cholesky linalg.eigh linalg.eigvalsh linalg.svd linalg.solve linalg.norm fft.fft fft.ifft
 fft.rfft fft.irfft fft.fftn fft.ifftn fft.fft2 fft.ifft2"""
@@ -75,7 +78,12 @@ def is_numpy(fn: Function) -> bool:
 
 def is_fresh(fn: Function) -> bool:
     """Whether the result of `fn` never shares memory with an argument."""
-    return fn in FRESH or is_ufunc(fn)
+    return fn in FRESH or fn in KERNELS or is_ufunc(fn)
+
+
+def is_foldable(fn: Function) -> bool:
+    """Whether `fn` of constants is a constant."""
+    return fn in DATA_ARGUMENTS or fn in KERNELS or is_ufunc(fn)
 
 
 def implementation(fn: Function) -> Function:

@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from diffface.backends._autograd_functions import DATA_ARGUMENTS, is_ufunc
+from diffface.backends._autograd_functions import is_foldable
 
 Shape = tuple[int, ...]
 Function = Callable[..., Any]
+Args = tuple[Any, ...]
+Kwargs = dict[str, Any]
 
 # Up to this size, constants are compared by content; above, by the identity of the array they copy.
 _SMALL = 4096
@@ -39,7 +41,7 @@ class Node:
     __slots__ = ("args", "dtype", "fn", "index", "kwargs", "parents", "shape", "splat", "value")
 
     def __init__(
-        self, index: int, fn: Function | None, args: tuple[Any, ...], kwargs: dict[str, Any], shape: Any, dtype: Any
+        self, index: int, fn: Function | None, args: Args, kwargs: Kwargs, shape: Any, dtype: Any
     ) -> None:
         self.index = index
         self.fn = fn
@@ -49,7 +51,7 @@ class Node:
         self.dtype: Any = dtype
         self.value: Any = None
         self.splat: Any = None
-        self.parents = tuple(nodes_in((args, tuple(kwargs.values()))))
+        self.parents = tuple(nodes_in((args, *kwargs.values())))
 
     @property
     def is_constant(self) -> bool:
@@ -65,6 +67,10 @@ class Node:
     def size(self) -> int:
         """Number of elements."""
         return int(np.prod(self.shape, dtype=int))
+
+
+Rule = Callable[["Graph", Args, Kwargs, Shape, Any], Node | None]
+"""``rule(graph, args, kwargs, shape, dtype)`` adds a cheaper equivalent of a call, or nothing."""
 
 
 def nodes_in(structure: Any) -> Iterator[Node]:
@@ -114,7 +120,7 @@ class Graph:
 
     def input(self, shape: Shape, dtype: Any) -> Node:
         """Add an input."""
-        return self._add(None, (), {}, shape, dtype)
+        return self._leaf(shape, dtype)
 
     def constant(self, value: Any) -> Node:
         """Return the node of a constant, a snapshot: later writes to `value` do not reach it."""
@@ -131,27 +137,28 @@ class Graph:
         key = ("array", value.dtype.str, value.shape, value.strides, value.tobytes())
         return self._known.get(key) or self._add_constant(key, value, _uniform(value))
 
-    def node(self, fn: Function, args: tuple[Any, ...], kwargs: dict[str, Any], shape: Any, dtype: Any) -> Node:
+    def node(self, fn: Function, args: Args, kwargs: Kwargs, shape: Any, dtype: Any) -> Node:
         """Return the node of ``fn(*args, **kwargs)``: a known one, a folded constant, or a new one."""
         key = (fn, _key(args), tuple((name, _key(item)) for name, item in sorted(kwargs.items())))
         found = self._known.get(key)
         if found is not None:
             return found
-        parents = list(nodes_in((args, tuple(kwargs.values()))))
-        if shape is not None and all(p.is_constant for p in parents) and (is_ufunc(fn) or fn in DATA_ARGUMENTS):
+        node = Node(len(self.nodes), fn, args, kwargs, shape, dtype)
+        if shape is not None and is_foldable(fn) and all(p.is_constant for p in node.parents):
+            named = {name: substitute(item, _value) for name, item in kwargs.items()}
             with np.errstate(all="ignore"):
-                folded = fn(*substitute(args, _value), **{k: substitute(v, _value) for k, v in kwargs.items()})
-            return self.constant(folded)
-        self._known[key] = node = self._add(fn, args, kwargs, shape, dtype)
+                return self.constant(fn(*substitute(args, _value), **named))
+        self._known[key] = node
+        self.nodes.append(node)
         return node
 
-    def _add(self, fn: Function | None, args: tuple[Any, ...], kwargs: dict[str, Any], shape: Any, dtype: Any) -> Node:
-        node = Node(len(self.nodes), fn, args, kwargs, shape, dtype)
+    def _leaf(self, shape: Shape, dtype: Any) -> Node:
+        node = Node(len(self.nodes), None, (), {}, shape, dtype)
         self.nodes.append(node)
         return node
 
     def _add_constant(self, key: Any, value: Any, splat: Any) -> Node:
-        node = self._add(None, (), {}, np.shape(value), np.result_type(value))
+        node = self._leaf(np.shape(value), np.result_type(value))
         if isinstance(value, np.ndarray):
             value = value.copy(order="K")
             value.flags.writeable = False
@@ -180,4 +187,4 @@ def _uniform(value: Any) -> Any:
 
 
 def _signs(value: Any) -> Any:
-    return np.signbit(value) if value.dtype.kind == "f" else np.signbit(value.real) | np.signbit(value.imag)
+    return np.signbit(value.real) | np.signbit(value.imag)

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from diffface.backends._autograd_expressions import expression, number_operand, scatter_lines, splits
+from diffface.backends._autograd_expressions import expression, number_operand
 from diffface.backends._autograd_functions import implementation, is_fresh, is_numpy, is_ufunc
-from diffface.backends._autograd_graph import Node, nodes_in
-from diffface.backends._autograd_rules import scatter
+from diffface.backends._autograd_graph import Node
+from diffface.backends._autograd_kernels import scatter
+from diffface.backends._autograd_scattering import scatter_lines
 from diffface.backends._compiled import Compiled
 from diffface.backends._errors import CannotRecord
 
@@ -82,7 +83,7 @@ class _Writer:
     def _analyse(self) -> None:
         """Find when each value is last used, and when its memory is, through itself or a view."""
         for position, node in enumerate(self._order):
-            fresh = node.fn is None or splits(node.fn) or is_fresh(node.fn)
+            fresh = node.fn is None or is_fresh(node.fn)
             shared = frozenset() if fresh else frozenset().union(*(self._owners[p] for p in node.parents))
             self._owners[node] = shared | {node}
             for parent in node.parents:
@@ -172,10 +173,6 @@ class _Writer:
         """Return a constant scalar next to arrays: an array of no dimensions, which NumPy takes fastest."""
         return self.constant(number_operand(node.value, others))
 
-    def temporary(self) -> str:
-        """Return the name of a scratch variable."""
-        return "v"
-
     def constant(self, value: Any) -> str:
         """Return the name of a constant."""
         if isinstance(value, np.ndarray) and value.ndim == 0:
@@ -242,5 +239,3 @@ def _checked(fn: Any, shape: Any, dtype: Any) -> Any:
 
     return call
 
-
-__all__ = ["SourceProgram", "compile_graph", "nodes_in"]

@@ -28,6 +28,7 @@ from diffface.backends._autograd_boxes import RecordedArray, RecordedSequence, R
 from diffface.backends._autograd_checks import check_elsewhere, check_same
 from diffface.backends._autograd_functions import DATA_ARGUMENTS, METADATA, is_numpy, is_ufunc
 from diffface.backends._autograd_graph import Graph, Node, nodes_in
+from diffface.backends._autograd_kernels import scatter
 from diffface.backends._autograd_program import compile_graph
 from diffface.backends._autograd_rules import GETITEM, lower, scatter_add
 from diffface.backends._compiled import Arrays, Compiled, Program
@@ -85,10 +86,10 @@ def _record(program: Program, examples: Arrays) -> Compiled:
         raise CannotRecord(f"the recorder cannot follow: {type(error).__name__}: {error}", line) from error
     if tape.escaped is not None:  # the user's function swallowed the error
         raise tape.escaped
-    check_same(found, traced, "where it was recorded")
-    check_elsewhere(program, compiled, examples)
     if state != _random_state():
         raise CannotRecord("random numbers were drawn; pass them in as a constant argument")
+    check_same(found, traced, "where it was recorded")
+    check_elsewhere(program, compiled, examples)
     return compiled
 
 
@@ -100,13 +101,11 @@ class Tape:
         self.inputs: list[Node] = []
         self.escaped: CannotRecord | None = None
         self.open = True
-        self._top = 0
+        # Below every trace that the program opens, and never equal to the trace of a stray box.
+        self._trace = tracer.trace_stack.top + 0.5
 
     def trace(self, program: Program, examples: Arrays) -> tuple[list[Node], list[Any]]:
         """Run `program` on boxes; return the nodes and the values of its results."""
-        stack = tracer.trace_stack
-        top = stack.top
-        stack.top = self._top = top + 1
         try:
             with _patched():
                 boxes = []
@@ -117,17 +116,14 @@ class Tape:
                 results = program(*boxes)
             return [self.lift(y) for y in results], [_concrete(y) for y in results]
         finally:
-            stack.top = top
             self.open = False
 
     def box(self, value: Any, content: Any) -> Any:
         """Return the box of a value, with its node (or tuple of nodes, or sparse update)."""
         if isinstance(content, Node) and content.is_constant:
             return value  # depends on no input, after all
-        if isinstance(content, _Sparse):
-            value = _pure(value)
         kind = {tuple: RecordedSequence, _Sparse: RecordedSparse}.get(type(content), RecordedArray)
-        return kind(value, self._top, RecordedNode.of(self, content))
+        return kind(value, self._trace, RecordedNode.of(self, content))
 
     def escape(self, reason: str) -> NoReturn:
         """Refuse the recording."""
@@ -149,7 +145,7 @@ class Tape:
             raise RuntimeError("A value from an earlier recording was used; do not store arguments.")
         self._refuse_unsafe(fn, args, kwargs, value)
         if fn in _SEQUENCES or fn is core.sparse_add.fun or fn is numpy_vjps.untake.fun:
-            return self._structural(fn, args, value)
+            return self._structural(fn, args, value, raw)
         lifted = tuple(self.lift(a) if is_ufunc(fn) else self.argument(a) for a in args)
         for i in range(min(len(lifted), DATA_ARGUMENTS.get(fn, 0))):
             if isinstance(lifted[i], (int, float)):
@@ -185,7 +181,7 @@ class Tape:
             if any(not n.is_constant for n in nodes_in(self.argument([*args[data:], *named]))):
                 self.escape(f"an option of `{name}` depends on a value")
 
-    def _structural(self, fn: Any, args: Any, value: Any) -> Any:
+    def _structural(self, fn: Any, args: Any, value: Any, raw: Any) -> Any:
         """Record autograd's own tuples and sparse gradients without their mutable run-time form."""
         if fn is builtins.make_sequence.fun:
             return tuple(self.content(a) for a in args[1:])
@@ -193,6 +189,9 @@ class Tape:
             return self.content(args[0])[args[1]]
         if isinstance(value, SparseObject):
             x, index = self.content(args[0]), args[1] if fn in _SEQUENCES else self.argument(args[1])
+            if fn not in _SEQUENCES:
+                raw_x, raw_index = raw[0], _strip(self, raw[1])
+                value.mut_add = lambda a: scatter(a, None, None, (raw_index, raw_x))
             return _Sparse(x, index, fn in _SEQUENCES)
         vs, previous, sparse = args
         old = None if previous is None else self.content(previous)
@@ -299,7 +298,6 @@ class _Sparse:
 
 
 _Box = tracer.Box
-_take = ArrayBox.__getitem__  # a primitive: takes an unboxed array and a boxed index, too
 
 
 @contextmanager
@@ -319,7 +317,10 @@ def _patched() -> Iterator[None]:
 
     tracer.new_box, VSpace._mut_add = box, _added
     numpy_vjps.unpermuter = lambda g, permutation: _take(g, anp.argsort(permutation))
-    core.defvjp(numpy_vjps.untake, lambda ans, x, idx, _: lambda g: _take(g, idx))
+    core.defvjp(ArrayBox.__getitem__, lambda ans, a, index: lambda g: _untake(g, index, core.vspace(a)))
+    core.defvjp(numpy_vjps.untake, lambda ans, x, index, _: lambda g: _take(g, index))
+    core.defjvp(ArrayBox.__getitem__, lambda g, ans, a, index: _take(g, index))
+    core.defjvp(numpy_vjps.untake, lambda g, ans, x, index, space: _untake(g, index, space))
     core.defjvp(anp.sort, lambda g, ans, x, *a, **k: _take(g, anp.argsort(x, *a, **k)))
     core.defjvp(anp.partition, lambda g, ans, x, *a, **k: _take(g, anp.argpartition(x, *a, **k)))
     try:
@@ -327,7 +328,7 @@ def _patched() -> Iterator[None]:
     finally:
         tracer.new_box, VSpace._mut_add, numpy_vjps.unpermuter = new_box, mut_add, unpermuter
         for table, saved in ((core.primitive_vjps, vjps), (core.primitive_jvps, jvps)):
-            for fun in (numpy_vjps.untake, anp.sort, anp.partition):
+            for fun in (ArrayBox.__getitem__, numpy_vjps.untake, anp.sort, anp.partition):
                 table[fun] = saved[fun]
 
 
@@ -338,9 +339,25 @@ def _added(self: Any, x: Any, y: Any) -> Any:
     return x
 
 
-def _pure(sparse: SparseObject) -> SparseObject:
-    """Return a sparse gradient that adds itself to a copy."""
-    return SparseObject(sparse.vs, lambda x: sparse.mut_add(np.array(x) if isinstance(x, np.ndarray) else x))
+def _visible(x: Any, index: Any) -> Any:
+    """Return `x`, boxed if it is a constant and `index` hides a recorded box in a tuple.
+
+    Autograd looks for boxes among the arguments only, so it would take such an indexing for a constant.
+    """
+    hidden = [i for i in index if isinstance_(i, RecordedArray)] if type(index) is tuple else []
+    if not hidden or tracer.isbox(x):
+        return x
+    tape = hidden[0]._node.tape
+    return RecordedArray(x, hidden[0]._trace, RecordedNode.of(tape, tape.lift(x)))
+
+
+def _take(x: Any, index: Any) -> Any:
+    """Return ``x[index]`` where `x` may be a constant and `index` recorded."""
+    return ArrayBox.__getitem__(_visible(x, index), index)
+
+
+def _untake(x: Any, index: Any, space: Any) -> Any:
+    return numpy_vjps.untake(_visible(x, index), index, space)
 
 
 def user_line(traceback: TracebackType | None = None) -> str | None:

@@ -85,15 +85,19 @@ class Torch(Adapter):
         leaves = tuple(_leaf(a) for a in x)
         y, aux = f(leaves)
         ends = [i for i, a in enumerate(y) if a.requires_grad]
+        outputs = [y[i] for i in ends]
 
         def single(dy: Arrays) -> Arrays:
             if not ends:
-                return tuple(torch.zeros_like(a) for a in x)
-            return torch.autograd.grad(
-                [y[i] for i in ends], leaves, [dy[i] for i in ends], retain_graph=True,
-                create_graph=nested or any(a.requires_grad for a in dy),
-                allow_unused=True, materialize_grads=True,
-            )  # fmt: skip
+                return tuple([torch.zeros_like(a) for a in x])
+            seeds = [dy[i] for i in ends]
+            again = nested or any([a.requires_grad for a in seeds])
+            dx = torch.autograd.grad(
+                outputs, leaves, seeds, retain_graph=True, create_graph=again, allow_unused=True
+            )
+            return tuple(
+                [torch.zeros_like(a) if d is None else d for d, a in zip(dx, x, strict=True)]
+            )
 
         def pull(dy: Arrays, *, batched: bool = False, chunk_size: int | None = None) -> Arrays:
             return torch.vmap(single, chunk_size=chunk_size)(dy) if batched else single(dy)

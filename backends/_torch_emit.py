@@ -20,9 +20,9 @@ from diffface.backends._torch_statements import Statements
 
 # A hand-written program would run under no_grad; to stay below autograd altogether costs the same
 # to enter and makes every call cheaper. Autocast had its say when the graph was recorded.
-_BELOW = torch._C.DispatchKeySet(torch._C.DispatchKey.AutogradFunctionality)
+BELOW = torch._C.DispatchKeySet(torch._C.DispatchKey.AutogradFunctionality)
 for _key in ("ADInplaceOrView", "AutocastCPU", "AutocastCUDA"):
-    _BELOW = _BELOW | torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, _key))
+    BELOW = BELOW | torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, _key))
 
 
 def emit(module: fx.GraphModule) -> tuple[str, Program]:
@@ -58,7 +58,7 @@ def emit(module: fx.GraphModule) -> tuple[str, Program]:
     lines = [f"def run({', '.join(inputs)}):", "    with below(keys):"]
     lines += [f"        {line}" for line in statements.text()]
     source = "\n".join([*lines, ""])
-    scope = {"below": torch._C._ExcludeDispatchKeyGuard, "keys": _BELOW, **spelling.constants}
+    scope = {"below": torch._C._ExcludeDispatchKeyGuard, "keys": BELOW, **spelling.constants}
     exec(compile(source, "<diffface replay>", "exec"), scope)
     run: Program = scope["run"]
     return source, run

@@ -59,6 +59,11 @@ def replay(program: Program, examples: Arrays) -> Compiled:
     """
     module = trace(program, examples)
     simplify(module)
+    return replay_graph(module)
+
+
+def replay_graph(module: fx.GraphModule) -> Compiled:
+    """Make straight-line Python of a recorded and simplified program; ``module`` is changed."""
     lower(module)
     source, run = emit(module)
     return Compiled(run, "replay", Replay(module, source, run))

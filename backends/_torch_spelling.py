@@ -66,12 +66,12 @@ class Spelling:
 
     def number(self, x: Any, node: fx.Node) -> str | None:
         """Write a number as a 0-d tensor, which spares torch from making one at every run."""
+        if node.target not in _NUMERIC or isinstance(x, (fx.Node, bool)):
+            return None
         value: torch.Tensor = node.meta["val"]
         first: Any = node.args[0]
         if (
-            node.target not in _NUMERIC
-            or isinstance(x, (fx.Node, bool))
-            or value.device.type != "cpu"
+            value.device.type != "cpu"
             or value.dtype not in _EXACT
             or first.meta["val"].dtype != value.dtype
         ):

@@ -98,7 +98,7 @@ class Statements:
             if number is not None:
                 return f"{constant(torch.sub, 'sub')}({number}, {show(args[0])})"
         fakes: Any = fx.map_arg((args, kwargs), lambda x: x.meta["val"])
-        found = binding(node.target, *fakes, node.meta["val"])
+        found = binding(node.target, *fakes, node.meta.get("val"))
         name = constant(found, node.target._schema.name.partition("::")[2])
         return f"{name}({self._spelling.arguments(args, kwargs, node)})"
 

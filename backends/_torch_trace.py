@@ -71,14 +71,13 @@ def trace(program: Program, examples: Sequence[torch.Tensor]) -> fx.GraphModule:
 def _trace(program: Program, examples: Sequence[torch.Tensor]) -> fx.GraphModule:
     escapes = escape.Escapes()
     random = torch.get_rng_state()
-    with _WatchedFakeMode(escapes):
+    with _WatchedFakeMode(escapes, random):
         fakes = [torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in examples]
         module = _watch(program, fakes, escapes)
         _check(module)
         if any(_writes(node) for node in module.graph.nodes):
             module = _record(torch.func.functionalize(module, remove="mutations"), fakes)
     if not torch.equal(random, torch.get_rng_state()):
-        torch.set_rng_state(random)
         raise CannotRecord("it seeds torch's random number generator")
     _drop_writes(module)
     _snapshot(module)
@@ -104,15 +103,20 @@ def _watch(
 class _WatchedFakeMode(FakeTensorMode):
     """A fake mode that reports every look at values, and guards the tensors that are real."""
 
-    def __init__(self, escapes: escape.Escapes) -> None:
+    def __init__(self, escapes: escape.Escapes, random: torch.Tensor) -> None:
         super().__init__(allow_non_fake_inputs=True)
         self._escapes = escapes
+        self._random = random
 
     def dispatch(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if isinstance(func, OpOverload) and func._schema.is_mutable:
             if any(_is_real(x) for x in _written(func, args, kwargs)):
                 raise self._escapes.note("it writes to a tensor that it captured")
+        if torch.Tag.nondeterministic_seeded in func.tags:
+            # Nothing is drawn while tracing: only a seed that the program sets can change this
+            if not torch.equal(self._random, torch.get_rng_state()):
+                raise self._escapes.note("it seeds torch's random number generator")
         try:
             return super().dispatch(func, types, args, kwargs)
         except Exception as error:
@@ -126,6 +130,7 @@ class _WatchedFakeMode(FakeTensorMode):
 def _undisturbed() -> Iterator[None]:
     """Trace the same whatever modes the caller is in, and leave no trace of it in the log."""
     log = logging.getLogger("torch._subclasses.fake_tensor")
+    random = torch.get_rng_state()
     disabled = log.disabled
     log.disabled = True
     try:
@@ -141,6 +146,8 @@ def _undisturbed() -> Iterator[None]:
             yield
     finally:
         log.disabled = disabled
+        if not torch.equal(random, torch.get_rng_state()):
+            torch.set_rng_state(random)
 
 
 def _record(program: Callable[..., Any], fakes: list[torch.Tensor]) -> fx.GraphModule:

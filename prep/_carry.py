@@ -1,6 +1,6 @@
 """Arrays in and out of a backend: the caller's kind to the backend's, and back."""
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 from diffface.backends._compiled import Array, Arrays
@@ -8,22 +8,25 @@ from diffface.backends._kind import PYTHON, Kind
 from diffface.prep._leaf import Leaf
 
 
-def bring(values: Iterable[Any], leaves: Iterable[Leaf], kind: Kind, copy: bool = False) -> Arrays:
+def bring(values: Sequence[Any], leaves: Sequence[Leaf], kind: Kind, device: Hashable,
+          copy: bool = False) -> Arrays:  # fmt: skip
     """Leaves of arguments as arrays of ``kind``; copies where the caller must be free to write."""
-    leaves = list(leaves)
-    device = next((leaf.device for leaf in leaves if leaf.kind is kind), None)
     return tuple(
-        _bring(value, leaf.kind, kind, device, copy)
-        for value, leaf in zip(values, leaves, strict=True)
+        [
+            _bring(value, leaf.kind, kind, device, copy)
+            for value, leaf in zip(values, leaves, strict=True)
+        ]
     )
 
 
-def bring_constants(values: Iterable[Any], leaves: Iterable[Leaf], kind: Kind, device: Hashable,
+def bring_constants(values: Sequence[Any], leaves: Sequence[Leaf], kind: Kind, device: Hashable,
                     copy: bool = False) -> Arrays:  # fmt: skip
     """Like ``bring``, but Python numbers stay what they are: frameworks promote them weakly."""
     return tuple(
-        value if leaf.kind is PYTHON else _bring(value, leaf.kind, kind, device, copy)
-        for value, leaf in zip(values, leaves, strict=True)
+        [
+            value if leaf.kind is PYTHON else _bring(value, leaf.kind, kind, device, copy)
+            for value, leaf in zip(values, leaves, strict=True)
+        ]
     )
 
 

@@ -1,8 +1,7 @@
 """From an operator and a signature to a program on flat arrays, and from its outputs to results."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from diffface.backends._adapter import Adapter
 from diffface.backends._compiled import Array, Arrays, Program
@@ -15,8 +14,7 @@ from diffface.prep._out import write
 from diffface.prep._tree import unflatten
 
 
-@dataclass(frozen=True, slots=True)
-class Derivation:
+class Derivation(NamedTuple):
     """Everything that is fixed once the signature of a call is known.
 
     Attributes
@@ -49,7 +47,7 @@ class Derivation:
         Primals, seeds and outputs are arrays of the outer adapter, constants of the inner one.
         ``seeds`` is asked for when they are needed, if they are not among the inputs.
         """
-        n_primals, n_constants = len(self.layout.primals()), len(self.layout.constants())
+        n_primals, n_constants = len(self.layout.primals), len(self.layout.constants)
 
         def program(*inputs: Array) -> Arrays:
             x, rest = inputs[:n_primals], inputs[n_primals:]
@@ -92,7 +90,7 @@ class Derivation:
             kind, device = self.layout.result_kind()
             taken = [take(a, self.outer.kind, kind, device) for a in arrays]
             return _like_y(taken, trace)
-        primals = self.layout.primals()
+        primals = self.layout.primals
         columns = len(primals)
         taken = [
             take(a, self.outer.kind, primals[i % columns].kind, primals[i % columns].device)

@@ -53,12 +53,12 @@ def check_differentiable(
                     + (" without holomorphic=True" if operator.order == 1 else "")
                     + "; differentiate with respect to its real and imaginary parts."
                 )
-    if not layout.primals():
+    if not layout.primals:
         raise InvalidArgumentError(
             "There is nothing to differentiate: the active arguments have no leaves."
         )
-    if operator.scalar_argument and [leaf.shape for leaf in layout.primals()] != [()]:
-        shapes = ", ".join(str(leaf.shape) for leaf in layout.primals())
+    if operator.scalar_argument and [leaf.shape for leaf in layout.primals] != [()]:
+        shapes = ", ".join(str(leaf.shape) for leaf in layout.primals)
         raise InvalidArgumentError(
             f"`{operator.name}` takes one active argument of shape (), got {shapes}; use `jacobian` or "
             "`pushforward` for arrays, and Const for the arguments that are constant."

@@ -16,10 +16,14 @@ def inputs(
 ) -> tuple[Arrays, Arrays]:
     """Primals and constants as arrays of the backends that take them."""
     layout, outer, inner = derivation.layout, derivation.outer, derivation.inner
-    leaves = layout.primals()
-    x = bring(primals, leaves, outer.kind, copy)
-    device = next((leaf.device for leaf in leaves if leaf.kind is inner.kind), None)
-    return x, bring_constants(constants, layout.constants(), inner.kind, device, copy)
+    # NumPy arrays go where the first array of the framework is.
+    device = None
+    for leaf in layout.primals + layout.constants:
+        if leaf.kind is inner.kind:
+            device = leaf.device
+            break
+    x = bring(primals, layout.primals, outer.kind, device if inner is outer else None, copy)
+    return x, bring_constants(constants, layout.constants, inner.kind, device, copy)
 
 
 def evaluate(
@@ -45,5 +49,5 @@ def evaluate(
 
     with derivation.inner.scope((*x, *c)):
         outputs = derivation.program(trace, seeded)(*x, *c)
-        fresh = tuple(map(outer.kind.fresh, outputs))
+        fresh = tuple([outer.kind.fresh(a) for a in outputs])
     return derivation.assemble(fresh, trace, out)

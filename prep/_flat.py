@@ -73,10 +73,9 @@ class Flat:
         except TypeError:
             leaves, self.trace.y = flatten(value, self.adapter)
             y = tuple(self._lifted(leaf, like) for leaf in leaves)
-        kind = self.adapter.kind
-        described = [kind.describe(a) for a in y]
-        self.trace.y_leaves = described
-        if self.scalar and not (len(y) == 1 and described[0][0] == () and self.trace.y is None):
+        describe = self.adapter.kind.describe
+        described = self.trace.y_leaves = [describe(a) for a in y]
+        if self.scalar and (self.trace.y is not None or described[0][0] != ()):
             found = f"shape {described[0][0]}" if self.trace.y is None else type(value).__name__
             raise NotDifferentiableError(
                 f"`f` must return a real scalar (shape ()), got {found}; sum it up, "
@@ -89,7 +88,7 @@ class Flat:
                     "return them as aux with has_aux=True."
                 )
             # A backend may step into the complex plane from real arguments; that is not f's doing.
-            if self.scalar and dtype.kind == "c" and like.dtype == self.layout.primals()[0].dtype:
+            if self.scalar and dtype.kind == "c" and like.dtype == self.layout.primals[0].dtype:
                 raise NotDifferentiableError(
                     f"`f` must return a real scalar, got {dtype.name}; return its real part or "
                     "its absolute value, or use `jacobian` or `derivative` with holomorphic=True."

@@ -34,26 +34,16 @@ class Layout(NamedTuple):
     keywords: tuple[str, ...]
     active: tuple[int, ...]
     bare: bool
+    # Leaves of the active arguments, in the order of the result; of the others, those that may
+    # differ from call to call. Both follow from `arguments`.
+    primals: tuple[Leaf, ...]
+    constants: tuple[Leaf, ...]
 
     def __str__(self) -> str:
         return ", ".join(
             ("" if i in self.active else "Const ") + " ".join(map(str, argument.leaves))
             for i, argument in enumerate(self.arguments)
         )
-
-    def primals(self) -> list[Leaf]:
-        """Leaves of the active arguments, in the order of the result."""
-        return [leaf for i in self.active for leaf in self.arguments[i].leaves]  # type: ignore[misc]
-
-    def constants(self) -> list[Leaf]:
-        """Leaves of the other arguments that may differ from call to call."""
-        return [
-            leaf
-            for i, argument in enumerate(self.arguments)
-            if i not in self.active
-            for leaf in argument.leaves
-            if isinstance(leaf, Leaf)
-        ]
 
     def rebuild(self, x: Arrays, c: Arrays) -> tuple[list[object], dict[str, object]]:
         """The arguments of the user's function from the leaves of a call."""
@@ -81,35 +71,40 @@ class Layout(NamedTuple):
 
     def result_kind(self) -> tuple[Kind, Any]:
         """Kind and device of what ``f`` returns: those of the first array among its arguments."""
-        primals = self.primals()
-        for leaf in primals + self.constants():
+        for leaf in self.primals + self.constants:
             if leaf.kind not in (PYTHON, NUMPY_SCALAR, NUMPY):
                 return leaf.kind, leaf.device
         # NumPy's own functions return scalars for shape ().
-        numbers = all(leaf.kind is PYTHON for leaf in primals)
+        numbers = all(leaf.kind is PYTHON for leaf in self.primals)
         return (PYTHON if numbers else NUMPY_SCALAR), None
 
 
 def lay_out(call: Call, adapter: Adapter) -> tuple[Layout, list[Any], list[Any]]:
     """Layout of a call, with the leaves of its active arguments and of its constants."""
     arguments: list[Argument] = []
-    flat: list[Sequence[Any]] = []
+    constants: list[Any] = []
+    constant_leaves: list[Leaf] = []
+    active: dict[int, Sequence[Any]] = {}
     for i, value in enumerate(call.values):
-        constant = i not in call.active
         if kind_of(value) is not None:
             leaves: Sequence[Any] = (value,)
             spec = None
         else:
             leaves, spec = flatten(value, adapter)
-        flat.append(leaves)
-        arguments.append(Argument(spec, tuple(describe(leaf, constant) for leaf in leaves)))
-    layout = Layout(tuple(arguments), call.keywords, call.active, call.bare)
-    primals = [leaf for i in call.active for leaf in flat[i]]
-    constants = [
-        leaf
-        for i, argument in enumerate(arguments)
-        if i not in call.active
-        for leaf, described in zip(flat[i], argument.leaves, strict=True)
-        if isinstance(described, Leaf)
-    ]
+        constant = i not in call.active
+        described = tuple([describe(leaf, constant) for leaf in leaves])
+        arguments.append(Argument(spec, described))
+        if not constant:
+            active[i] = leaves
+            continue
+        for leaf, known in zip(leaves, described, strict=True):
+            if type(known) is Leaf:
+                constants.append(leaf)
+                constant_leaves.append(known)
+    primals = [leaf for i in call.active for leaf in active[i]]
+    primal_leaves = tuple([leaf for i in call.active for leaf in arguments[i].leaves])
+    layout = Layout(
+        tuple(arguments), call.keywords, call.active, call.bare,
+        primal_leaves, tuple(constant_leaves),  # type: ignore[arg-type]
+    )  # fmt: skip
     return layout, primals, constants

@@ -39,8 +39,7 @@ class Settings(NamedTuple):
     holomorphic: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(NamedTuple):
     """One derivation: ``f`` at ``x``, on arrays of the backend.
 
     Attributes

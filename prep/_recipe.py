@@ -1,8 +1,7 @@
 """What a caller asked for, before any argument is known."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from diffface.backends._errors import UnsupportedOperatorError
 from diffface.backends._registry import Backend
@@ -12,8 +11,7 @@ from diffface.prep._layout import Call, lay_out
 from diffface.prep._operator import Operator, Settings
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
+class Recipe(NamedTuple):
     """An operator on a function, with its options.
 
     Attributes

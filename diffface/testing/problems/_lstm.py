@@ -40,20 +40,28 @@ def lstm_loss(main: Array, extra: Array, state: Array, sequence: Array) -> Array
     layers, bits = main.shape[0] // 2, main.shape[1] // 4
     times = sequence.shape[0] - 1
 
-    half = xp.asarray(np.repeat([0.5, 0.5, 0.5, 1.0], bits), dtype=main.dtype)
-    weights, biases = main[0::2] * half, main[1::2] * half
+    # Half the argument makes a sigmoid of the tanh; the change, the last of the four, is a tanh.
+    half = xp.asarray(np.array([[0.5], [0.5], [0.5], [1.0]]), dtype=main.dtype)
+    weights = xp.reshape(main[0::2], (layers, 4, bits)) * half
+    biases = xp.reshape(main[1::2], (layers, 4, bits)) * half
+    # Forget and output see the input, the other two the hidden state.
+    input_weights, input_biases = weights[:, 0::2], biases[:, 0::2]
+    hidden_weights, hidden_biases = weights[:, 1::2], biases[:, 1::2]
     hidden, cell = state[0::2], state[1::2]
-    input_weight = extra[:1]
+    # Products with these pass the first input to layer 0, and each layer's output to the next.
+    first = xp.asarray(np.eye(layers, 1), dtype=main.dtype)
+    upward = xp.asarray(np.eye(layers, k=-1), dtype=main.dtype)
 
     tops = []
     for step in range(times + layers - 1):
         # Past the end, lower layers go on with an input that nothing will see.
         t = min(step, times - 1)
-        below = xp.concat([sequence[t : t + 1] * input_weight, hidden[:-1]])
-        seen = xp.concat([below, hidden, below, hidden], axis=1)
-        gates = xp.tanh(weights * seen + biases)
-        forget, enter, leave = (0.5 + 0.5 * gates[:, i * bits : (i + 1) * bits] for i in range(3))
-        new_cell = cell * forget + enter * gates[:, 3 * bits :]
+        below = first @ (sequence[t : t + 1] * extra[:1]) + upward @ hidden
+        from_input = xp.tanh(input_weights * below[:, None, :] + input_biases)
+        from_hidden = xp.tanh(hidden_weights * hidden[:, None, :] + hidden_biases)
+        forget, leave = 0.5 + 0.5 * from_input[:, 0], 0.5 + 0.5 * from_input[:, 1]
+        enter, change = 0.5 + 0.5 * from_hidden[:, 0], from_hidden[:, 1]
+        new_cell = cell * forget + enter * change
         new_hidden = leave * xp.tanh(new_cell)
         if step < layers - 1:
             # Upper layers have not started: their first input is still on its way up.

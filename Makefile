@@ -1,0 +1,48 @@
+# Both commands need Python 3.11 or later and nothing else; the first of them makes .venv.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: help demo test lint format coverage tables clean
+.SILENT:
+
+help:
+	echo "make demo      fit two published problems with every backend's Jacobian"
+	echo "make test      run the whole test suite"
+	echo "make lint      check style"
+	echo "make format    mend style"
+	echo "make coverage  run the tests and show the lines they miss"
+	echo "make tables    write the tables of the documents anew, from the code"
+	echo "make clean     remove .venv and everything else that was made"
+
+demo: $(INSTALLED)
+	$(BIN)/python docs/examples/nist.py
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest --quiet --numprocesses=auto --maxprocesses=4
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check --quiet
+	$(BIN)/ruff format --quiet --check
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --quiet --fix
+	$(BIN)/ruff format --quiet
+
+coverage: $(INSTALLED)
+	$(BIN)/python -m pytest --quiet --numprocesses=auto --maxprocesses=4 --cov --cov-report=term
+
+tables: $(INSTALLED)
+	$(BIN)/python scripts/tables.py
+
+clean:
+	rm -rf .venv build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "diffface needs Python 3.11 or later; name one: make PYTHON=python3.12 $(MAKECMDGOALS)")'
+	echo "Installing diffface, JAX, PyTorch and autograd into .venv (only this once)"
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[all,dev]'
+	touch $(INSTALLED)
