@@ -88,7 +88,7 @@ class Autograd(Adapter):
         return record(program, examples)
 
     def lift(self, value: object, like: Array) -> Array:
-        if isbox(value) or isinstance(value, np.ndarray | np.number):
+        if isbox(value) or isinstance(value, np.ndarray | np.number | np.bool_):
             return value
         if isinstance(value, bool | int | float | complex):
             return np.asarray(value, np.result_type(like.dtype, type(value)))

@@ -9,7 +9,6 @@ Never ``0 * x -> 0`` (wrong for infinities), never ``x - x -> 0``.
 from typing import Any
 
 import numpy as np
-
 from diffface.backends._autograd_graph import Graph, Node, Shape
 
 # Constant factors are merged only in this range, far from overflow and underflow in float32, too.
@@ -51,7 +50,7 @@ def number(x: Node) -> Any:
 
 def simplify(graph: Graph, fn: Any, operands: tuple[Node, ...], dtype: Any) -> Node | None:
     """Return an equal, cheaper node of the broadcast shape of `operands` or smaller, or None."""
-    rule = _RULES.get(fn)
+    rule: Any = _RULES.get(fn)
     if rule is None or dtype.kind not in "fc" or any(x.dtype.kind not in "fciub" for x in operands):
         return None
     result: Node | None = rule(graph, *operands, dtype)
@@ -103,7 +102,11 @@ def _multiply(graph: Graph, a: Node, b: Node, dtype: Any) -> Node | None:
         return graph.node(np.square, (a,), {}, a.shape, dtype)
     # Move a sign outwards, where an addition may absorb it.
     for x, y in ((a, b), (b, a)):
-        if x.fn is np.negative and x.dtype == dtype == y.dtype and x.shape == np.broadcast_shapes(x.shape, y.shape):
+        if (
+            x.fn is np.negative
+            and x.dtype == dtype == y.dtype
+            and x.shape == np.broadcast_shapes(x.shape, y.shape)
+        ):
             return _apply(graph, np.negative, _apply(graph, np.multiply, x.args[0], y))
     return None
 
@@ -149,7 +152,11 @@ def _conjugate(graph: Graph, a: Node, dtype: Any) -> Node | None:
 
 def _keeps(x: Node, other: Node, dtype: Any) -> bool:
     """Whether `x` alone already has the dtype and shape of an operation with the scalar `other`."""
-    return bool(x.dtype == dtype and other.shape == () and not (x.is_constant and type(x.value) in (int, float)))
+    return bool(
+        x.dtype == dtype
+        and other.shape == ()
+        and not (x.is_constant and type(x.value) in (int, float))
+    )
 
 
 def _factor(product: Node) -> tuple[Node, Any]:

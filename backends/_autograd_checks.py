@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-
 from diffface.backends._compiled import Arrays, Compiled, Program
 from diffface.backends._errors import CannotRecord
 
@@ -36,12 +35,17 @@ def check_elsewhere(program: Program, compiled: Compiled, examples: Arrays) -> N
             mine, theirs = tuple(map(_copy, inputs)), tuple(map(_copy, inputs))
             try:
                 expected = program(*theirs)
-            except Exception:  # out of the function's domain, perhaps: then only the examples will do
+            except (
+                Exception
+            ):  # out of the function's domain, perhaps: then only the examples will do
                 if inputs is examples:
                     raise
                 continue
             check_same(compiled.run(*mine), expected, "when run again")
-            if any(not np.array_equal(a, b, equal_nan=True) for a, b in zip(inputs, theirs, strict=True)):
+            if any(
+                not np.array_equal(a, b, equal_nan=True)
+                for a, b in zip(inputs, theirs, strict=True)
+            ):
                 raise CannotRecord("the function writes into its arguments")
             return
 

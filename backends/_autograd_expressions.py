@@ -1,35 +1,16 @@
 """How one node is written as Python source."""
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-
 from diffface.backends._autograd_graph import Node, nodes_in
 from diffface.backends._autograd_kernels import cast, expand, total
+from diffface.backends._autograd_names import Names
 from diffface.backends._autograd_shapes import GETITEM
 
 _WEAK = (bool, int, float, complex)
 _OPERATORS = {np.add: "+", np.subtract: "-", np.multiply: "*", np.divide: "/"}
 _C_EINSUM = np._core.multiarray.c_einsum  # type: ignore[attr-defined]  # private; np.einsum itself calls it
-
-
-class Names(Protocol):
-    """What a writer offers to expressions."""
-
-    def operand(self, node: Node) -> str:
-        """Return the name of a value."""
-
-    def number(self, node: Node, others: list[Any]) -> str:
-        """Return the name of a constant scalar used next to arrays."""
-
-    def constant(self, value: Any) -> str:
-        """Return the name of a constant."""
-
-    def bind(self, fn: Any) -> str:
-        """Return the name of a function."""
-
-    def function(self, node: Node) -> str:
-        """Return the name of the function of a node."""
 
 
 def expression(names: Names, node: Node) -> str:
@@ -62,18 +43,14 @@ def argument(names: Names, x: Any) -> str:
     return names.constant(x)
 
 
-def number_operand(value: Any, others: list[Any]) -> Any:
-    """Return the array of no dimensions that acts like the number `value` next to `others`."""
-    weak = type(value) in _WEAK
-    return np.asarray(value, np.result_type(*others, value) if weak else value.dtype)
-
-
 def _literal(names: Names, value: Any) -> str:
     return repr(value) if np.isfinite(value) else names.constant(value)
 
 
 def _call(names: Names, function: str, args: Any, kwargs: Any) -> str:
-    written = [argument(names, a) for a in args] + [f"{k}={argument(names, v)}" for k, v in kwargs.items()]
+    written = [argument(names, a) for a in args] + [
+        f"{k}={argument(names, v)}" for k, v in kwargs.items()
+    ]
     return f"{function}({', '.join(written)})"
 
 
@@ -98,7 +75,9 @@ def _elementwise(names: Names, node: Node) -> str:
 
 def _scalar(names: Names, node: Node) -> str | None:
     """Write arithmetic on scalars with operators: ten times as fast as ufuncs there."""
-    if node.dtype.kind not in "fc" or any(a.dtype.kind not in "fc" for a in node.args if type(a.value) not in _WEAK):
+    if node.dtype.kind not in "fc" or any(
+        a.dtype.kind not in "fc" for a in node.args if type(a.value) not in _WEAK
+    ):
         return None
     operands = [argument(names, a) for a in node.args]
     if node.fn in _OPERATORS:
@@ -118,7 +97,9 @@ def index_source(names: Names, index: Any) -> str:
     if isinstance(index, list) and not list(nodes_in(index)):
         return names.constant(np.asarray(index, dtype=int if not index else None))
     if isinstance(index, slice):
-        parts = ["" if s is None else argument(names, s) for s in (index.start, index.stop, index.step)]
+        parts = [
+            "" if s is None else argument(names, s) for s in (index.start, index.stop, index.step)
+        ]
         return ":".join(parts if index.step is not None else parts[:2])
     if isinstance(index, tuple) and index:
         return ", ".join(index_source(names, i) for i in index) + ("," if len(index) == 1 else "")
@@ -132,7 +113,11 @@ def _reshape(names: Names, node: Node) -> str:
 def _transpose(names: Names, node: Node) -> str | None:
     x, axes = node.args
     name = names.operand(x)
-    return f"{name}.T" if axes == tuple(reversed(range(x.ndim))) else f"{name}.transpose({argument(names, axes)})"
+    return (
+        f"{name}.T"
+        if axes == tuple(reversed(range(x.ndim)))
+        else f"{name}.transpose({argument(names, axes)})"
+    )
 
 
 def _total(names: Names, node: Node) -> str:
@@ -161,6 +146,10 @@ _SPECIAL: dict[Any, Any] = {
     total: _total,
     np.einsum: _einsum,
     np.dot: _dot,
-    np.broadcast_to: lambda names, node: _call(names, names.bind(expand), (*node.args, node.dtype), {}),
-    cast: lambda names, node: f"{names.operand(node.args[0])}.astype({names.constant(node.args[1])})",
+    np.broadcast_to: lambda names, node: _call(
+        names, names.bind(expand), (*node.args, node.dtype), {}
+    ),
+    cast: lambda names, node: (
+        f"{names.operand(node.args[0])}.astype({names.constant(node.args[1])})"
+    ),
 }

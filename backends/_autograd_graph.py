@@ -2,14 +2,14 @@
 
 A node knows its NumPy function, its arguments, and the shape and dtype of its result. It knows
 nothing about autograd, about simplification (``_autograd_rules``) or source code
-(``_autograd_program``). Nodes are only ever added, so their order of creation is an order of execution.
+(``_autograd_program``). Nodes are only ever added, so their order of creation is an order of
+execution.
 """
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-
 from diffface.backends._autograd_functions import is_foldable
 
 Shape = tuple[int, ...]
@@ -91,7 +91,9 @@ def substitute(structure: Any, change: Callable[[Node], Any]) -> Any:
     if type(structure) in (tuple, list):
         return type(structure)(substitute(item, change) for item in structure)
     if isinstance(structure, slice):
-        return slice(*(substitute(s, change) for s in (structure.start, structure.stop, structure.step)))
+        return slice(
+            *(substitute(s, change) for s in (structure.start, structure.stop, structure.step))
+        )
     return structure
 
 
@@ -125,7 +127,7 @@ class Graph:
     def constant(self, value: Any) -> Node:
         """Return the node of a constant, a snapshot: later writes to `value` do not reach it."""
         if not isinstance(value, np.ndarray):
-            key = ("scalar", type(value), repr(value))
+            key: Any = ("scalar", type(value), repr(value))
             return self._known.get(key) or self._add_constant(key, value, value)
         if value.nbytes > _SMALL:
             source, node = self._copied.get(id(value), (None, None))
@@ -138,7 +140,7 @@ class Graph:
         return self._known.get(key) or self._add_constant(key, value, _uniform(value))
 
     def node(self, fn: Function, args: Args, kwargs: Kwargs, shape: Any, dtype: Any) -> Node:
-        """Return the node of ``fn(*args, **kwargs)``: a known one, a folded constant, or a new one."""
+        """Return the node of a call: a known one, a folded constant, or a new one."""
         key = (fn, _key(args), tuple((name, _key(item)) for name, item in sorted(kwargs.items())))
         found = self._known.get(key)
         if found is not None:
@@ -181,7 +183,9 @@ def _uniform(value: Any) -> Any:
     if value.size == 0 or value.dtype.kind not in "biufc":
         return None
     first = value[(0,) * value.ndim]
-    if not (value == first).all() or (first == 0 and value.dtype.kind in "fc" and _signs(value).any()):
+    if not (value == first).all() or (
+        first == 0 and value.dtype.kind in "fc" and _signs(value).any()
+    ):
         return None
     return first
 

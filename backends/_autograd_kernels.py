@@ -23,9 +23,9 @@ def cast(x: Any, dtype: Any) -> Any:
     return x.astype(dtype)
 
 
-def total(x: Any, axes: Any, keepdims: bool) -> Any:
+def total(x: Any, axes: Any, keepdims: Any) -> Any:
     """Return the sum of `x` over `axes`, as ``np.sum`` does without its detours."""
-    return np.add.reduce(x, axes, None, None, keepdims)
+    return np.add.reduce(x, axes, keepdims=keepdims)
 
 
 def expand(x: Any, shape: Shape, dtype: Any) -> Any:

@@ -47,7 +47,7 @@ def numpy_primitive(raw: Callable[..., Array]) -> Callable[..., Array]:
     call.__doc__ = f"``{raw.__name__}`` of NumPy, with derivative rules of our own."
     wrapped: Any = _primitive(call)
     wrapped.fun = raw
-    return cast(Callable[..., Array], wrapped)
+    return cast("Callable[..., Array]", wrapped)
 
 
 def constant(f: Callable[P, Array]) -> Callable[P, Array]:

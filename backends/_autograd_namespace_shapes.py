@@ -175,14 +175,48 @@ def tile(x: Array, repetitions: int | Sequence[int], /) -> Array:
     return anp.reshape(broadcast_to(anp.reshape(x, split), full), product)
 
 
-# Selecting
+# Selecting: primitives of our own, because autograd's indexing hides the indices inside a tuple,
+# where a recorder does not see them.
+
+
+@primitive
+def _put(g: Array, indices: Array, axis: int, length: int) -> Array:
+    """Transpose of `_take`: add `g` up at the indices."""
+    shape = (*np.shape(g)[:axis], length, *np.shape(g)[axis + np.ndim(indices) :])
+    out = np.zeros(shape, g.dtype)
+    np.add.at(out, along(axis, len(shape), indices), g)
+    return out
+
+
+@primitive
+def _put_along(g: Array, indices: Array, axis: int, shape: tuple[int, ...]) -> Array:
+    """Transpose of `_take_along`: add `g` up at the indices along `axis`."""
+    grid: list[Any] = list(np.ix_(*(np.arange(n) for n in np.shape(g))))
+    grid[axis] = indices
+    out = np.zeros(shape, g.dtype)
+    np.add.at(out, tuple(grid), g)
+    return out
+
+
+_take = numpy_primitive(np.take)
+_take_along = numpy_primitive(np.take_along_axis)
+
+defvjp(_take, lambda _ans, x, i, axis: lambda g: _put(g, i, axis, anp.shape(x)[axis]))
+defjvp(_take, lambda g, _ans, x, i, axis: _take(g, i, axis))
+defvjp(_put, lambda _ans, g, i, axis, length: lambda h: _take(h, i, axis))
+defjvp(_put, lambda dg, _ans, g, i, axis, length: _put(dg, i, axis, length))
+
+defvjp(_take_along, lambda _ans, x, i, axis: lambda g: _put_along(g, i, axis, anp.shape(x)))
+defjvp(_take_along, lambda g, _ans, x, i, axis: _take_along(g, i, axis))
+defvjp(_put_along, lambda _ans, g, i, axis, shape: lambda h: _take_along(h, i, axis))
+defjvp(_put_along, lambda dg, _ans, g, i, axis, shape: _put_along(dg, i, axis, shape))
 
 
 def take(x: Array, indices: Array, /, axis: int | None = None) -> Array:
     """Take elements along `axis`; ``axis=None`` takes from the flattened array."""
     if axis is None:
         x, axis = anp.reshape(x, (-1,)), 0
-    return x[along(axis, anp.ndim(x), np.asarray(indices))]
+    return _take(x, indices, axis % anp.ndim(x))
 
 
 def repeat(x: Array, repeats: int | Array, /, axis: int | None = None) -> Array:
@@ -193,14 +227,7 @@ def repeat(x: Array, repeats: int | Array, /, axis: int | None = None) -> Array:
 
 def take_along_axis(x: Array, indices: Array, /, axis: int = -1) -> Array:
     """Take along `axis` with an index array of the same number of dimensions."""
-    axis %= anp.ndim(x)
-    open_grid: list[Any] = list(np.ix_(*(np.arange(n) for n in anp.shape(indices))))
-    # An axis of length one in the indices broadcasts, so it must run over the axis of x.
-    for i, n in enumerate(anp.shape(x)):
-        if i != axis and anp.shape(indices)[i] == 1:
-            open_grid[i] = np.arange(n).reshape(-1, *(1,) * (anp.ndim(x) - 1 - i))
-    open_grid[axis] = indices
-    return x[tuple(open_grid)]
+    return _take_along(x, indices, axis % anp.ndim(x))
 
 
 @constant

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 from autograd.numpy import numpy_vjps
-
 from diffface.backends._autograd_algebra import broadcast, elementwise, thin
 from diffface.backends._autograd_graph import Args, Graph, Kwargs, Node, Rule, Shape, substitute
 from diffface.backends._autograd_kernels import total
@@ -18,7 +17,7 @@ def _sum(graph: Graph, args: Args, kwargs: Kwargs, shape: Shape, dtype: Any) -> 
     if len(rest) > 1 or kwargs.keys() - {"axis", "keepdims"} or not isinstance(x, Node):
         return None
     axis = kwargs.get("axis", rest[0] if rest else None)
-    axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    axes: Any = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     if not all(isinstance(a, (int, np.integer)) for a in axes):
         return None
     count = int(np.prod([x.shape[a] for a in axes], dtype=int))
@@ -26,7 +25,9 @@ def _sum(graph: Graph, args: Args, kwargs: Kwargs, shape: Shape, dtype: Any) -> 
         return reshape(graph, x, shape)
     source = thin(graph, x)
     if x.dtype == dtype and source.size == 1 and x.size and dtype.kind in "fc":
-        product = elementwise(graph, np.multiply, (reshape(graph, source, ()), float(count)), (), dtype)
+        product = elementwise(
+            graph, np.multiply, (reshape(graph, source, ()), float(count)), (), dtype
+        )
         return broadcast(graph, product, shape)
     keepdims = bool(kwargs.get("keepdims", False))
     axes = axis if axis is None else tuple(int(a) for a in axes)
@@ -44,7 +45,14 @@ def _mean(graph: Graph, args: Args, kwargs: Kwargs, shape: Shape, dtype: Any) ->
 
 def _matmul(graph: Graph, args: Args, kwargs: Kwargs, shape: Shape, dtype: Any) -> Node | None:
     a, b = args
-    if kwargs or dtype.char not in "fdFD" or not a.shape or not b.shape or a.dtype != dtype or b.dtype != dtype:
+    if (
+        kwargs
+        or dtype.char not in "fdFD"
+        or not a.shape
+        or not b.shape
+        or a.dtype != dtype
+        or b.dtype != dtype
+    ):
         return None
     if a.ndim == b.ndim == 2 and a.shape[1] == 1:  # an outer product
         return elementwise(graph, np.multiply, (a, b), shape, dtype)
@@ -70,11 +78,13 @@ def _dot(graph: Graph, args: Args, kwargs: Kwargs, shape: Shape, dtype: Any) -> 
 
 
 def _einsum(graph: Graph, args: Args, kwargs: Kwargs, shape: Shape, dtype: Any) -> Node | None:
-    if args[0] == MATRIX_PRODUCT and not kwargs and all(x.ndim >= 2 for x in args[1:]):
-        if all(x.dtype == dtype for x in args[1:]) and dtype.char in "fdFD":
-            product = _matmul(graph, args[1:], {}, shape, dtype)
-            return product or graph.node(np.matmul, args[1:], {}, shape, dtype)
-    return None
+    operands = args[1:]
+    if kwargs or type(args[0]) is not str or args[0] != MATRIX_PRODUCT:
+        return None
+    if dtype.char not in "fdFD" or any(x.ndim < 2 or x.dtype != dtype for x in operands):
+        return None
+    product = _matmul(graph, operands, {}, shape, dtype)
+    return product or graph.node(np.matmul, operands, {}, shape, dtype)
 
 
 def _tensordot(graph: Graph, args: Args, kwargs: Kwargs, shape: Shape, dtype: Any) -> Node | None:
@@ -93,17 +103,24 @@ def _tensordot(graph: Graph, args: Args, kwargs: Kwargs, shape: Shape, dtype: An
         a = reshape(graph, a, a.shape + (1,) * b.ndim)
         return elementwise(graph, np.multiply, (a, b), shape, dtype)
     x = reshape(graph, transpose(graph, a, [*keep_a, *left]), (rows, inner) if keep_a else (inner,))
-    y = reshape(graph, transpose(graph, b, [*right, *keep_b]), (inner, columns) if keep_b else (inner,))
+    y = reshape(
+        graph, transpose(graph, b, [*right, *keep_b]), (inner, columns) if keep_b else (inner,)
+    )
     result = tuple(n for n, k in ((rows, keep_a), (columns, keep_b)) if k)
     return reshape(graph, graph.node(np.dot, (x, y), {}, result, dtype), shape)
 
 
 def _dot_adjoint(which: int) -> Rule:
-    """Return the rule of autograd's ``dot_adjoint_0`` or ``_1``: the cases with at most two axes."""
+    """Return the rule of autograd's ``dot_adjoint_0`` or ``_1``: for at most two axes."""
 
     def rule(graph: Graph, args: Args, kwargs: Kwargs, shape: Shape, dtype: Any) -> Node | None:
         other, g = args[:2]
-        if g.dtype != dtype or other.dtype != dtype or other.ndim == 0 or max(g.ndim, other.ndim, len(shape)) > 2:
+        if (
+            g.dtype != dtype
+            or other.dtype != dtype
+            or other.ndim == 0
+            or max(g.ndim, other.ndim, len(shape)) > 2
+        ):
             return None
         if len(shape) == 0:
             return _tensordot(graph, (g, other, other.ndim), {}, shape, dtype)

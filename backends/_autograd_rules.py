@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from autograd.core import VSpace
 from autograd.numpy import numpy_wrapper
-
 from diffface.backends._autograd_algebra import elementwise
 from diffface.backends._autograd_graph import Args, Graph, Kwargs, Node, Rule, Shape
 from diffface.backends._autograd_kernels import cast, scatter
@@ -24,9 +23,8 @@ def lower(graph: Graph, fn: Any, args: Args, kwargs: Kwargs, shape: Any, dtype: 
         rule = _RULES.get(fn)
         if rule is not None:
             node = rule(graph, args, kwargs, shape, dtype)
-        elif isinstance(fn, np.ufunc) and fn.signature is None and fn.nout == 1 and not kwargs:
-            if len(args) == fn.nin:
-                node = elementwise(graph, fn, args, shape, dtype)
+        elif _is_elementwise(fn) and len(args) == fn.nin and not kwargs:
+            node = elementwise(graph, fn, args, shape, dtype)
     if node is None:
         node = graph.node(fn, args, kwargs, shape, dtype)
     if shape is not None and (node.shape != shape or node.dtype != dtype):
@@ -34,15 +32,22 @@ def lower(graph: Graph, fn: Any, args: Args, kwargs: Kwargs, shape: Any, dtype: 
     return node
 
 
+def _is_elementwise(fn: Any) -> bool:
+    return isinstance(fn, np.ufunc) and fn.signature is None and fn.nout == 1
+
+
 def _add(graph: Graph, args: Args, kwargs: Kwargs, shape: Shape, dtype: Any) -> Node | None:
     if kwargs:
         return None
     for a, b in (args, args[::-1]):
-        if isinstance(b, Node) and b.fn is scatter and b.args[0] is None and b.shape == shape and b.dtype == dtype:
-            if isinstance(a, Node) and a.shape == shape and a.dtype == dtype and not a.is_constant:
-                for index, x in b.args[3:]:
-                    a = scatter_add(graph, a, index, x, shape, dtype)
-                return a
+        nodes = isinstance(a, Node) and isinstance(b, Node) and (a.shape, a.dtype) == (shape, dtype)
+        if not nodes or a.is_constant or b.fn is not scatter or b.args[0] is not None:
+            continue
+        if (b.shape, b.dtype) == (shape, dtype):
+            node: Node = a
+            for index, x in b.args[3:]:
+                node = scatter_add(graph, node, index, x, shape, dtype)
+            return node
     return elementwise(graph, np.add, args, shape, dtype)
 
 
@@ -52,7 +57,11 @@ def _array(graph: Graph, args: Args, kwargs: Kwargs, shape: Shape, dtype: Any) -
 
 
 def _array_of(graph: Graph, args: Args, kwargs: Kwargs, shape: Shape, dtype: Any) -> Node | None:
-    return graph.node(np.array, (list(args[2:]),), {}, shape, dtype) if not args[0] and not args[1] else None
+    return (
+        graph.node(np.array, (list(args[2:]),), {}, shape, dtype)
+        if not args[0] and not args[1]
+        else None
+    )
 
 
 def _concatenate(graph: Graph, args: Args, kwargs: Kwargs, shape: Shape, dtype: Any) -> Node | None:
@@ -74,10 +83,14 @@ def _scalar_mul(graph: Graph, args: Args, kwargs: Kwargs, shape: Shape, dtype: A
 
 
 def _covector(graph: Graph, args: Args, kwargs: Kwargs, shape: Shape, dtype: Any) -> Node | None:
-    return args[1] if dtype.kind != "c" else elementwise(graph, np.conjugate, args[1:], shape, dtype)
+    return (
+        args[1] if dtype.kind != "c" else elementwise(graph, np.conjugate, args[1:], shape, dtype)
+    )
 
 
-def scatter_add(graph: Graph, previous: Node | None, index: Any, x: Node, shape: Shape, dtype: Any) -> Node:
+def scatter_add(
+    graph: Graph, previous: Node | None, index: Any, x: Node, shape: Shape, dtype: Any
+) -> Node:
     """Add ``previous + (zeros with x at index)``; additions in a row become one node."""
     updates: tuple[Any, ...] = ()
     if previous is not None and previous.fn is scatter:

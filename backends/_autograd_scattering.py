@@ -3,9 +3,9 @@
 from typing import Any
 
 import numpy as np
-
-from diffface.backends._autograd_expressions import Names, argument, index_source
+from diffface.backends._autograd_expressions import argument, index_source
 from diffface.backends._autograd_graph import Node, nodes_in, substitute
+from diffface.backends._autograd_names import Names
 
 
 def scatter_lines(names: Names, node: Node, target: str, start: str | None) -> list[str]:
@@ -24,7 +24,9 @@ def scatter_lines(names: Names, node: Node, target: str, start: str | None) -> l
         touch = _touch(index, shape)
         if touch is None and not _permutes(index, shape):
             lines.append(f"{names.bind(np.add.at)}({target}, {_at(names, index)}, {value})")
-        elif touched is not None and not (touched.any() if touch is None else (touched & touch).any()):
+        elif touched is not None and not (
+            touched.any() if touch is None else (touched & touch).any()
+        ):
             lines.append(f"{place} = {value}")
         elif x.shape == () or touch is None or not _is_basic(index):
             lines.append(f"{place} += {value}")
@@ -47,7 +49,7 @@ def _is_basic(index: Any) -> bool:
 
 
 def _touch(index: Any, shape: Any) -> Any:
-    """Return which elements a constant index reaches; None if not constant or if it repeats some."""
+    """Return which elements a constant index reaches; None if it varies or repeats some."""
     if any(not n.is_constant for n in nodes_in(index)):
         return None
     index = substitute(index, lambda n: n.value)
@@ -64,4 +66,9 @@ def _touch(index: Any, shape: Any) -> Any:
 
 def _permutes(index: Any, shape: Any) -> bool:
     """Whether `index` is a permutation of a vector, found at run time by sorting."""
-    return isinstance(index, Node) and index.fn is np.argsort and index.shape == shape and len(shape) == 1
+    return (
+        isinstance(index, Node)
+        and index.fn is np.argsort
+        and index.shape == shape
+        and len(shape) == 1
+    )

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from autograd.numpy.numpy_boxes import ArrayBox
-
 from diffface.backends._autograd_algebra import broadcast, thin
 from diffface.backends._autograd_graph import Args, Graph, Kwargs, Node, Rule, Shape
 
@@ -48,7 +47,9 @@ def _permute(function: Callable[..., Any]) -> Rule:
         x, *rest = args
         rest = [r.value if isinstance(r, Node) else r for r in rest]
         # A stride-0 dummy of the same shape whose strides are then the axes' numbers.
-        dummy = np.lib.stride_tricks.as_strided(np.zeros(()), (1,) * x.ndim, range(8, 8 * x.ndim + 8, 8))
+        dummy = np.lib.stride_tricks.as_strided(
+            np.zeros(()), (1,) * x.ndim, range(8, 8 * x.ndim + 8, 8)
+        )
         return transpose(graph, x, [s // 8 - 1 for s in function(dummy, *rest, **kwargs).strides])
 
     return rule
@@ -76,9 +77,9 @@ def _getitem(graph: Graph, args: Args, kwargs: Kwargs, shape: Shape, dtype: Any)
     if x.fn is np.broadcast_to and thin(graph, x).size == 1:
         return broadcast(graph, reshape(graph, thin(graph, x), ()), shape)
     parts = index if isinstance(index, tuple) else (index,)
-    if all(p is None or p is Ellipsis or p == slice(None) for p in parts if not isinstance(p, Node)) and not any(
-        isinstance(p, Node) for p in parts
-    ):
+    if all(
+        p is None or p is Ellipsis or p == slice(None) for p in parts if not isinstance(p, Node)
+    ) and not any(isinstance(p, Node) for p in parts):
         return reshape(graph, x, shape)  # only new axes
     return None
 

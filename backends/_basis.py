@@ -3,6 +3,7 @@
 from typing import Any
 
 from diffface.backends._adapter import Adapter, Function, Pull
+from diffface.backends._batch import loop
 from diffface.backends._compiled import Array, Arrays
 
 
@@ -64,8 +65,7 @@ def pull_by_basis(
     def pull(dy: Arrays, *, batched: bool = False, chunk_size: int | None = None) -> Arrays:
         if not batched:
             return single(dy)
-        rows = [single(tuple(a[i] for a in dy)) for i in range(dy[0].shape[0])]
-        return tuple(xp.stack(column) for column in zip(*rows, strict=True))
+        return loop(single, dy, xp)
 
     return y, pull, aux
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from diffface.backends._adapter import Adapter, Function, Pull
 from diffface.backends._basis import is_complex, pull_by_basis
+from diffface.backends._batch import slices, stack
 from diffface.backends._compiled import Array, Arrays, Compiled, Program
 from diffface.backends._errors import NotDifferentiableError, UnsupportedOperatorError
 from diffface.backends._kind import NUMPY
@@ -74,11 +75,11 @@ class ComplexStep(Adapter):
             dy = _step(f, x, dx)
             _check(f, x, dx, dy)
             return y, dy, aux
-        seeds = [tuple(a[i] for a in dx) for i in range(len(dx[0]))]
-        columns = [_step(f, x, v) for v in seeds]
-        dy = tuple(np.stack(column) for column in zip(*columns, strict=True))
-        # One direction that moves along every seed checks them all.
-        mix = np.cos(np.arange(len(seeds)))
+        seeds = slices(dx, np)
+        dy = stack([_step(f, x, v) for v in seeds], dx, np)
+        # One direction checks them all: it moves along every seed, each by as much as the
+        # coordinates in it allow.
+        mix = np.array([np.cos(i) * _scale(x, v) for i, v in enumerate(seeds[: len(dx[0])])])
         _check(
             f, x,
             tuple(np.tensordot(mix, a, 1).astype(a.dtype) for a in dx),
@@ -116,7 +117,8 @@ class ComplexStep(Adapter):
         return resolve("numpy").first_order(), self
 
     def explain(self, error: Exception) -> str | None:
-        if isinstance(error, TypeError) and "complex" in str(error):
+        text = str(error)
+        if isinstance(error, TypeError) and ("complex" in text or "not supported for the" in text):
             return "a function that does not take complex numbers was called"
         return None
 
@@ -128,6 +130,15 @@ def _step(f: Function, x: Arrays, v: Arrays) -> Arrays:
     t = distance(x, v, STEP)
     y, _ = f(shifted(x, v, 1j * t))
     return tuple(np.imag(a) / t for a in y)
+
+
+def _scale(x: Arrays, v: Arrays) -> float:
+    """Size of the coordinates that ``v`` moves, relative to ``v``; 1 where they are zero."""
+    moved = max(
+        (float(np.max(np.abs(a) * (d != 0))) for a, d in zip(x, v, strict=True) if d.size),
+        default=0.0,
+    )
+    return moved or 1.0
 
 
 def _check(f: Function, x: Arrays, v: Arrays, dy: Arrays) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from diffface.backends._adapter import Adapter, Function, Pull
 from diffface.backends._basis import pull_by_basis
+from diffface.backends._batch import slices, stack
 from diffface.backends._compiled import Array, Arrays, Compiled, Program
 from diffface.backends._errors import InvalidArgumentError
 from diffface.backends._kind import NUMPY
@@ -60,7 +61,8 @@ class FiniteDifferences(Adapter):
         if self.scheme not in _SCHEMES:
             names = ", ".join(map(repr, _SCHEMES))
             raise InvalidArgumentError(f"`scheme` must be one of {names}, got {self.scheme!r}.")
-        if self.step is not None and not 0 < self.step < math.inf:
+        number = isinstance(self.step, int | float) and not isinstance(self.step, bool)
+        if self.step is not None and not (number and 0 < self.step < math.inf):
             raise InvalidArgumentError(
                 f"`step` must be a positive finite number, got {self.step!r}; "
                 "leave it out to have it chosen from the dtype."
@@ -85,7 +87,7 @@ class FiniteDifferences(Adapter):
         aux: Arrays = ()
         if value or (stencil and 0.0 in stencil.offsets):
             y, aux = self._value(f, x)
-        seeds = [tuple(a[i] for a in dx) for i in range(len(dx[0]))] if batched else [dx]
+        seeds = slices(dx, np) if batched else [dx]
         evaluate = self._evaluator(f, chunk_size)
         if stencil is None:
             derivatives = [extrapolate(evaluate, x, v, self.step)[0] for v in seeds]
@@ -95,7 +97,7 @@ class FiniteDifferences(Adapter):
             derivatives = differences(stencil, evaluate, x, seeds, step, y)
         if not batched:
             return y, derivatives[0], aux
-        return y, tuple(np.stack(column) for column in zip(*derivatives, strict=True)), aux
+        return y, stack(derivatives, dx, np), aux
 
     def estimate(self, f: Function, x: Arrays, dx: Arrays) -> tuple[Arrays, Arrays]:
         """Pushforward of ``f`` at ``x`` along ``dx`` by Richardson, and its absolute error."""
@@ -130,7 +132,8 @@ class FiniteDifferences(Adapter):
 
     def _value(self, f: Function, x: Arrays) -> tuple[Arrays, Arrays]:
         if not self.vectorized:
-            return f(x)
+            # A copy, since a function that writes to its argument would move the other points.
+            return f(tuple(map(np.array, x)))
         y, aux = f(tuple(a[None] for a in x))
         return tuple(a[0] for a in y), tuple(a[0] for a in aux)
 

@@ -74,7 +74,7 @@ class JAX(Adapter):
         return y, pull, aux
 
     def build(self, program: Program, examples: Arrays) -> Compiled:
-        return compile_xla(program, examples, self.scope(examples))
+        return compile_xla(program, examples, any(map(_is_wide, examples)))
 
     def lift(self, value: object, like: Array) -> Array:
         if isinstance(value, jax.Array):
@@ -89,15 +89,18 @@ class JAX(Adapter):
         return jnp.eye(rows, columns, k=-offset, dtype=like.dtype)
 
     def scope(self, inputs: Arrays) -> AbstractContextManager[object]:
-        wide = any(_is_wide(a) for a in inputs)
-        return jax.enable_x64(True) if wide else nullcontext()
+        return jax.enable_x64(True) if any(map(_is_wide, inputs)) else nullcontext()
 
     def second_order(self) -> tuple[Adapter, Adapter]:
         return self, self
 
     def explain(self, error: Exception) -> str | None:
-        if isinstance(error, jax.errors.TracerArrayConversionError):
+        if isinstance(error, jax.errors.TracerArrayConversionError) or (
+            "setting an array element with a sequence" in str(error)
+        ):
             return "a NumPy function was called on a JAX tracer"
+        if isinstance(error, jax.errors.ConcretizationTypeError):
+            return "a number was taken out of a JAX tracer"
         return None
 
     def subtree(self, value: object) -> tuple[tuple[object, ...], Callable[[Any], object]] | None:

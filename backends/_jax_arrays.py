@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffface.backends._compiled import Array
-from diffface.backends._kind import Kind
+from diffface.backends._kind import NUMPY, PYTHON, Kind
+from diffface.backends._names import Names
 
 
 class JAXArrays(Kind):
@@ -16,9 +17,13 @@ class JAXArrays(Kind):
 
     name = "jax"
     backend = "jax"
+    asynchronous = True
 
     def describe(self, array: Array) -> tuple[tuple[int, ...], np.dtype[Any], Hashable]:
         return array.shape, array.dtype, getattr(array, "sharding", None)
+
+    def takes(self, dtype: np.dtype[Any]) -> bool:
+        return dtype.kind in "biufc" and dtype.itemsize <= (16 if dtype.kind == "c" else 8)
 
     def to_numpy(self, array: Array) -> Any:
         # np.asarray of a JAX array is a read-only view; results have to be writable.
@@ -34,6 +39,25 @@ class JAXArrays(Kind):
 
     def fresh(self, array: Array) -> Array:
         return array
+
+    def guard(self, a: str, example: Array, names: Names) -> str:
+        # Abstract values are interned: another object only means a slower look.
+        return (
+            f"type({a}) is {names(type(example))} and {a}.aval is {names(example.aval)} "
+            f"and {a}.sharding == {names(example.sharding)}"
+        )
+
+    def entrance(self, a: str, source: Kind, names: Names) -> tuple[str, str]:
+        # Compiled functions take NumPy arrays. They may alias them, but only until their results
+        # are copied to NumPy.
+        return NUMPY.entrance(a, source, names) if source is not self else (a, "")
+
+    def exit(self, a: str, target: Kind, shape: tuple[int, ...], names: Names) -> str:
+        if target is self:
+            return a
+        if target is PYTHON and not shape:
+            return f"{a}.item()"
+        return NUMPY.exit(f"{names(np.array)}({a})", target, shape, names)
 
 
 JAX_ARRAYS = JAXArrays()

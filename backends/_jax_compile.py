@@ -1,21 +1,40 @@
 """Programs compiled by XLA."""
 
-from contextlib import AbstractContextManager
-
 import jax
 
-from diffface.backends._compiled import Arrays, Compiled, Program
+from diffface.backends._compiled import Array, Arrays, Compiled, Program
 from diffface.backends._errors import CannotRecord
 
 
-def compile_xla(
-    program: Program, examples: Arrays, scope: AbstractContextManager[object]
-) -> Compiled:
-    """``jax.jit`` of ``program``, compiled for the signature of ``examples``."""
+def compile_xla(program: Program, examples: Arrays, wide: bool) -> Compiled:
+    """``jax.jit`` of ``program``, compiled for the signature of ``examples``.
+
+    Parameters
+    ----------
+    program : callable
+        What to compile.
+    examples : tuple of arrays
+        Inputs like those to come.
+    wide : bool
+        Whether 64-bit types are needed. JAX compiles anew whenever the flag differs, so the calls
+        run under the flag that the program was compiled under.
+
+    Raises
+    ------
+    CannotRecord
+        If the program asks for the value of a tracer.
+    """
     jitted = jax.jit(program)
+
+    def run(*inputs: Array) -> Arrays:
+        if jax.config.jax_enable_x64:
+            return jitted(*inputs)
+        with jax.enable_x64(True):
+            return jitted(*inputs)
+
+    compiled = Compiled(run if wide else jitted, "xla", jitted)
     try:
-        with scope:
-            jax.block_until_ready(jitted(*examples))
+        jax.block_until_ready(compiled.run(*examples))
     except (jax.errors.ConcretizationTypeError, jax.errors.NonConcreteBooleanIndexError) as error:
         raise CannotRecord(str(error).splitlines()[0]) from error
-    return Compiled(jitted, "xla", jitted)
+    return compiled

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from diffface.backends._compiled import Array
+from diffface.backends._names import Names
 
 
 class Kind(ABC):
@@ -27,10 +28,16 @@ class Kind(ABC):
     name: ClassVar[str]
     # The backend that `backend=None` takes for arrays of this kind.
     backend: ClassVar[str]
+    # Whether a call may return while it still reads arrays that it was given.
+    asynchronous: ClassVar[bool]
 
     @abstractmethod
     def describe(self, array: Array) -> tuple[tuple[int, ...], np.dtype[Any], Hashable]:
         """Shape, dtype (as NumPy calls it) and device of ``array``."""
+
+    @abstractmethod
+    def takes(self, dtype: np.dtype[Any]) -> bool:
+        """Whether arrays of other kinds that have ``dtype`` can become arrays of this kind."""
 
     @abstractmethod
     def to_numpy(self, array: Array) -> Any:
@@ -48,27 +55,65 @@ class Kind(ABC):
     def fresh(self, array: Array) -> Array:
         """A C-contiguous copy of ``array`` (or itself, where arrays are immutable)."""
 
+    # Prepared calls run source that is emitted for their signature. These are its expressions;
+    # an empty one says that only the general way will do.
+
+    @abstractmethod
+    def guard(self, a: str, example: Array, names: Names) -> str:
+        """True only for an array like ``example`` that can be used as it is."""
+
+    @abstractmethod
+    def entrance(self, a: str, source: "Kind", names: Names) -> tuple[str, str]:
+        """A guarded array of ``source`` as an array of this kind, and a condition for that."""
+
+    @abstractmethod
+    def exit(self, a: str, target: "Kind", shape: tuple[int, ...], names: Names) -> str:
+        """A fresh array of this kind, of ``shape``, as an array of ``target``."""
+
 
 class NumPyArrays(Kind):
     """``numpy.ndarray``."""
 
     name = "numpy"
     backend = "numpy"
+    asynchronous = False
 
     def describe(self, array: Array) -> tuple[tuple[int, ...], np.dtype[Any], Hashable]:
-        return array.shape, array.dtype, None
+        dtype = array.dtype
+        return array.shape, dtype if dtype.isnative else dtype.newbyteorder("="), None
+
+    def takes(self, dtype: np.dtype[Any]) -> bool:
+        return True
 
     def to_numpy(self, array: Array) -> Any:
-        return np.asarray(array)
+        plain = np.asarray(array)
+        return plain if plain.dtype.isnative else plain.astype(plain.dtype.newbyteorder("="))
 
     def from_numpy(self, array: Any, device: Hashable) -> Array:
         return np.asarray(array)
 
     def detach(self, array: Array) -> Array:
-        return array
+        return array if array.dtype.isnative else self.to_numpy(array)
 
     def fresh(self, array: Array) -> Array:
         return np.array(array, order="C")
+
+    def guard(self, a: str, example: Array, names: Names) -> str:
+        dtype, shape = names(example.dtype), names(example.shape)
+        return f"type({a}) is {names(np.ndarray)} and {a}.dtype is {dtype} and {a}.shape == {shape}"
+
+    def entrance(self, a: str, source: Kind, names: Names) -> tuple[str, str]:
+        if source is NUMPY:
+            return a, ""
+        return (f"{names(np.asarray)}({a})" if source in (NUMPY_SCALAR, PYTHON) else ""), ""
+
+    def exit(self, a: str, target: Kind, shape: tuple[int, ...], names: Names) -> str:
+        # A result of shape () may be a NumPy scalar.
+        if target is NUMPY:
+            return a if shape else f"{names(np.asarray)}({a})"
+        if target is NUMPY_SCALAR:
+            return a if shape else f"{a}[()]"
+        return (a if shape else f"{a}.item()") if target is PYTHON else ""
 
 
 class NumPyScalars(NumPyArrays):
@@ -78,6 +123,9 @@ class NumPyScalars(NumPyArrays):
 
     def from_numpy(self, array: Any, device: Hashable) -> Array:
         return array[()] if array.ndim == 0 else array
+
+    def guard(self, a: str, example: Array, names: Names) -> str:
+        return f"type({a}) is {names(type(example))}"
 
 
 class PythonScalars(NumPyArrays):
@@ -90,6 +138,9 @@ class PythonScalars(NumPyArrays):
 
     def from_numpy(self, array: Any, device: Hashable) -> Array:
         return array.item() if array.ndim == 0 else array
+
+    def guard(self, a: str, example: Array, names: Names) -> str:
+        return f"type({a}) is {names(type(example))}"
 
 
 NUMPY = NumPyArrays()

@@ -12,6 +12,6 @@ def lift(value: object, like: Array) -> Array:
     """
     if isinstance(value, bool | int | float | complex) and not isinstance(value, np.generic):
         return np.asarray(value, np.result_type(like.dtype, type(value)))
-    if isinstance(value, np.ndarray | np.number):
+    if isinstance(value, np.ndarray | np.number | np.bool_):
         return np.array(value)
     raise TypeError

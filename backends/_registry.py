@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 
 from diffface.backends._adapter import Adapter
-from diffface.backends._errors import BackendNotAvailableError, UnknownBackendError
+from diffface.backends._errors import (
+    BackendNotAvailableError,
+    InvalidArgumentError,
+    UnknownBackendError,
+)
 from diffface.backends._second_order import SecondOrder
 
 Backend = Adapter | SecondOrder
@@ -60,7 +64,7 @@ def resolve(backend: str | Backend) -> Backend:
         if isinstance(backend, Adapter | SecondOrder):
             return backend
         raise UnknownBackendError(
-            f"`backend` must be a name or a backend object, got {type(backend).__name__}; "
+            f"`backend` must be a name or a backend object, got {type(backend).__name__}. "
             f"{_installed_names()}."
         )
     found = _loaded.get(backend)
@@ -84,11 +88,19 @@ def register_backend(name: str, factory: Callable[[], Backend]) -> None:
 
     Raises
     ------
-    ValueError
-        If ``name`` is one of diffface's own backends.
+    InvalidArgumentError
+        If ``name`` is no string, or one of diffface's own backends, or ``factory`` not callable.
     """
+    if not isinstance(name, str):
+        raise InvalidArgumentError(f"`name` must be a string, got {type(name).__name__}.")
     if name in ROWS:
-        raise UnknownBackendError(f"`name` {name!r} is one of diffface's own backends.")
+        raise InvalidArgumentError(
+            f"`name` {name!r} is one of diffface's own backends; choose another name."
+        )
+    if not callable(factory):
+        raise InvalidArgumentError(
+            f"`factory` must be callable, got {type(factory).__name__}."
+        )
     _registered[name] = factory
     _loaded.pop(name, None)
 
@@ -124,13 +136,19 @@ def adapter_class(name: str) -> type[Adapter]:
 
 
 def _load(name: str) -> Backend:
-    if name in _registered:
-        return _registered[name]()
     if name in ROWS:
         return adapter_class(name)()
+    factory = _registered.get(name)
     for plugin in entry_points(group="diffface.backends", name=name):
-        factory: Callable[[], Backend] = plugin.load()
-        return factory()
+        factory = factory or plugin.load()
+    if factory is not None:
+        backend = factory()
+        if not isinstance(backend, Adapter | SecondOrder):
+            raise UnknownBackendError(
+                f"The factory of backend {name!r} must return a backend object, got "
+                f"{type(backend).__name__}."
+            )
+        return backend
     close = difflib.get_close_matches(name, names(), n=1, cutoff=0.4)
     nearest = f" Did you mean {close[0]!r}?" if close else ""
     raise UnknownBackendError(f"There is no backend {name!r}.{nearest} {_installed_names()}.")

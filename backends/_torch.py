@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import array_api_compat.torch as xp
@@ -13,6 +13,7 @@ from torch.autograd import forward_ad
 
 from diffface.backends._adapter import Adapter, Function, Pull
 from diffface.backends._compiled import Array, Arrays, Compiled, Program
+from diffface.backends._errors import InvalidArgumentError
 from diffface.backends._torch_arrays import TORCH
 from diffface.backends._transpose import push_by_transposing
 
@@ -36,6 +37,10 @@ class Torch(Adapter):
     """
 
     compile: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.compile, bool):
+            raise InvalidArgumentError(f"`compile` must be True or False, got {self.compile!r}.")
 
     forward = True
     reverse = True
@@ -108,7 +113,21 @@ class Torch(Adapter):
         from diffface.backends._torch_inductor import inductor
         from diffface.backends._torch_replay import replay
 
-        return (inductor if self.compile else replay)(program, examples)
+        build = inductor if self.compile else replay
+        numbers = [i for i, a in enumerate(examples) if not isinstance(a, torch.Tensor)]
+        if not numbers:
+            return build(program, examples)
+
+        # A graph keeps Python numbers as they are; as tensors of shape () they may change, and
+        # promote nothing.
+        def tensors(inputs: Arrays) -> Arrays:
+            changed = list(inputs)
+            for i in numbers:
+                changed[i] = self.lift(inputs[i], examples[0])
+            return tuple(changed)
+
+        compiled = build(program, tensors(examples))
+        return replace(compiled, run=lambda *inputs: compiled.run(*tensors(inputs)))
 
     def lift(self, value: object, like: Array) -> Array:
         if isinstance(value, torch.Tensor):
@@ -143,13 +162,17 @@ def _push_dual(f: Function, x: Arrays, dx: Arrays) -> tuple[Arrays, Arrays, Arra
     token = _dual.set(True)
     try:
         with forward_ad.dual_level():
-            y, aux = f(tuple(map(forward_ad.make_dual, x, dx)))
+            # Variables, since NumPy functions would take other tensors and drop the tangent.
+            y, aux = f(tuple(map(forward_ad.make_dual, map(_leaf, x), dx)))
             duals = [forward_ad.unpack_dual(a) for a in y]
             plain = tuple(forward_ad.unpack_dual(a).primal for a in aux)
     finally:
         _dual.reset(token)
+    values = tuple(d.primal for d in duals)
     dy = tuple(torch.zeros_like(d.primal) if d.tangent is None else d.tangent for d in duals)
-    return tuple(d.primal for d in duals), dy, plain
+    if any(a.requires_grad for a in (*x, *dx)):
+        return values, dy, plain
+    return _detach(values), _detach(dy), _detach(plain)
 
 
 def _functional_pullback(f: Function, x: Arrays) -> tuple[Arrays, Pull, Arrays]:

@@ -7,17 +7,23 @@ import numpy as np
 import torch
 
 from diffface.backends._compiled import Array
-from diffface.backends._kind import Kind
+from diffface.backends._kind import NUMPY, NUMPY_SCALAR, PYTHON, Kind
+from diffface.backends._names import Names
 
 
 class TorchArrays(Kind):
-    """Tensors on any device; dtypes that NumPy lacks (bfloat16) go by their torch name."""
+    """Tensors on any device, of the dtypes that NumPy has, too."""
 
     name = "torch"
     backend = "torch"
+    asynchronous = False
 
     def describe(self, array: Array) -> tuple[tuple[int, ...], np.dtype[Any], Hashable]:
-        return tuple(array.shape), _NUMPY[array.dtype], array.device
+        dtype = _NUMPY.get(array.dtype)
+        return tuple(array.shape), dtype or _unknown(array.dtype), array.device
+
+    def takes(self, dtype: np.dtype[Any]) -> bool:
+        return dtype in _NUMPY.values()
 
     def to_numpy(self, array: Array) -> Any:
         return array.detach().resolve_conj().resolve_neg().cpu().numpy()
@@ -34,6 +40,31 @@ class TorchArrays(Kind):
     def fresh(self, array: Array) -> Array:
         return array.detach().clone(memory_format=torch.contiguous_format)
 
+    def guard(self, a: str, example: Array, names: Names) -> str:
+        if type(example) is not torch.Tensor or example.is_complex():
+            return ""  # complex tensors may be conjugated lazily
+        return (
+            f"type({a}) is {names(torch.Tensor)} and {a}.dtype is {names(example.dtype)} "
+            f"and {a}.shape == {names(tuple(example.shape))} "
+            f"and {a}.device == {names(example.device)} and not {a}.requires_grad"
+        )
+
+    def entrance(self, a: str, source: Kind, names: Names) -> tuple[str, str]:
+        if source is self:
+            return a, ""
+        if source is NUMPY:
+            return f"{names(torch.from_numpy)}({a})", f"{a}.flags.carray"
+        if source in (NUMPY_SCALAR, PYTHON):
+            return f"{names(torch.from_numpy)}({names(np.asarray)}({a}))", ""
+        return "", ""
+
+    def exit(self, a: str, target: Kind, shape: tuple[int, ...], names: Names) -> str:
+        if target is self:
+            return a
+        if target is PYTHON and not shape:
+            return f"{a}.item()"
+        return NUMPY.exit(f"{a}.numpy()", target, shape, names)
+
 
 _NUMPY: dict[torch.dtype, np.dtype[Any]] = {
     getattr(torch, name): np.dtype(name)
@@ -42,5 +73,13 @@ _NUMPY: dict[torch.dtype, np.dtype[Any]] = {
         "float16", "float32", "float64", "complex64", "complex128",
     )
 }  # fmt: skip
+
+
+
+def _unknown(dtype: torch.dtype) -> np.dtype[Any]:
+    """A dtype that NumPy lacks, such as bfloat16: carried along by name, not differentiated."""
+    name = str(dtype).removeprefix("torch.")
+    return np.dtype([(name, "V", dtype.itemsize)])
+
 
 TORCH = TorchArrays()

@@ -32,6 +32,17 @@ def is_random(node: fx.Node) -> bool:
     )
 
 
+def root_of(x: Any) -> fx.Node:
+    """Return the node in whose memory the result of ``x`` lies, as far as schemas tell."""
+    while x.op == "call_function":
+        schema = x.target._schema if isinstance(x.target, OpOverload) else None
+        if schema is not None and not any(result.alias_info for result in schema.returns):
+            break
+        x = x.args[0]
+    found: fx.Node = x
+    return found
+
+
 def call(place: fx.Node, target: Any, *args: Any, **kwargs: Any) -> fx.Node:
     """Insert a call before ``place`` and find out what its result looks like."""
     with place.graph.inserting_before(place):

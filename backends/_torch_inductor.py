@@ -7,6 +7,7 @@ The generated function is called directly. What torch puts around it (guards on 
 every stride, hooks) is for callers who may bring anything; here the signature is fixed already.
 """
 
+import re
 import threading
 import warnings
 from collections.abc import Callable
@@ -38,6 +39,22 @@ _OPTIONS = {
     "scalar_asserts": False,
     "size_asserts": False,
 }
+
+
+# Lines of generated code that only allocate, run a kernel on memory, and give memory back
+_HARMLESS = re.compile(
+    r"""\s*(
+        | [\w, ]+=\ args
+        | args\.clear\(\)
+        | \w+\ =\ empty_strided_cpu\(.*\)
+        | \w+\ =\ reinterpret_tensor\(.*\)
+        | \w+\ =\ \w+
+        | cpp_fused\w*\([\w, ]*\)
+        | del\ \w+
+        | return\ \(.*\)
+    )(;\ del\ \w+)?\s*(\#.*)?""",
+    re.VERBOSE,
+)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -166,12 +183,21 @@ def _direct(compiled: Any, inputs: list[torch.Tensor], constants: Arrays) -> Pro
         lines.append(f"    if not ({bare}): {name} = {name}.resolve_conj().resolve_neg().contiguous()")
     given = ", ".join([*names, *(f"c{i}" for i in range(len(constants)))])
     call = compiled.current_callable
-    lines += ["    with below(keys):", f"        return tuple(call([{given}]))"]
+    result = f"return tuple(call([{given}]))"
+    guarded = _calls_torch(compiled.source_code)
+    lines.append(f"    with below(keys): {result}" if guarded else f"    {result}")
     scope: dict[str, Any] = {f"c{i}": constant for i, constant in enumerate(constants)}
     scope |= {"below": torch._C._ExcludeDispatchKeyGuard, "keys": BELOW, "call": call}
     exec("\n".join(lines), scope)
     run: Program = scope["run"]
     return run
+
+
+def _calls_torch(source: str) -> bool:
+    """Whether generated code calls operations of torch besides its own kernels."""
+    _, _, body = source.partition("    def call(self, args):\n")
+    body, _, _ = body.partition("\nrunner = ")
+    return not body or not all(map(_HARMLESS.fullmatch, body.split("\n")))
 
 
 def _explain(error: BaseException) -> str:

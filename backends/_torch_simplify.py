@@ -13,7 +13,7 @@ from torch import fx
 from diffface.backends._errors import CannotRecord
 from diffface.backends._torch_algebra import rewrite
 from diffface.backends._torch_constants import fill, fold
-from diffface.backends._torch_graph import aten, is_random, name_of, value_of
+from diffface.backends._torch_graph import aten, is_random, name_of, root_of, value_of
 
 _Known = dict[Any, fx.Node]
 
@@ -76,8 +76,5 @@ def _check_addresses(module: fx.GraphModule) -> None:
     """Refuse as_strided on inputs and constants: it counts from the start of their memory."""
     for node in module.graph.nodes:
         if name_of(node).startswith("aten::as_strided"):
-            root = node.args[0]
-            while root.op == "call_function" and root.target._schema.returns[0].alias_info:
-                root = root.args[0]
-            if root.op != "call_function":
+            if root_of(node.args[0]).op != "call_function":
                 raise CannotRecord("it addresses the memory of an argument (as_strided)")

@@ -125,7 +125,7 @@ class Statements:
         if node.target is not aten.slice.Tensor:
             return False
         source, *where = node.args
-        part = self._part(source, source, where)
+        part = self._part(source, source, (*where, *_WHOLE[len(where) :]))
         if part is not None:
             self._assign(node, part)
         return part is not None
@@ -146,6 +146,8 @@ class Statements:
         if node.target not in _UPDATES or not node.meta["val"].is_contiguous():
             return False
         into, source, *where = node.args
+        if node.target is aten.slice_scatter.default:
+            where = [*where, *_WHOLE[len(where) :]]
         if self._part(into, node, where) is None:
             return False
         if self._lifetimes.may_overwrite(into, node):
@@ -161,10 +163,5 @@ class Statements:
         self.write(f"{part}.{method}({self._spelling.show(source)})", node, source)
 
     def _part(self, shown: Any, like: Any, where: Any) -> str | None:
-        """Write a part; ``where`` is (dim, index), or arguments of a slice in full or in part."""
-        is_select = len(where) == 2 and like.target in _SELECTS
-        where = tuple(where) if is_select else (*where, *_WHOLE[len(where) :])
-        return self._spelling.part(self._spelling.show(shown), like.meta["val"], where)
-
-
-_SELECTS = (aten.select_backward.default, aten.select_scatter.default)
+        """Write a part of a tensor; ``where`` is (dim, index) or (dim, start, end, step)."""
+        return self._spelling.part(self._spelling.show(shown), like.meta["val"], tuple(where))

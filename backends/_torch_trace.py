@@ -24,6 +24,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from diffface.backends import _torch_escape as escape
 from diffface.backends._compiled import Program
 from diffface.backends._errors import CannotRecord
+from diffface.backends._torch_graph import looks_like, root_of
 
 # make_fx patches process-wide state while it traces
 _TRACING = threading.RLock()
@@ -54,7 +55,9 @@ def trace(program: Program, examples: Sequence[torch.Tensor]) -> fx.GraphModule:
     try:
         with _TRACING, _undisturbed():
             return _trace(program, examples)
-    except CannotRecord:
+    except CannotRecord as refusal:
+        if refusal.reason == escape.READS_MEMORY:
+            _run(program, examples)  # most likely it fails there as well
         raise
     except Exception as error:
         reason = escape.reads_values(error)
@@ -63,9 +66,14 @@ def trace(program: Program, examples: Sequence[torch.Tensor]) -> fx.GraphModule:
         if not escape.is_surely_users(error):
             # Torch words some errors otherwise while tracing, and has some only then. Run for
             # real, the program raises the error that its author knows, or none.
-            program(*(x.detach().clone() for x in examples))
+            _run(program, examples)
             raise escape.unexplained(error) from error
         raise
+
+
+def _run(program: Program, examples: Sequence[torch.Tensor]) -> None:
+    with torch.enable_grad():
+        program(*(x.detach().clone() for x in examples))
 
 
 def _trace(program: Program, examples: Sequence[torch.Tensor]) -> fx.GraphModule:
@@ -75,8 +83,11 @@ def _trace(program: Program, examples: Sequence[torch.Tensor]) -> fx.GraphModule
         fakes = [torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in examples]
         module = _watch(program, fakes, escapes)
         _check(module)
-        if any(_writes(node) for node in module.graph.nodes):
+        _drop_expands(module)
+        if _return_to_device(module) or any(_writes(node) for node in module.graph.nodes):
             module = _record(torch.func.functionalize(module, remove="mutations"), fakes)
+        if _return_to_device(module):
+            raise CannotRecord("torch records it on a device without values")
     if not torch.equal(random, torch.get_rng_state()):
         raise CannotRecord("it seeds torch's random number generator")
     _drop_writes(module)
@@ -176,12 +187,45 @@ def _check(module: fx.GraphModule) -> None:
         if node.op == "call_function":
             if not isinstance(node.target, OpOverload) and node.target is not operator.getitem:
                 raise CannotRecord(f"it uses the higher-order operation {node.target}")
+            # One that is written to through a view looks like an intermediate to the fake mode
+            written = _written(node.target, node.args, node.kwargs) if _writes(node) else ()
+            if any(root_of(x).op == "get_attr" for x in written if isinstance(x, fx.Node)):
+                raise CannotRecord("it writes to a tensor that it captured")
         elif node.op == "get_attr":
             value = getattr(module, str(node.target), None)
             if not isinstance(value, torch.Tensor):
                 raise CannotRecord(f"it captured an object of torch, {value!r}")
             if value.layout != torch.strided or value.is_quantized:
                 raise CannotRecord(f"it captured a tensor of layout {value.layout}")
+
+
+def _drop_expands(module: fx.GraphModule) -> None:
+    """Drop the expansions that expand nothing.
+
+    Functionalisation undoes an expansion as ``base + (view - base)``, which is wrong where the
+    base is memory that nobody has written yet; torch's batching makes such expansions.
+    """
+    for node in module.graph.nodes:
+        if node.target is torch.ops.aten.expand.default:
+            if looks_like(node.args[0].meta["val"], node.meta["val"]):
+                node.replace_all_uses_with(node.args[0])
+
+
+def _return_to_device(module: fx.GraphModule) -> bool:
+    """Undo copies to the device "meta", which torch traces where it adds to a symbolic zero.
+
+    The shape of such a sum is computed on that device, where tensors have no values. Some sums
+    then stay there; the copy back to where the operands are is missing.
+    """
+    module.graph.eliminate_dead_code()
+    found = False
+    for node in module.graph.nodes:
+        if node.target is torch.ops.aten._to_copy.default:
+            if getattr(node.kwargs.get("device"), "type", "") == "meta":
+                node.kwargs = {**node.kwargs, "device": node.args[0].meta["val"].device}
+                found = True
+    module.recompile()
+    return found
 
 
 def _drop_writes(module: fx.GraphModule) -> None:

@@ -8,6 +8,8 @@ See :func:`gradient`, :func:`jacobian`, :func:`hessian`, :func:`hvp`, :func:`pus
 from typing import TYPE_CHECKING, Any
 
 from diffface._backends import BackendInfo, backend_class, backends
+from diffface._closure import closure
+from diffface._constraint import constraint
 from diffface._derivative import (
     derivative,
     prepare_derivative,
@@ -34,7 +36,9 @@ from diffface._jacobian import (
     value_and_jacobian,
 )
 from diffface._linearize import linearize
+from diffface._logdensity import LogDensity, log_density
 from diffface._namespace import namespace
+from diffface._objective import Objective, objective
 from diffface._pullback import (
     prepare_pullback,
     prepare_value_and_pullback,
@@ -47,12 +51,15 @@ from diffface._pushforward import (
     pushforward,
     value_and_pushforward,
 )
+from diffface._ravel import ravel
+from diffface._residuals import Residuals, residuals
 from diffface._second_derivative import (
     prepare_second_derivative,
     prepare_value_derivative_and_second_derivative,
     second_derivative,
     value_derivative_and_second_derivative,
 )
+from diffface._unravel import Unravel
 from diffface._using import using
 from diffface._vjp import vjp
 from diffface.backends._errors import (
@@ -87,15 +94,21 @@ __all__ = [
     "DifffaceError",
     "FiniteDifferences",
     "InvalidArgumentError",
+    "LogDensity",
     "NotDifferentiableError",
+    "Objective",
     "PreparationMismatchError",
     "PreparationWarning",
     "Prepared",
+    "Residuals",
     "SecondOrder",
     "Torch",
     "UnknownBackendError",
+    "Unravel",
     "UnsupportedOperatorError",
     "backends",
+    "closure",
+    "constraint",
     "derivative",
     "gradient",
     "gradient_and_hvp",
@@ -103,7 +116,9 @@ __all__ = [
     "hvp",
     "jacobian",
     "linearize",
+    "log_density",
     "namespace",
+    "objective",
     "prepare_derivative",
     "prepare_gradient",
     "prepare_gradient_and_hvp",
@@ -122,7 +137,9 @@ __all__ = [
     "prepare_value_gradient_and_hessian",
     "pullback",
     "pushforward",
+    "ravel",
     "register_backend",
+    "residuals",
     "second_derivative",
     "using",
     "value_and_derivative",

@@ -5,6 +5,7 @@ from typing import Any
 
 from diffface._options import PREPARATION, check_choice, settings
 from diffface._using import backend_for
+from diffface.backends._errors import NotDifferentiableError
 from diffface.backends._registry import resolve
 from diffface.prep._bind import bind
 from diffface.prep._evaluate import evaluate
@@ -25,8 +26,9 @@ def call(
     seeds: object = None,
 ) -> Any:
     """Evaluate ``operator`` once, eagerly."""
+    _check_callable(f)
     bound = bind(args, options.get("argnums"), options.get("kwargs"))
-    chosen = settings(options, operator.keywords, operator.name) if options else _DEFAULT
+    chosen = settings(options, operator.keywords, operator.names[wanted]) if options else _DEFAULT
     backend = backend_for(options.get("backend"), bound)
     recipe = Recipe(operator, wanted, f, lambda _: backend, chosen)
     derivation, primals, constants = recipe.derivation(bound)
@@ -41,8 +43,9 @@ def prepare(
     options: Mapping[str, Any],
 ) -> Prepared:
     """Make ``operator`` ready for many calls."""
+    _check_callable(f)
     allowed = (operator.keywords - {"out"}) | PREPARATION
-    chosen = settings(options, allowed, f"prepare_{operator.name}")
+    chosen = settings(options, allowed, f"prepare_{operator.names[wanted]}")
     on_mismatch = check_choice(options, "on_mismatch", ("error", "reprepare"))
     fallback = check_choice(options, "fallback", ("eager", "error"))
     named = options.get("backend")
@@ -55,3 +58,11 @@ def prepare(
     return Prepared(
         recipe, args, options.get("argnums"), options.get("kwargs"), on_mismatch, fallback
     )
+
+
+def _check_callable(f: object) -> None:
+    if not callable(f):
+        raise NotDifferentiableError(
+            f"`f` must be callable, got {type(f).__name__}; the function comes first, then its "
+            "arguments."
+        )

@@ -17,7 +17,7 @@ def _derive(at: Point) -> tuple[tuple[Arrays, ...], Arrays]:
 
 
 DERIVATIVE = Operator(
-    "derivative",
+    {(1,): "derivative", (0, 1): "value_and_derivative"},
     _derive,
     (Part.VALUE, Part.LIKE_Y),
     scalar_argument=True,

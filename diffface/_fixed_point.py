@@ -1,6 +1,6 @@
 """Derivatives at a point that stays while tangents or cotangents change."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -8,7 +8,9 @@ from diffface._options import Options, settings
 from diffface._using import backend_for
 from diffface.backends._adapter import Adapter
 from diffface.backends._compiled import Arrays
+from diffface.backends._kind import Kind
 from diffface.prep._bind import bind
+from diffface.prep._carry import take
 from diffface.prep._derivation import Derivation
 from diffface.prep._evaluate import inputs
 from diffface.prep._flat import Flat, Trace
@@ -41,7 +43,7 @@ class FixedPoint:
         chosen = settings(options, allowed, name)
         call = bind(args, options.get("argnums"), options.get("kwargs"))
         backend = backend_for(options.get("backend"), call)
-        recipe = Recipe(operator, (0,), f, lambda _: backend, chosen)
+        recipe = Recipe(operator, (1,), f, lambda _: backend, chosen)
         self._derivation: Derivation
         self._derivation, primals, constants = recipe.derivation(call)
         self.adapter: Adapter = self._derivation.inner
@@ -58,13 +60,22 @@ class FixedPoint:
 
     def result(self, part: Part, arrays: Arrays) -> Any:
         """A part of the result as the user sees it."""
-        fresh = tuple(map(self.adapter.kind.fresh, arrays))
-        return self._derivation.part(part, fresh, self.trace)
+        layout = self.layout
+        like_x = [(leaf.kind, leaf.device) for leaf in layout.primals]
+        targets = like_x if part is Part.LIKE_X else [layout.result_kind()] * len(arrays)
+        return self._derivation.part(part, self._taken(arrays, targets), self.trace)
 
     def with_aux(self, y: Arrays, derivative: Any, aux: Arrays) -> Any:
         """``(y, derivative)``, and aux where ``f`` returns it."""
         value = self.result(Part.VALUE, y)
         if not self._derivation.settings.has_aux:
             return value, derivative
-        fresh = tuple(map(self.adapter.kind.fresh, aux))
-        return value, derivative, self._derivation.aux(fresh, self.trace)
+        taken = self._taken(aux, [self.layout.result_kind()] * len(aux))
+        return value, derivative, self._derivation.aux(taken, self.trace)
+
+    def _taken(self, arrays: Arrays, targets: Sequence[tuple[Kind, Hashable]]) -> list[Any]:
+        kind = self.adapter.kind
+        return [
+            take(kind.fresh(array), kind, target, device)
+            for array, (target, device) in zip(arrays, targets, strict=True)
+        ]

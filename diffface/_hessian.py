@@ -21,7 +21,7 @@ def _derive(at: Point) -> tuple[tuple[Arrays, ...], Arrays]:
 
 
 HESSIAN = Operator(
-    "hessian",
+    {(2,): "hessian", (0, 1, 2): "value_gradient_and_hessian"},
     _derive,
     (Part.VALUE, Part.LIKE_X, Part.X_BY_X),
     order=2,

@@ -20,7 +20,7 @@ def _derive(at: Point) -> tuple[tuple[Arrays, ...], Arrays]:
 
 
 HVP = Operator(
-    "hvp",
+    {(2,): "hvp", (1, 2): "gradient_and_hvp"},
     _derive,
     (Part.VALUE, Part.LIKE_X, Part.LIKE_X),
     order=2,

@@ -21,7 +21,7 @@ def _derive(at: Point) -> tuple[tuple[Arrays, ...], Arrays]:
 
 
 JACOBIAN = Operator(
-    "jacobian",
+    {(1,): "jacobian", (0, 1): "value_and_jacobian"},
     _derive,
     (Part.VALUE, Part.Y_BY_X),
     complex_arguments=False,

@@ -128,7 +128,9 @@ def settings(options: Mapping[str, Any], allowed: frozenset[str], name: str) -> 
             f"`mode` must be 'auto', 'forward' or 'reverse', got {mode!r}."
         )
     chunk_size = options.get("chunk_size")
-    if chunk_size is not None and (not isinstance(chunk_size, int) or chunk_size < 1):
+    if chunk_size is not None and (
+        isinstance(chunk_size, bool) or not isinstance(chunk_size, int) or chunk_size < 1
+    ):
         raise InvalidArgumentError(
             f"`chunk_size` must be a positive integer or None, got {chunk_size!r}."
         )

@@ -17,7 +17,7 @@ def _derive(at: Point) -> tuple[tuple[Arrays, ...], Arrays]:
 
 
 PULLBACK = Operator(
-    "pullback",
+    {(1,): "pullback", (0, 1): "value_and_pullback"},
     _derive,
     (Part.VALUE, Part.LIKE_X),
     seeds=Seeds.COTANGENTS,

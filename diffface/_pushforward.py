@@ -19,7 +19,7 @@ def _derive(at: Point) -> tuple[tuple[Arrays, ...], Arrays]:
 
 
 PUSHFORWARD = Operator(
-    "pushforward",
+    {(1,): "pushforward", (0, 1): "value_and_pushforward"},
     _derive,
     (Part.VALUE, Part.LIKE_Y),
     seeds=Seeds.TANGENTS,

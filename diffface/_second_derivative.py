@@ -25,7 +25,7 @@ def _derive(at: Point) -> tuple[tuple[Arrays, ...], Arrays]:
 
 
 SECOND_DERIVATIVE = Operator(
-    "second_derivative",
+    {(2,): "second_derivative", (0, 1, 2): "value_derivative_and_second_derivative"},
     _derive,
     (Part.VALUE, Part.LIKE_Y, Part.LIKE_Y),
     order=2,

@@ -1,6 +1,7 @@
 """Which arguments of a call are active."""
 
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from diffface.backends._errors import InvalidArgumentError
@@ -17,27 +18,29 @@ def bind(
         active = tuple(i for i, a in enumerate(args) if not isinstance(a, Const))
         bare = len(active) == 1
     else:
-        active, bare = _positions(argnums, args), isinstance(argnums, int)
+        active, bare = _positions(argnums, args), not _is_sequence(argnums)
     if not active:
         raise InvalidArgumentError(
             "There is no active argument: "
             + ("`f` was given none." if not args else "every one is Const, or `argnums` is empty.")
             + " Leave at least one argument outside Const."
         )
-    keywords = {k: v.value if isinstance(v, Const) else v for k, v in (kwargs or {}).items()}
+    keywords = _named(kwargs)
     return Call((*values, *keywords.values()), tuple(keywords), active, bare)
 
 
 def _positions(argnums: int | Sequence[int], args: Sequence[object]) -> tuple[int, ...]:
     count = len(args)
     found: list[int] = []
-    for n in (argnums,) if isinstance(argnums, int) else argnums:
-        if not isinstance(n, int) or not -count <= n < count:
+    for n in argnums if _is_sequence(argnums) else (argnums,):
+        position = _integer(n, argnums)
+        if not -count <= position < count:
+            noun = "argument" if count == 1 else "arguments"
             raise InvalidArgumentError(
-                f"`argnums` must be within -{count} and {count - 1} for {count} arguments, "
-                f"got {n!r}."
+                f"`argnums` must be within {-count} and {count - 1} for {count} {noun}, "
+                f"got {argnums!r}."
             )
-        position = n % count
+        position %= count
         if position in found:
             raise InvalidArgumentError(f"`argnums` names argument {position} twice: {argnums!r}.")
         if isinstance(args[position], Const):
@@ -47,3 +50,31 @@ def _positions(argnums: int | Sequence[int], args: Sequence[object]) -> tuple[in
             )
         found.append(position)
     return tuple(found)
+
+
+def _is_sequence(argnums: object) -> bool:
+    return isinstance(argnums, Iterable) and not isinstance(argnums, str)
+
+
+def _integer(n: Any, argnums: object) -> int:
+    try:
+        if isinstance(n, bool):
+            raise TypeError
+        return operator.index(n)
+    except TypeError:
+        raise InvalidArgumentError(
+            f"`argnums` must be an integer or a sequence of integers, got {argnums!r}."
+        ) from None
+
+
+def _named(kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
+    if kwargs is None:
+        return {}
+    if not isinstance(kwargs, Mapping):
+        raise InvalidArgumentError(
+            f"`kwargs` must be a mapping from names to values, got {type(kwargs).__name__}."
+        )
+    for key in kwargs:
+        if not isinstance(key, str):
+            raise InvalidArgumentError(f"`kwargs` must have strings as keys, got {key!r}.")
+    return {k: v.value if isinstance(v, Const) else v for k, v in kwargs.items()}

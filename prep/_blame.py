@@ -1,5 +1,6 @@
 """Which line of the user's code an error came from."""
 
+import dis
 import sysconfig
 import traceback
 from pathlib import Path
@@ -12,12 +13,25 @@ _OURS = (
 )  # fmt: skip
 
 
+def raised_by_user(error: BaseException) -> bool:
+    """Whether a ``raise`` outside any library raised ``error``: then it is the user's own."""
+    tb = error.__traceback__
+    while tb is not None and tb.tb_next is not None:
+        tb = tb.tb_next
+    if tb is None or _in_library(tb.tb_frame.f_code.co_filename):
+        return False
+    return tb.tb_frame.f_code.co_code[tb.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+
+
 def users_line(error: BaseException) -> str:
     """``, at file:line in function: `source` `` of the innermost frame outside any library."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        path = Path(frame.filename)
-        if frame.filename.startswith("<") or any(path.is_relative_to(root) for root in _OURS):
+        if frame.filename.startswith("<") or _in_library(frame.filename):
             continue
         source = f": `{frame.line}`" if frame.line else ""
         return f", at {frame.filename}:{frame.lineno} in {frame.name}{source}"
     return ""
+
+
+def _in_library(filename: str) -> bool:
+    return any(Path(filename).is_relative_to(root) for root in _OURS)

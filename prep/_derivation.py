@@ -1,16 +1,16 @@
 """From an operator and a signature to a program on flat arrays, and from its outputs to results."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from diffface.backends._adapter import Adapter
 from diffface.backends._compiled import Array, Arrays, Program
-from diffface.backends._second_order import bridge
+from diffface.backends._kind import Kind
 from diffface.prep._carry import take
 from diffface.prep._flat import Flat, Trace
 from diffface.prep._layout import Layout
 from diffface.prep._operator import Operator, Part, Point, Settings
-from diffface.prep._out import write
+from diffface.prep._out import Slot, check, targets, write
 from diffface.prep._tree import unflatten
 
 
@@ -66,52 +66,89 @@ class Derivation(NamedTuple):
 
     def assemble(self, outputs: Arrays, trace: Trace, out: object = None) -> Any:
         """The result as the user sees it, from the fresh outputs of the program."""
-        results, rest = [], iter(outputs)
+        taken = [
+            take(output, self.outer.kind, kind, device)
+            for output, (kind, device) in zip(outputs, self.destinations(trace), strict=True)
+        ]
+        return self.structure(taken, trace, out)
+
+    def destinations(self, trace: Trace) -> list[tuple[Kind, Hashable]]:
+        """For every output of the program, the caller's kind of array and device."""
+        like_y = self.layout.result_kind()
+        found: list[tuple[Kind, Hashable]] = []
         for i, count in zip(self.wanted, trace.counts, strict=True):
-            arrays = [next(rest) for _ in range(count)]
-            results.append(self.part(self.operator.parts[i], arrays, trace))
+            if self.operator.parts[i] in (Part.VALUE, Part.LIKE_Y):
+                found += [like_y] * count
+            else:
+                columns = [(leaf.kind, leaf.device) for leaf in self.layout.primals]
+                found += columns * (count // len(columns))
+        if self.settings.has_aux:
+            found += [like_y] * trace.aux_leaves.count(None)
+        return found
+
+    def structure(self, leaves: Sequence[Any], trace: Trace, out: object = None) -> Any:
+        """The trees of the result, from their leaves in the order of the program's outputs."""
+        results, rest = [], iter(leaves)
+        for i, count in zip(self.wanted, trace.counts, strict=True):
+            part = [next(rest) for _ in range(count)]
+            results.append(self.part(self.operator.parts[i], part, trace))
         if out is not None:
             results = self._written(results, out)
         if self.settings.has_aux:
             results.append(self.aux(rest, trace))
         return results[0] if len(results) == 1 else tuple(results)
 
-    def _written(self, results: list[Any], out: Any) -> list[Any]:
-        """``results`` with the derivatives written into ``out``, which leaves out the value."""
-        values = [r for i, r in zip(self.wanted, results, strict=True) if i == 0]
-        derivatives = results[len(values) :]
-        if len(derivatives) == 1:
-            return [*values, write(derivatives[0], out, self.inner)]
-        return [*values, *write(tuple(derivatives), out, self.inner)]
+    def check_out(self, out: object, batch: tuple[int, ...]) -> None:
+        """Refuse an ``out`` that cannot take the derivatives, as far as arguments tell.
 
-    def part(self, part: Part, arrays: Sequence[Array], trace: Trace) -> Any:
-        """One part of the result, from its fresh arrays."""
-        if part in (Part.VALUE, Part.LIKE_Y):
-            kind, device = self.layout.result_kind()
-            taken = [take(a, self.outer.kind, kind, device) for a in arrays]
-            return _like_y(taken, trace)
-        primals = self.layout.primals
-        columns = len(primals)
-        taken = [
-            take(a, self.outer.kind, primals[i % columns].kind, primals[i % columns].device)
-            for i, a in enumerate(arrays)
+        Raises
+        ------
+        InvalidArgumentError
+            If it has the wrong structure, kind, shape or dtype, or cannot be written to.
+        """
+        parts = [self.operator.parts[i] for i in self.wanted if i]
+        for part, target in zip(parts, targets(out, len(parts)), strict=True):
+            layout, primals = self.layout, self.layout.primals
+            if part is Part.LIKE_X:
+                slots = [Slot(p.kind, batch + p.shape, p.dtype) for p in primals]
+                check(target, layout.like_active(slots), self.inner)
+            elif part is Part.X_BY_X:
+                rows = [
+                    layout.like_active([Slot(q.kind, p.shape + q.shape, q.dtype) for q in primals])
+                    for p in primals
+                ]
+                check(target, layout.like_active(rows), self.inner)
+
+    def _written(self, results: list[Any], out: object) -> list[Any]:
+        """``results`` with the derivatives written into ``out``, which leaves out the value."""
+        count = sum(1 for i in self.wanted if i)
+        values, derivatives = results[:-count], results[-count:]
+        written = [
+            write(target, result, self.inner)
+            for target, result in zip(targets(out, count), derivatives, strict=True)
         ]
+        return [*values, *written]
+
+    def part(self, part: Part, leaves: Sequence[Any], trace: Trace) -> Any:
+        """The tree of one part of the result."""
+        if part in (Part.VALUE, Part.LIKE_Y):
+            return _like_y(leaves, trace)
         if part is Part.LIKE_X:
-            return self.layout.like_active(taken)
+            return self.layout.like_active(leaves)
+        columns = len(self.layout.primals)
         rows = [
-            self.layout.like_active(taken[i : i + columns]) for i in range(0, len(taken), columns)
+            self.layout.like_active(leaves[i : i + columns])
+            for i in range(0, len(leaves), columns)
         ]
         return _like_y(rows, trace) if part is Part.Y_BY_X else self.layout.like_active(rows)
 
-    def aux(self, arrays: Iterable[Array], trace: Trace) -> Any:
-        """What ``f`` returned besides its value, from the fresh arrays in it."""
-        kind, device = self.layout.result_kind()
-        rest = iter(arrays)
-        leaves = [
-            take(next(rest), self.outer.kind, kind, device) if static is None else static.value
-            for static in trace.aux_leaves
+    def aux(self, leaves: Iterable[Any], trace: Trace) -> Any:
+        """What ``f`` returned besides its value, from the arrays in it."""
+        rest = iter(leaves)
+        filled = [
+            next(rest) if static is None else static.value for static in trace.aux_leaves
         ]
-        return unflatten(trace.aux, leaves)  # type: ignore[arg-type]
+        return unflatten(trace.aux, filled)  # type: ignore[arg-type]
 
 
 def _like_y(leaves: Sequence[Any], trace: Trace) -> Any:

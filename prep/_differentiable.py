@@ -1,58 +1,47 @@
-"""Whether the active arguments of a call can be differentiated."""
+"""Whether the active arguments of a call can be differentiated, and by this backend."""
 
 import inspect
 from collections.abc import Callable
 from typing import Any
 
+from diffface.backends._adapter import Adapter
 from diffface.backends._errors import InvalidArgumentError, NotDifferentiableError
 from diffface.prep._layout import Layout
-from diffface.prep._leaf import Static
+from diffface.prep._leaf import Leaf, Static
 from diffface.prep._operator import Operator
 from diffface.prep._tree import paths
 
 
 def check_differentiable(
-    layout: Layout, f: Callable[..., Any], operator: Operator, holomorphic: bool
+    layout: Layout,
+    f: Callable[..., Any],
+    operator: Operator,
+    name: str,
+    holomorphic: bool,
+    adapter: Adapter,
 ) -> None:
     """Refuse active arguments that have no derivative, before any work.
 
     Raises
     ------
     NotDifferentiableError
-        If a leaf is no floating-point array or number.
+        If a leaf is no floating-point array or number, or of a dtype that the backend lacks.
     InvalidArgumentError
         If there is no leaf at all, or not the one number that the operator needs.
     """
     for i in layout.active:
-        spec, leaves = layout.arguments[i]
-        places = paths(spec) if spec is not None else [""]
-        for leaf, place in zip(leaves, places, strict=True):
-            if isinstance(leaf, Static):
-                raise NotDifferentiableError(
-                    f"`{argument_name(f, i)}{place}` must be floating-point, got "
-                    f"{type(leaf.value).__name__}; wrap the argument in Const if it is constant."
-                )
-            if leaf.dtype.kind not in "fc":
-                raise NotDifferentiableError(
-                    f"`{argument_name(f, i)}{place}` must be floating-point, got {leaf.dtype.name}; "
-                    "convert it with astype(float) or float(), or wrap it in Const if it is "
-                    "constant."
-                )
-            if holomorphic and leaf.dtype.kind != "c":
-                raise NotDifferentiableError(
-                    f"`{argument_name(f, i)}{place}` must be complex because of holomorphic=True, got "
-                    f"{leaf.dtype.name}; convert it, or leave holomorphic out."
-                )
-            if (
-                not holomorphic
-                and leaf.dtype.kind == "c"
-                and not operator.complex_arguments
-            ):
-                raise NotDifferentiableError(
-                    f"`{argument_name(f, i)}{place}` is complex, where {operator.name} is not defined"
-                    + (" without holomorphic=True" if operator.order == 1 else "")
-                    + "; differentiate with respect to its real and imaginary parts."
-                )
+        for n, leaf in enumerate(layout.arguments[i].leaves):
+            problem = _problem(leaf, operator, name, holomorphic)
+            if problem:
+                raise NotDifferentiableError(f"`{_place(layout, f, i, n)}` {problem}")
+    for i, argument in enumerate(layout.arguments):
+        for n, leaf in enumerate(argument.leaves):
+            if type(leaf) is Leaf and leaf.kind is not adapter.kind:
+                if not adapter.kind.takes(leaf.dtype):
+                    raise NotDifferentiableError(
+                        f"`{_place(layout, f, i, n)}` has dtype {leaf.dtype.name}, which "
+                        f"{adapter.library} does not have; convert it with astype(float)."
+                    )
     if not layout.primals:
         raise InvalidArgumentError(
             "There is nothing to differentiate: the active arguments have no leaves."
@@ -60,9 +49,41 @@ def check_differentiable(
     if operator.scalar_argument and [leaf.shape for leaf in layout.primals] != [()]:
         shapes = ", ".join(str(leaf.shape) for leaf in layout.primals)
         raise InvalidArgumentError(
-            f"`{operator.name}` takes one active argument of shape (), got {shapes}; use `jacobian` or "
+            f"`{name}` takes one active argument of shape (), got {shapes}; use `jacobian` or "
             "`pushforward` for arrays, and Const for the arguments that are constant."
         )
+
+
+def _problem(leaf: Leaf | Static, operator: Operator, name: str, holomorphic: bool) -> str:
+    """What is wrong with an active leaf; empty if nothing is."""
+    if isinstance(leaf, Static):
+        found = type(leaf.value).__name__
+        return f"must be floating-point, got {found}; wrap the argument in Const if it is constant."
+    kind = leaf.dtype.kind
+    if kind not in "fc":
+        return (
+            f"must be floating-point, got {leaf.dtype.name}; convert it with astype(float) or "
+            "float(), or wrap it in Const if it is constant."
+        )
+    if holomorphic and kind != "c":
+        return (
+            f"must be complex because of holomorphic=True, got {leaf.dtype.name}; convert it, or "
+            "leave holomorphic out."
+        )
+    if kind == "c" and not holomorphic and not operator.complex_arguments:
+        unless = " without holomorphic=True" if operator.order == 1 else ""
+        return (
+            f"is complex, where {name} is not defined{unless}; differentiate with respect to its "
+            "real and imaginary parts."
+        )
+    return ""
+
+
+def _place(layout: Layout, f: Callable[..., Any], position: int, leaf: int) -> str:
+    keyword = position - (len(layout.arguments) - len(layout.keywords))
+    name = layout.keywords[keyword] if keyword >= 0 else argument_name(f, position)
+    spec = layout.arguments[position].spec
+    return name if spec is None else name + paths(spec)[leaf]
 
 
 def argument_name(f: Callable[..., Any], position: int) -> str:

@@ -9,6 +9,7 @@ from diffface.prep._carry import bring, bring_constants
 from diffface.prep._derivation import Derivation
 from diffface.prep._flat import Trace
 from diffface.prep._operator import Seeds
+from diffface.prep._tree import leaves_of
 
 
 def inputs(
@@ -26,6 +27,13 @@ def inputs(
     return x, bring_constants(constants, layout.constants, inner.kind, device, copy)
 
 
+def batch_of(seeds: object, batched: bool) -> tuple[int, ...]:
+    """The leading axis of batched seeds, as far as they have one."""
+    first = next(iter(leaves_of(seeds)), None) if batched else None
+    shape = tuple(getattr(first, "shape", ()))
+    return shape[:1]
+
+
 def evaluate(
     derivation: Derivation,
     primals: Sequence[Any],
@@ -35,6 +43,8 @@ def evaluate(
 ) -> Any:
     """The result as the user sees it."""
     trace = Trace()
+    if out is not None:
+        derivation.check_out(out, batch_of(seeds, derivation.settings.batched))
     x, c = inputs(derivation, primals, constants)
     outer, batched = derivation.outer, derivation.settings.batched
     which = derivation.operator.seeds

@@ -7,7 +7,7 @@ from diffface.backends._adapter import Adapter
 from diffface.backends._compiled import Array, Arrays
 from diffface.backends._errors import NotDifferentiableError
 from diffface.backends._kind import PYTHON, kind_of
-from diffface.prep._blame import users_line
+from diffface.prep._blame import raised_by_user, users_line
 from diffface.prep._layout import Layout
 from diffface.prep._leaf import Static
 from diffface.prep._tree import Spec, flatten
@@ -50,7 +50,7 @@ class Flat:
         try:
             returned = self.f(*args, **kwargs)
         except Exception as error:
-            hint = self.adapter.explain(error)
+            hint = None if raised_by_user(error) else self.adapter.explain(error)
             if hint is None:
                 raise
             raise NotDifferentiableError(
@@ -62,9 +62,18 @@ class Flat:
         if not (isinstance(returned, tuple) and len(returned) == 2):
             raise NotDifferentiableError(
                 "`f` must return a pair (value, aux) because of has_aux=True, got "
-                f"{type(returned).__name__}; return a pair, or leave has_aux out."
+                f"{self._shown(returned, x[0])}; return a pair, or leave has_aux out."
             )
         return self._value(returned[0], x[0]), self._auxiliary(returned[1], x[0])
+
+    def _shown(self, returned: object, like: Array) -> str:
+        if isinstance(returned, tuple):
+            return f"a tuple of {len(returned)}"
+        try:
+            self.adapter.lift(returned, like)
+        except TypeError:
+            return type(returned).__name__
+        return "one array"
 
     def _value(self, value: object, like: Array) -> Arrays:
         try:
@@ -72,6 +81,7 @@ class Flat:
             self.trace.y = None
         except TypeError:
             leaves, self.trace.y = flatten(value, self.adapter)
+            leaves = leaves or [value]
             y = tuple(self._lifted(leaf, like) for leaf in leaves)
         describe = self.adapter.kind.describe
         described = self.trace.y_leaves = [describe(a) for a in y]
@@ -88,7 +98,8 @@ class Flat:
                     "return them as aux with has_aux=True."
                 )
             # A backend may step into the complex plane from real arguments; that is not f's doing.
-            if self.scalar and dtype.kind == "c" and like.dtype == self.layout.primals[0].dtype:
+            stepped = describe(like)[1].kind == "c" != self.layout.primals[0].dtype.kind
+            if self.scalar and dtype.kind == "c" and not stepped:
                 raise NotDifferentiableError(
                     f"`f` must return a real scalar, got {dtype.name}; return its real part or "
                     "its absolute value, or use `jacobian` or `derivative` with holomorphic=True."

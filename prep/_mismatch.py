@@ -6,7 +6,7 @@ from typing import Any
 
 from diffface.prep._differentiable import argument_name
 from diffface.prep._layout import Argument, Layout
-from diffface.prep._tree import paths
+from diffface.prep._tree import paths, shown, unflatten
 
 
 def report(prepared: Layout, called: Layout, f: Callable[..., Any]) -> str:
@@ -37,6 +37,8 @@ def _differences(name: str, before: Argument, now: Argument) -> list[str]:
 
 
 def _structure(argument: Argument) -> str:
-    if argument.spec is None:
+    if argument.spec is None or argument.spec.is_leaf():
         return str(argument.leaves[0])
-    return f"the structure {argument.spec}"
+    if argument.spec.num_nodes == 1 and not argument.leaves:
+        return f"static {unflatten(argument.spec, ())!r}"
+    return f"the structure {shown(argument.spec)}"

@@ -1,6 +1,6 @@
 """What an operator is: how it derives its parts, and what shape of tree each part takes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Literal, NamedTuple
@@ -73,8 +73,8 @@ class Operator:
 
     Attributes
     ----------
-    name : str
-        As users call it.
+    names : mapping of tuple of int to str
+        What users call it, by the parts that they want.
     derive : callable
         ``derive(point) -> (parts, aux)``: the arrays of each of ``parts``, and of aux.
     parts : tuple of Part
@@ -93,7 +93,7 @@ class Operator:
         The options it takes.
     """
 
-    name: str
+    names: Mapping[tuple[int, ...], str]
     derive: Callable[[Point], tuple[tuple[Arrays, ...], Arrays]]
     parts: tuple[Part, ...]
     order: int = 1

@@ -1,5 +1,6 @@
 """Results written into arrays that the caller provides."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,41 +8,92 @@ import numpy as np
 from diffface.backends._adapter import Adapter
 from diffface.backends._errors import InvalidArgumentError
 from diffface.backends._kind import Kind, kind_of
-from diffface.prep._tree import flatten, paths
+from diffface.prep._tree import flatten, paths, shown
+
+# The library of each kind whose arrays can be overwritten, as messages call its arrays.
+_WRITABLE = {"numpy": "a NumPy array", "torch": "a torch tensor"}
+_OTHERS = {"jax": "a jax array"}
 
 
-def write(result: Any, out: Any, adapter: Adapter) -> Any:
-    """Overwrite the leaves of ``out`` with those of ``result``, and return ``out``."""
-    values, wanted = flatten(result, adapter)
-    targets, found = flatten(out, adapter)
-    if found != wanted:
-        raise InvalidArgumentError(
-            "`out` must have the structure of the derivative, "
-            f"{wanted.num_leaves} leaves as in {type(result).__name__}, got {type(out).__name__} "
-            f"with {found.num_leaves}."
-        )
-    for value, target, place in zip(values, targets, paths(wanted), strict=True):
-        kind = kind_of(value)
-        assert kind is not None
-        check(target, kind, value, f"out{place}")
-    for value, target in zip(values, targets, strict=True):
-        target[...] = value
+class Slot:
+    """What a leaf of ``out`` has to take."""
+
+    __slots__ = ("dtype", "kind", "shape")
+
+    def __init__(self, kind: Kind, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.kind = kind
+        self.shape = shape
+        self.dtype = dtype
+
+
+def targets(out: Any, count: int) -> Sequence[Any]:
+    """``out`` for each of ``count`` derivatives: itself, or a tuple with one entry for each."""
+    if count == 1:
+        return [out]
+    if isinstance(out, tuple | list) and len(out) == count:
+        return out
+    raise InvalidArgumentError(
+        f"`out` must be a tuple with one entry for each of the {count} derivatives, got "
+        f"{type(out).__name__}."
+    )
+
+
+def check(out: Any, template: Any, adapter: Adapter) -> list[Any]:
+    """Leaves of ``out``, which has to take a tree of arrays, or of slots for them."""
+    wanted, spec = flatten(template, adapter)
+    slots = [leaf if isinstance(leaf, Slot) else _slot(leaf) for leaf in wanted]
+    if spec.is_leaf():
+        leaves, places = [out], [""]
+    else:
+        leaves, found = flatten(out, adapter)
+        if found != spec:
+            raise InvalidArgumentError(
+                f"`out` must have the structure of the derivative, {shown(spec)}, "
+                f"got {shown(found)}."
+            )
+        places = paths(spec)
+    for leaf, slot, place in zip(leaves, slots, places, strict=True):
+        _check(leaf, slot, f"out{place}")
+    return leaves
+
+
+def write(out: Any, result: Any, adapter: Adapter) -> Any:
+    """Overwrite ``out`` with ``result``, and return it."""
+    leaves = check(out, result, adapter)
+    for leaf, value in zip(leaves, flatten(result, adapter)[0], strict=True):
+        leaf[...] = value
     return out
 
 
-def check(target: Any, kind: Kind, value: Any, name: str) -> None:
-    """Refuse a ``target`` that cannot take ``value``."""
-    own = kind_of(target)
-    shape, dtype, device = kind.describe(value)
-    if own is None or own.name not in ("numpy", "torch"):
+def _slot(value: Any) -> Slot:
+    kind = kind_of(value)
+    assert kind is not None, "results are arrays and numbers"
+    return Slot(kind, *kind.describe(value)[:2])
+
+
+def _check(target: Any, slot: Slot, name: str) -> None:
+    library = slot.kind.backend
+    if library not in _WRITABLE:
         raise InvalidArgumentError(
-            f"`{name}` must be a NumPy array or a torch tensor, got {type(target).__name__}."
+            f"`{name}` cannot take {library} arrays, which are immutable; leave it out."
         )
-    found_shape, found_dtype, found_device = own.describe(target)
-    if (found_shape, found_dtype) != (shape, dtype):
+    if slot.kind.name == "python":
+        raise InvalidArgumentError(f"`{name}` cannot take a Python number; leave it out.")
+    own = kind_of(target)
+    known = own is not None and own.name in (*_WRITABLE, *_OTHERS)
+    found = (_WRITABLE | _OTHERS)[own.name] if known else type(target).__name__  # type: ignore[union-attr]
+    if own is None or own.name not in _WRITABLE:
+        wanted = f"an array like the derivative, {slot.dtype.name}{list(slot.shape)}"
+        raise InvalidArgumentError(f"`{name}` must be {wanted}, got {found}.")
+    if own.name != library:
         raise InvalidArgumentError(
-            f"`{name}` must have shape {shape} and dtype {dtype.name} like the result, got "
-            f"{found_shape} and {found_dtype.name}."
+            f"`{name}` must be {_WRITABLE[library]} like the result, got {found}."
+        )
+    shape, dtype, _ = own.describe(target)
+    if (shape, dtype) != (slot.shape, slot.dtype):
+        raise InvalidArgumentError(
+            f"`{name}` must have shape {slot.shape} and dtype {slot.dtype.name} like the result, "
+            f"got {shape} and {dtype.name}."
         )
     if isinstance(target, np.ndarray) and not target.flags.writeable:
         raise InvalidArgumentError(f"`{name}` must be writable, got a read-only array.")

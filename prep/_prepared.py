@@ -1,20 +1,21 @@
 """The callable that a preparation returns."""
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from threading import Lock
-from typing import Any, Literal
+from typing import Any, Literal, Never
 
 from diffface.backends._errors import InvalidArgumentError, PreparationMismatchError
 from diffface.prep._bind import bind
 from diffface.prep._const import Const
 from diffface.prep._derivation import Derivation
+from diffface.prep._entry import MISS, Entry
+from diffface.prep._evaluate import batch_of
 from diffface.prep._layout import Call, Layout
 from diffface.prep._mismatch import report
 from diffface.prep._operator import Seeds
 from diffface.prep._recipe import Recipe
 from diffface.prep._specialised import Fallback, Specialised
-from diffface.prep._tree import leaves_of
 
 # Signatures that a lazily prepared callable keeps at the same time.
 CAPACITY = 16
@@ -60,9 +61,12 @@ class Prepared:
         self._known: OrderedDict[Any, Specialised] = OrderedDict()
         self._lock = Lock()
         self._fixed: Layout | None = None
+        # The straight line of the signature that came last.
+        self._entry: Entry = _never
         if args:
             call = bind(args, argnums, kwargs)
-            derivation, primals, constants = recipe.derivation(call)
+            self._pin(call)
+            derivation, primals, constants = self._recipe.derivation(call)
             self._fixed = derivation.layout
             # A batch has a size only once it comes.
             if not recipe.settings.batched:
@@ -83,8 +87,18 @@ class Prepared:
         PreparationMismatchError
             If the signature differs from the prepared one.
         """
-        seeds = self._chosen_seeds(tangents, cotangents)
+        if out is None and kwargs is None:
+            result = self._entry(args, tangents, cotangents)
+            if result is not MISS:
+                return result
+        return self._general(args, self._chosen_seeds(tangents, cotangents), out, kwargs)
+
+    def _general(
+        self, args: tuple[Any, ...], seeds: Any, out: Any, kwargs: Mapping[str, Any] | None
+    ) -> Any:
         call = self._bind(args, kwargs)
+        if not self._known:
+            self._pin(call)
         derivation, primals, constants = self._recipe.derivation(call)
         if self._strict and derivation.layout != self._fixed:
             assert self._fixed is not None
@@ -92,7 +106,22 @@ class Prepared:
         known = self._known.get(self._key(derivation, seeds))
         if known is None:
             known = self._specialise(derivation, primals, constants, seeds)
+        elif known.entry is not None and known.entry is not self._entry:
+            self._adopt(known)
         return known.run(primals, constants, seeds, out)
+
+    def _pin(self, call: Call) -> None:
+        """Keep the backend that the first call chose, whatever is in use at later ones."""
+        backend = self._recipe.choose(call)
+        self._recipe = self._recipe._replace(choose=lambda _: backend)
+
+    def _adopt(self, known: Specialised) -> None:
+        # Without examples or argnums, Const marks at each call say what is constant; the straight
+        # line does not look for them.
+        settled = self._fixed is not None or self._argnums is not None
+        layout = known.derivation.layout
+        if settled or len(layout.active) == len(layout.arguments):
+            self._entry = known.entry or _never
 
     @property
     def strategy(self) -> str:
@@ -106,13 +135,26 @@ class Prepared:
         known = next(reversed(self._known.values()), None)
         return known.compiled.native if known and known.compiled else None
 
+    def __copy__(self) -> "Prepared":
+        return self
+
+    def __deepcopy__(self, memo: dict[int, object]) -> "Prepared":
+        # Nothing in it changes but its own memory of signatures.
+        return self
+
+    def __reduce__(self) -> Never:
+        raise TypeError(
+            "A prepared callable cannot be pickled: it holds compiled code; pickle the function "
+            "and prepare anew."
+        )
+
     def __repr__(self) -> str:
         name = getattr(self._recipe.f, "__name__", repr(self._recipe.f))
         known = next(reversed(self._known.values()), None)
         if known is None:
-            return f"<prepared {self._recipe.operator.name} of {name}, lazy>"
+            return f"<prepared {self._recipe.name} of {name}, lazy>"
         return (
-            f"<prepared {self._recipe.operator.name} of {name} by {known.derivation.outer!r}, "
+            f"<prepared {self._recipe.name} of {name} by {known.derivation.outer!r}, "
             f"strategy {self.strategy!r}, for ({known.derivation.layout})>"
         )
 
@@ -129,10 +171,14 @@ class Prepared:
                 )
         values = tuple(a.value if isinstance(a, Const) else a for a in args)
         count = len(self._fixed.arguments) - len(keywords)
-        if len(values) != count or set(named) != set(keywords):
+        if len(values) != count:
+            noun = "argument" if count == 1 else "arguments"
             raise PreparationMismatchError(
-                f"Prepared with {count} arguments and the keywords {sorted(keywords)}, called with "
-                f"{len(values)} and {sorted(named)}."
+                f"Prepared with {count} {noun}, called with {len(values)}."
+            )
+        if set(named) != set(keywords):
+            raise PreparationMismatchError(
+                f"Prepared with the keywords {_quoted(keywords)}, called with {_quoted(named)}."
             )
         return Call((*values, *(named[k] for k in keywords)), keywords, active, self._fixed.bare)
 
@@ -143,12 +189,12 @@ class Prepared:
             if (value is None) == (seeds is which):
                 verb = "needs" if seeds is which else "takes no"
                 raise InvalidArgumentError(
-                    f"{self._recipe.operator.name} {verb} `{seeds.value}`."
+                    f"{self._recipe.name} {verb} `{seeds.value}`."
                 )
         return given.get(which)
 
     def _key(self, derivation: Derivation, seeds: Any) -> Any:
-        batch = len(leaves_of(seeds)[0]) if self._recipe.settings.batched else None
+        batch = batch_of(seeds, self._recipe.settings.batched)
         return derivation.layout, derivation.inner, batch
 
     def _specialise(
@@ -161,6 +207,16 @@ class Prepared:
                 return known
             known = Specialised(derivation, primals, constants, seeds, self._fallback)
             self._known[key] = known
+            self._adopt(known)
             while len(self._known) > CAPACITY:
                 self._known.popitem(last=False)
             return known
+
+
+def _never(args: tuple[Any, ...], tangents: Any, cotangents: Any) -> Any:
+    """The entry while there is none."""
+    return MISS
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(names)) or "none"

@@ -32,6 +32,11 @@ class Recipe(NamedTuple):
     choose: Callable[[Call], Backend]
     settings: Settings
 
+    @property
+    def name(self) -> str:
+        """What the user called."""
+        return self.operator.names[self.wanted]
+
     def derivation(self, call: Call) -> tuple[Derivation, list[Any], list[Any]]:
         """The derivation for a call, with the leaves of its primals and constants."""
         backend = self.choose(call)
@@ -40,7 +45,9 @@ class Recipe(NamedTuple):
             outer, inner = backend.second_order()
         self._check_mode(outer)
         layout, primals, constants = lay_out(call, inner)
-        check_differentiable(layout, self.f, self.operator, self.settings.holomorphic)
+        check_differentiable(
+            layout, self.f, self.operator, self.name, self.settings.holomorphic, inner
+        )
         derivation = Derivation(
             self.operator, self.wanted, self.f, layout, inner, outer, self.settings
         )

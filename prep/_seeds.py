@@ -8,9 +8,9 @@ import numpy as np
 from diffface.backends._adapter import Adapter
 from diffface.backends._compiled import Arrays
 from diffface.backends._errors import InvalidArgumentError
-from diffface.backends._kind import kind_of
+from diffface.backends._kind import PYTHON, kind_of
 from diffface.prep._layout import Layout
-from diffface.prep._tree import Spec, flatten, paths
+from diffface.prep._tree import Spec, flatten, paths, shown
 
 # What a seed must look like: shape, dtype, device.
 Expected = tuple[tuple[int, ...], np.dtype[Any], Any]
@@ -57,7 +57,7 @@ def _checked(
         leaves, found = flatten(given, adapter)
         if found != spec:
             raise InvalidArgumentError(
-                f"`{name}` must have the structure of {whose}, {_bare(spec)}, got {_bare(found)}."
+                f"`{name}` must have the structure of {whose}, {shown(spec)}, got {shown(found)}."
             )
         places = paths(spec)
     return [
@@ -83,8 +83,8 @@ def _seed(
         raise InvalidArgumentError(
             f"`{name}` must have the shape of {whose}, {wanted}, got {found_shape}."
         )
-    # Numbers without a dtype of their own, and those that lose nothing, are welcome.
-    if not np.can_cast(found_dtype, dtype, "safe"):
+    # Python numbers take any precision; arrays may only be converted where nothing is lost.
+    if not np.can_cast(found_dtype, dtype, "same_kind" if kind is PYTHON else "safe"):
         raise InvalidArgumentError(
             f"`{name}` must have the dtype of {whose}, {dtype.name}, got {found_dtype.name}; "
             f"convert it with astype."
@@ -100,12 +100,6 @@ def _same_batch(seeds: Sequence[Any], batched: bool, name: str) -> None:
         raise InvalidArgumentError(
             f"`{name}` must have the same batch size in every leaf, got {sorted(sizes)}."
         )
-
-
-def _bare(spec: Spec) -> str:
-    return str(spec).removeprefix("PyTreeSpec(").removesuffix(")").removesuffix(
-        ", namespace='diffface'"
-    )  # fmt: skip
 
 
 def _shown(value: object) -> str:

@@ -12,7 +12,9 @@ from diffface.backends._errors import (
     UnsupportedOperatorError,
 )
 from diffface.prep import _seeds
+from diffface.prep._blame import users_line
 from diffface.prep._derivation import Derivation
+from diffface.prep._entry import Entry, emit
 from diffface.prep._evaluate import evaluate, inputs
 from diffface.prep._flat import Flat, Trace
 from diffface.prep._operator import Seeds
@@ -35,7 +37,7 @@ class Specialised:
         What to do where the function cannot be recorded.
     """
 
-    __slots__ = ("_trace", "compiled", "derivation")
+    __slots__ = ("_trace", "compiled", "derivation", "entry")
 
     def __init__(
         self, derivation: Derivation, primals: Sequence[Any], constants: Sequence[Any],
@@ -44,12 +46,18 @@ class Specialised:
         self.derivation = derivation
         self._trace = Trace()
         self.compiled: Compiled | None = None
+        self.entry: Entry | None = None
         x, c = inputs(derivation, primals, constants)
         examples = (*x, *c, *self._example_seeds(x, c, seeds))
         try:
             self.compiled = derivation.outer.build(derivation.program(self._trace), examples)
         except (CannotRecord, NotDifferentiableError) as error:
+            # A function that cannot be differentiated at all says so here.
+            self._try_eagerly(primals, constants, seeds)
             self._fall_back(error, fallback)
+            return
+        outputs = self.compiled.run(*examples)
+        self.entry = emit(derivation, self.compiled, self._trace, primals, constants, outputs)
 
     @property
     def strategy(self) -> str:
@@ -94,18 +102,27 @@ class Specialised:
                     return tuple(map(xp.ones_like, y))
         return self._seeds(given)
 
+    def _try_eagerly(
+        self, primals: Sequence[Any], constants: Sequence[Any], seeds: object
+    ) -> None:
+        if seeds is None and self.derivation.operator.seeds is Seeds.TANGENTS:
+            seeds = self.derivation.layout.like_active(primals)
+        if seeds is not None or self.derivation.operator.seeds is Seeds.NONE:
+            evaluate(self.derivation, primals, constants, seeds)
+
     def _fall_back(self, error: CannotRecord | NotDifferentiableError, fallback: Fallback) -> None:
         if isinstance(error, NotDifferentiableError) and error.__cause__ is None:
             raise error
-        reason, line = str(error), getattr(error, "line", None)
-        place = f" at {line}" if line else ""
+        reason = str(error).rstrip(".")
+        line = getattr(error, "line", None)
+        place = f", at {line}" if line else users_line(error)
         if fallback == "error":
             raise UnsupportedOperatorError(
-                f"`f` cannot be recorded{place}: {reason}. Prepare with fallback='eager' to run it "
+                f"`f` cannot be recorded{place} ({reason}). Prepare with fallback='eager' to run it "
                 "anew at every call."
             ) from error
         warnings.warn(
-            f"`f` cannot be recorded{place}: {reason}. It runs eagerly at every call: right, but "
+            f"`f` cannot be recorded{place} ({reason}). It runs eagerly at every call: right, but "
             "slower. Move the decision on values into `xp.where`, or pass fallback='error'.",
             PreparationWarning,
             stacklevel=2,

@@ -73,3 +73,11 @@ def _optree_leaves(tree: Any) -> list[Any]:
         else:
             leaves.append(leaf)
     return leaves
+
+
+def shown(spec: Spec | None) -> str:
+    """A structure as messages show it, with ``*`` for a leaf."""
+    if spec is None:
+        return "*"
+    text = str(spec).removeprefix("PyTreeSpec(").removesuffix(")")
+    return text.removesuffix(f", namespace={NAMESPACE!r}")

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from diffface.prep._const import Const
 from diffface._namespace import namespace
+from diffface.prep._const import Const
 from diffface.testing.problems._lse import logsumexp_along
 from diffface.testing.problems._problem import Array, Problem, Size
 
@@ -96,5 +96,7 @@ GMM = Problem(
     sizes=((20, 2, 3), (1_000, 2, 5), (1_000, 10, 25), (10_000, 32, 25)),
     dimensions="n points, d dimensions, k components",
     operator="gradient",
-    source="ADBench `GMM` (github.com/microsoft/ADBench 38cb7931, MIT), arXiv:1807.10129; own code.",
+    source=(
+        "ADBench `GMM` (github.com/microsoft/ADBench 38cb7931, MIT), arXiv:1807.10129; own code."
+    ),
 )

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from diffface.prep._const import Const
 from diffface._namespace import namespace
+from diffface.prep._const import Const
 from diffface.testing.problems._hand_model import HandModel, synthetic_hand
 from diffface.testing.problems._problem import Array, Problem, Size
 from diffface.testing.problems._rotation import rotate

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from diffface.prep._const import Const
 from diffface._namespace import namespace
+from diffface.prep._const import Const
 from diffface.testing.problems._problem import Array, Problem, Size
 
 

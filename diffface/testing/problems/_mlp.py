@@ -1,11 +1,12 @@
 """A multi-layer perceptron: the loss as a function of a tree of parameters."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from diffface.prep._const import Const
 from diffface._namespace import namespace
+from diffface.prep._const import Const
 from diffface.testing.problems._problem import Array, Problem, Size
 
 
@@ -24,7 +25,7 @@ def mlp_loss(params: dict[str, list[Array]], inputs: Array, targets: Array) -> A
     array, shape ()
     """
     *hidden, last = zip(params["weights"], params["biases"], strict=True)
-    xp = namespace(*last, inputs)
+    xp = namespace(*params["weights"], *params["biases"], inputs)
     for weight, bias in hidden:
         inputs = xp.tanh(inputs @ weight + bias)
     weight, bias = last
@@ -35,7 +36,7 @@ def _make_args(size: Size, seed: int) -> tuple[Any, ...]:
     batch, *widths = size
     rng = np.random.default_rng(seed)
     # Scaled so that the activations have unit variance (LeCun et al., "Efficient BackProp", 1998).
-    pairs = list(zip(widths[:-1], widths[1:], strict=True))
+    pairs = list(pairwise(widths))
     params = {
         "weights": [rng.standard_normal((n, m)) / np.sqrt(n) for n, m in pairs],
         "biases": [0.1 * rng.standard_normal(m) for _, m in pairs],

@@ -34,5 +34,5 @@ ROSENBROCK = Problem(
     sizes=((10,), (100,), (1_000,), (10_000,)),
     dimensions="n",
     operator="gradient",
-    source="H. H. Rosenbrock, The Computer Journal 3 (1960), 175-184; chained form of SciPy (BSD-3).",
+    source="H. H. Rosenbrock, The Computer Journal 3 (1960), 175-184; chained form.",
 )

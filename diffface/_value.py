@@ -1,0 +1,23 @@
+"""The value of a function alone, prepared like a derivative."""
+
+from collections.abc import Callable
+from typing import Any, Unpack
+
+from diffface._call import prepare
+from diffface._options import PrepareOptions
+from diffface.backends._compiled import Arrays
+from diffface.prep._operator import Operator, Part, Point
+from diffface.prep._prepared import Prepared
+
+
+def _derive(at: Point) -> tuple[tuple[Arrays, ...], Arrays]:
+    y, aux = at.f(at.x)
+    return (y,), aux
+
+
+def prepare_value(
+    f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
+) -> Prepared:
+    """Prepare ``f`` itself for repeated calls: compiled as its derivatives are."""
+    # Made here, since it is none of the operators that users know.
+    return prepare(Operator("value", _derive, (Part.VALUE,)), (0,), f, example_args, options)

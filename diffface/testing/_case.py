@@ -1,0 +1,113 @@
+"""One way to ask one question: a scenario, a function of diffface, how prepared, which arrays."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import diffface
+from diffface.backends._kind import Kind
+from diffface.backends._registry import Backend
+from diffface.prep._const import Const
+from diffface.testing._functions import FIXED_POINT, FUNCTIONS, operator_of
+from diffface.testing._point import SEEDS
+from diffface.testing._scenario import Scenario
+
+Preparation = Literal["unprepared", "prepared", "lazy"]
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A question to a backend.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        What is differentiated, and where.
+    function : str
+        A public function of diffface.
+    preparation : {"unprepared", "prepared", "lazy"}
+        Called directly; prepared with the scenario's arguments; or prepared without arguments.
+    kind : Kind
+        The arrays that go in.
+    batched : bool
+        Whether the seeds come as a batch.
+    """
+
+    scenario: Scenario
+    function: str
+    preparation: Preparation
+    kind: Kind
+    batched: bool = False
+
+    def __str__(self) -> str:
+        batched = "-batched" if self.batched else ""
+        name = self.scenario.name.replace(" ", "_")
+        return f"{name}-{self.function}{batched}-{self.preparation}-{self.kind.name}"
+
+    def options(self) -> dict[str, Any]:
+        """Keywords that hold for preparations and for direct calls."""
+        scenario, options = self.scenario, {}
+        if scenario.argnums is not None:
+            options["argnums"] = scenario.argnums
+        if scenario.has_aux:
+            options["has_aux"] = True
+        if scenario.holomorphic and operator_of(self.function) in ("derivative", "jacobian"):
+            options["holomorphic"] = True
+        if self.batched and self.function not in FIXED_POINT:
+            options["batched"] = True
+        return options
+
+    def caller(self, backend: str | Backend, example: Any, kwargs: Any) -> Callable[..., Any]:
+        """``call(args, kwargs, seeds)``, prepared as the case says at ``example``."""
+        options = {**self.options(), "backend": backend}
+        seeded = SEEDS.get(operator_of(self.function))
+
+        def named(seeds: Any) -> dict[str, Any]:
+            return {} if seeded is None else {seeded: seeds}
+
+        if self.preparation == "unprepared":
+            function = getattr(diffface, self.function)
+            if self.function in FIXED_POINT:
+                return lambda args, kw, _: function(self.scenario.f, *args, kwargs=kw, **options)
+            return lambda args, kw, seeds: function(
+                self.scenario.f, *args, kwargs=kw, **named(seeds), **options
+            )
+        prepare = getattr(diffface, f"prepare_{self.function}")
+        if self.preparation == "lazy":
+            prepared = prepare(self.scenario.f, **options)
+            return lambda args, kw, seeds: prepared(*args, kwargs=kw, **named(seeds))
+        prepared = prepare(self.scenario.f, *example, kwargs=kwargs, **options)
+        return lambda args, kw, seeds: prepared(*plain(args), kwargs=kw, **named(seeds))
+
+
+def plain(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Arguments without ``Const``."""
+    return tuple(a.value if isinstance(a, Const) else a for a in args)
+
+
+def cases(scenario: Scenario, kinds: tuple[Kind, ...]) -> Iterator[Case]:
+    """The questions to ask about a scenario.
+
+    ``kinds`` are NumPy's arrays and, last, the backend's own. Every function is asked unprepared
+    and prepared in every scenario that knows the answer; core scenarios ask in every way.
+    """
+    first, last, supported = kinds[0], kinds[-1], scenario.supported()
+    ways: list[tuple[Preparation, Kind]]
+    for function, parts in FUNCTIONS.items():
+        operator, combined = operator_of(function), len(parts) > 1
+        if operator not in supported:
+            continue
+        if function in FIXED_POINT:
+            ways = [("unprepared", kind) for kind in kinds]
+        elif scenario.core:
+            ways = [(p, k) for p in ("unprepared", "prepared", "lazy") for k in kinds]  # type: ignore[misc]
+        elif combined:
+            ways = [("unprepared", first), ("lazy", last)]
+        else:
+            ways = [("unprepared", last), ("prepared", first)]
+        for preparation, kind in ways:
+            yield Case(scenario, function, preparation, kind)
+        if operator in SEEDS and (scenario.core or function == operator):
+            yield Case(scenario, function, "unprepared", last, batched=True)
+            if scenario.core and function not in FIXED_POINT:
+                yield Case(scenario, function, "prepared", first, batched=True)

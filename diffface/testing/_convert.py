@@ -1,0 +1,66 @@
+"""Scenario arguments as arrays of a kind, and what kind of arrays must come back."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from diffface.backends._kind import NUMPY, Kind, kind_of
+from diffface.prep._const import Const
+from diffface.testing._point import Point
+from diffface.testing._trees import Tree, leaves, mapped
+
+NUMBERS = ("python", "numpy scalar")
+
+
+def converted(tree: Tree, kind: Kind) -> Tree:
+    """``tree`` with arrays of ``kind``, whatever is no floating-point array or number as it is.
+
+    For NumPy, arrays stay themselves (their strides and flags are part of a scenario), and so do
+    numbers; other kinds have arrays of shape () instead.
+    """
+    if kind is NUMPY:
+        return tree
+    return mapped(
+        lambda leaf: kind.from_numpy(np.array(leaf, order="C"), None) if _counts(leaf) else leaf,
+        tree,
+    )
+
+
+def arguments(point: Point, kind: Kind) -> tuple[Any, ...]:
+    """The arguments of a point; constants that are Python numbers stay so."""
+    seen: dict[int, Any] = {}
+    result = []
+    for i, argument in enumerate(point.args):
+        value = argument.value if isinstance(argument, Const) else argument
+        if i in point.active or not isinstance(value, float | complex):
+            # The same array twice stays the same array twice.
+            if id(value) not in seen:
+                seen[id(value)] = converted(value, kind)
+            value = seen[id(value)]
+        result.append(Const(value) if isinstance(argument, Const) else value)
+    return tuple(result)
+
+
+def _counts(leaf: object) -> bool:
+    return isinstance(leaf, float | complex | np.ndarray | np.number)
+
+
+def kinds_of_y(point: Point, args: Sequence[Any]) -> tuple[str, str]:
+    """Kinds of what is like ``f``'s result: of arrays, and of shape ()."""
+    plain = [a.value if isinstance(a, Const) else a for a in args]
+    primals = [leaf for i in point.active for leaf in leaves(plain[i])]
+    rest = [leaf for i in range(len(plain)) if i not in point.active for leaf in leaves(plain[i])]
+    named = [k.name for leaf in primals + rest if (k := kind_of(leaf)) is not None]
+    for name in named:
+        if name not in (*NUMBERS, "numpy"):
+            return name, name
+    numbers = all(k is not None and k.name == "python" for k in map(kind_of, primals))
+    return "numpy", "python" if numbers else "numpy scalar"
+
+
+def kinds_of_x(leaf: object) -> tuple[str, str]:
+    """Kinds of what is like an argument's ``leaf``: with more axes, and of shape ()."""
+    kind = kind_of(leaf)
+    assert kind is not None
+    return ("numpy" if kind.name in NUMBERS else kind.name), kind.name

@@ -1,0 +1,30 @@
+"""How far a right answer may be from the closed form: the one place that says so."""
+
+from typing import Any
+
+import numpy as np
+
+from diffface.backends._adapter import Adapter
+from diffface.backends._registry import Backend
+
+# Automatic differentiation and the complex step make rounding errors only. Relative to the largest
+# entry of the result.
+EXACT = {"float64": 1e-12, "float32": 1e-5}
+
+# Central differences have an error of epsilon ** (2/3) at the best step (W. H. Press et al.,
+# Numerical Recipes, 3rd ed., section 5.7); so have second derivatives by differences of order 4.
+# The factor stands for the higher derivatives of the scenarios' functions.
+DIFFERENCES, FACTOR = 2 / 3, 3e3
+
+
+def adapter_of(backend: Backend, order: int) -> Adapter:
+    """Whose arithmetic decides about the accuracy of derivatives of ``order`` 1 or 2."""
+    return backend.first_order() if order == 1 else backend.second_order()[0]
+
+
+def relative(backend: Backend, order: int, dtype: np.dtype[Any]) -> float:
+    """Largest relative error of a right derivative."""
+    real = np.zeros((), dtype).real.dtype
+    if order and adapter_of(backend, order).black_box:
+        return FACTOR * float(np.finfo(real).eps) ** DIFFERENCES
+    return EXACT[real.name]

@@ -1,0 +1,120 @@
+"""Write the tables of the documents anew, from the code; with ``--check``, only say which are old.
+
+A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->`` in a Markdown file.
+"""
+
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import diffface as dif
+from diffface.backends._registry import ROWS, adapter_class
+from diffface.prep._operator import Operator, Part, Seeds
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+PLACE = re.compile(r"(?<=<!-- table: )(\w+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
+
+SHAPES = {
+    Part.VALUE: "`y`",
+    Part.LIKE_Y: "like `y`",
+    Part.LIKE_X: "like the active arguments",
+    Part.Y_BY_X: "`y.shape + x.shape` for each pair of leaves",
+    Part.X_BY_X: "`x.shape + x.shape` for each pair of leaves",
+}
+EVERY_OPERATOR = {"backend", "argnums", "has_aux", "kwargs", "out"}
+
+
+def operators() -> list[Operator]:
+    """Every operator that derives something, first order first."""
+    names = (module.name for module in pkgutil.iter_modules(dif.__path__))
+    modules = [importlib.import_module(f"diffface.{name}") for name in names]
+    found = {id(o): o for m in modules for o in vars(m).values() if isinstance(o, Operator)}
+    deriving = (operator for operator in found.values() if operator.parts != (Part.VALUE,))
+    return sorted(deriving, key=lambda o: (o.order, main_name(o)))
+
+
+def main_name(operator: Operator) -> str:
+    """The name under which nothing but the derivative itself is returned."""
+    return operator.names[(len(operator.parts) - 1,)]
+
+
+def operator_rows() -> Iterator[tuple[str, ...]]:
+    """One row for each operator."""
+    yield "operator", "of", "result", "more results", "keywords of its own"
+    for operator in operators():
+        own = main_name(operator)
+        given = "number `t`" if operator.scalar_argument else "arguments"
+        returned = "one real number" if operator.scalar else "arrays `y`"
+        keywords = {operator.seeds.value} - {Seeds.NONE.value} | operator.keywords - EVERY_OPERATOR
+        yield (
+            f"`{own}`",
+            f"{given} to {returned}",
+            SHAPES[operator.parts[-1]],
+            ", ".join(f"`{name}`" for name in operator.names.values() if name != own),
+            ", ".join(f"`{keyword}`" for keyword in sorted(keywords)),
+        )
+
+
+def backend_rows() -> Iterator[tuple[str, ...]]:
+    """One row for each backend of diffface's own."""
+    yield "`backend=`", "object", "what it is", "modes", "to install"
+    for name, row in ROWS.items():
+        adapter = adapter_class(name)
+        options = ", ".join(f"{f.name}={f.default!r}" for f in dataclasses.fields(adapter) if f.repr)
+        modes = ", ".join(mode for mode in ("forward", "reverse") if getattr(adapter, mode))
+        yield (
+            f'`"{name}"`',
+            f"`{row.cls}({options})`",
+            summary(adapter),
+            modes,
+            f"`pip install 'diffface[{row.extra}]'`" if row.extra else "nothing",
+        )
+
+
+def public_rows() -> Iterator[tuple[str, ...]]:
+    """One row for each public name, but those that only prepare another."""
+    yield "name", "what it is"
+    for name in dif.__all__:
+        if not name.startswith("prepare_"):
+            yield f"`{name}`", summary(getattr(dif, name))
+
+
+def summary(thing: object) -> str:
+    """First line of a docstring, as Markdown."""
+    line = (inspect.getdoc(thing) or "").split("\n\n")[0].replace("\n", " ")
+    return re.sub(r":\w+:(`[^`]+`)", r"\1", line).replace("``", "`").removesuffix(".")
+
+
+def markdown(rows: Iterable[tuple[str, ...]]) -> str:
+    """``rows`` as a table; the first is the head."""
+    head, *body = rows
+    lines = [head, ("---",) * len(head), *body]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+TABLES = {"operators": operator_rows, "backends": backend_rows, "public": public_rows}
+
+
+def renewed(text: str) -> str:
+    """``text`` with every table as it should be."""
+    return PLACE.sub(lambda place: f"{place[1]}{place[2]}{markdown(TABLES[place[1]]())}", text)
+
+
+def main() -> None:
+    """Renew the documents, or with ``--check`` fail where that would change one."""
+    old = [path for path in DOCUMENTS if path.read_text() != renewed(path.read_text())]
+    if "--check" in sys.argv:
+        sys.exit(f"run `make tables` for {', '.join(map(str, old))}" if old else 0)
+    for path in old:
+        path.write_text(renewed(path.read_text()))
+        print(f"renewed {path.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""Fixtures that several files of tests share."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+class Distribution(NamedTuple):
+    """The two files that users download."""
+
+    sdist: Path
+    wheel: Path
+
+
+@pytest.fixture(scope="session")
+def distribution(tmp_path_factory):
+    """The sdist of the checkout, and the wheel built from that sdist, as users get them."""
+    # A copy: what earlier builds left behind gets into wheels, and tests run at the same time.
+    source = tmp_path_factory.mktemp("distribution") / "source"
+    litter = shutil.ignore_patterns(".git", ".venv", ".*_cache", "*.egg-info", "build", "dist")
+    shutil.copytree(ROOT, source, ignore=litter)
+    subprocess.run(
+        [sys.executable, "-m", "build", "--no-isolation", "--outdir", "dist"],
+        cwd=source, check=True, capture_output=True,
+    )  # fmt: skip
+    sdist, wheel = sorted((source / "dist").iterdir(), key=lambda path: path.suffix)
+    return Distribution(sdist, wheel)

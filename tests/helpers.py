@@ -1,0 +1,91 @@
+"""What the tests share: backends, kinds of array, functions with known derivatives."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import diffface as dif
+
+AD = ("jax", "torch", "autograd")
+NUMPY_ONLY = ("numpy", "complex-step")
+BACKENDS = AD + NUMPY_ONLY
+KINDS = ("numpy", "jax", "torch")
+
+# Relative accuracy of first and second derivatives in float64.
+FIRST = {"jax": 1e-13, "torch": 1e-13, "autograd": 1e-13, "numpy": 1e-8, "complex-step": 1e-13}
+SECOND = {"jax": 1e-12, "torch": 1e-12, "autograd": 1e-12, "numpy": 1e-6, "complex-step": 1e-7}
+
+
+class Counted:
+    """A function that counts how often it is evaluated."""
+
+    def __init__(self, f: Callable[..., Any]) -> None:
+        self.f = f
+        self.count = 0
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.count += 1
+        return self.f(*args, **kwargs)
+
+
+def square_sum(x: Any) -> Any:
+    """Gradient 2x, Hessian 2I."""
+    return dif.namespace(x).sum(x * x)
+
+
+def cube_sum(x: Any) -> Any:
+    """Gradient 3x², Hessian diag(6x)."""
+    return dif.namespace(x).sum(x * x * x)
+
+
+def double(x: Any) -> Any:
+    """Jacobian 2I."""
+    return x * 2.0
+
+
+def make(kind: str, values: Any, dtype: str = "float64") -> Any:
+    """An array of ``kind``; float64 JAX arrays are made under a scoped flag."""
+    array = np.array(values, dtype)
+    if kind == "numpy":
+        return array
+    if kind == "torch":
+        import torch
+
+        return torch.from_numpy(array)
+    import jax
+
+    with jax.enable_x64(True):
+        return jax.numpy.asarray(array)
+
+
+def kind(value: Any) -> str:
+    """The kind of array that ``value`` is, or the name of its type."""
+    name = f"{type(value).__module__}.{type(value).__name__}"
+    if name.startswith("jaxlib"):
+        return "jax"
+    return {"numpy.ndarray": "numpy", "torch.Tensor": "torch"}.get(name, type(value).__name__)
+
+
+def plain(value: Any) -> np.ndarray[Any, Any]:
+    """``value`` as a NumPy array."""
+    return value.detach().numpy() if kind(value) == "torch" else np.asarray(value)
+
+
+def same(value: Any, expected: Any, rtol: float = 1e-12, atol: float = 0.0) -> None:
+    """Equal trees: containers by type and keys, arrays by shape and within tolerance."""
+    if isinstance(expected, dict):
+        assert type(value) is type(expected)
+        assert list(value) == list(expected)
+        for key in expected:
+            same(value[key], expected[key], rtol, atol)
+    elif isinstance(expected, list | tuple):
+        assert type(value) is type(expected)
+        assert len(value) == len(expected)
+        for one, other in zip(value, expected, strict=True):
+            same(one, other, rtol, atol)
+    elif expected is None or isinstance(expected, str):
+        assert value == expected
+    else:
+        assert plain(value).shape == plain(expected).shape
+        np.testing.assert_allclose(plain(value), plain(expected), rtol=rtol, atol=atol or rtol)
