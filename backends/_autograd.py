@@ -17,6 +17,7 @@ from diffface.backends._autograd_namespace import namespace
 from diffface.backends._batch import loop
 from diffface.backends._compiled import Array, Arrays, Compiled, Program
 from diffface.backends._kind import NUMPY
+from diffface.backends._numbers import build_with_numbers
 from diffface.backends._transpose import push_by_transposing
 
 # autograd numbers its traces by one global counter, so that two threads would mix theirs up.
@@ -85,7 +86,7 @@ class Autograd(Adapter):
     def build(self, program: Program, examples: Arrays) -> Compiled:
         from diffface.backends._autograd_recorder import record
 
-        return record(program, examples)
+        return build_with_numbers(record, program, examples, self.lift)
 
     def lift(self, value: object, like: Array) -> Array:
         if isbox(value) or isinstance(value, np.ndarray | np.number | np.bool_):

@@ -6,6 +6,7 @@ exception: ``x + 0`` becomes ``x``, which keeps the sign of a negative zero wher
 Never ``0 * x -> 0`` (wrong for infinities), never ``x - x -> 0``.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,20 @@ from diffface.backends._autograd_graph import Graph, Node, Shape
 _MODERATE = (1e-15, 1e15)
 
 
+@lru_cache(maxsize=1024)
+def common_shape(*shapes: Shape) -> Shape:
+    """Return ``np.broadcast_shapes``, which takes longer than most NumPy functions."""
+    return np.broadcast_shapes(*shapes)
+
+
 def broadcast(graph: Graph, x: Node, shape: Shape) -> Node:
     """Return `x` repeated to `shape`; consumers that broadcast anyway look through this node."""
     if x.fn is np.broadcast_to:
         x = x.args[0]
-    return x if x.shape == shape else graph.node(np.broadcast_to, (x, shape), {}, shape, x.dtype)
+    if x.shape == shape:
+        return x
+    single = x.shape == () and set(shape) == {1}
+    return graph.node(np.reshape if single else np.broadcast_to, (x, shape), {}, shape, x.dtype)
 
 
 def thin(graph: Graph, x: Any) -> Any:
@@ -27,7 +37,7 @@ def thin(graph: Graph, x: Any) -> Any:
     if isinstance(x, Node):
         if x.splat is not None and isinstance(x.value, np.ndarray):
             return graph.constant(x.splat)
-        if x.fn is np.broadcast_to:
+        if x.fn is np.broadcast_to or (x.fn is np.reshape and x.args[0].shape == ()):
             return x.args[0]
         return x
     return graph.constant(x)
@@ -36,7 +46,7 @@ def thin(graph: Graph, x: Any) -> Any:
 def elementwise(graph: Graph, fn: Any, args: tuple[Any, ...], shape: Shape, dtype: Any) -> Node:
     """Add ``fn(*args)`` for a function that works element by element and broadcasts."""
     operands = tuple(thin(graph, x) for x in args)
-    small = np.broadcast_shapes(*(x.shape for x in operands))
+    small = common_shape(*(x.shape for x in operands))
     simple = simplify(graph, fn, operands, dtype)
     if simple is not None:
         return broadcast(graph, simple, shape)
@@ -59,7 +69,7 @@ def simplify(graph: Graph, fn: Any, operands: tuple[Node, ...], dtype: Any) -> N
 
 def _apply(graph: Graph, fn: Any, *operands: Node) -> Node:
     dtype = np.result_type(*(_weak(x) for x in operands))
-    shape = np.broadcast_shapes(*(x.shape for x in operands))
+    shape = common_shape(*(x.shape for x in operands))
     return elementwise(graph, fn, operands, shape, dtype)
 
 
@@ -73,6 +83,8 @@ def _add(graph: Graph, a: Node, b: Node, dtype: Any) -> Node | None:
         return a
     if _keeps(b, a, dtype) and number(a) == 0:
         return b
+    if a is b and dtype.kind == "f":
+        return _apply(graph, np.multiply, a, graph.constant(2.0))
     if b.fn is np.negative:
         return _apply(graph, np.subtract, a, b.args[0])
     if a.fn is np.negative:
@@ -105,7 +117,7 @@ def _multiply(graph: Graph, a: Node, b: Node, dtype: Any) -> Node | None:
         if (
             x.fn is np.negative
             and x.dtype == dtype == y.dtype
-            and x.shape == np.broadcast_shapes(x.shape, y.shape)
+            and x.shape == common_shape(x.shape, y.shape)
         ):
             return _apply(graph, np.negative, _apply(graph, np.multiply, x.args[0], y))
     return None
@@ -157,6 +169,15 @@ def _keeps(x: Node, other: Node, dtype: Any) -> bool:
         and other.shape == ()
         and not (x.is_constant and type(x.value) in (int, float))
     )
+
+
+def split_factor(x: Node) -> tuple[Node, Any]:
+    """Split ``y * c`` or ``-y`` into ``y`` and a constant ``c`` that a sum over `y` may share."""
+    if x.fn is np.negative:
+        return x.args[0], -1.0
+    y, c = _factor(x)
+    moderate = c is not None and _MODERATE[0] < abs(c) < _MODERATE[1]
+    return (y, c) if moderate and y.dtype == x.dtype and x.dtype.itemsize >= 4 else (x, None)
 
 
 def _factor(product: Node) -> tuple[Node, Any]:

@@ -130,6 +130,21 @@ def _total(names: Names, node: Node) -> str:
     return f"{names.bind(np.add.reduce)}({names.operand(x)}, {argument(names, axes)}{keepdims})"
 
 
+def _reduction(ufunc: Any) -> Any:
+    """Return the writer of a reduction that NumPy wraps in several layers of Python."""
+
+    def write(names: Names, node: Node) -> str | None:
+        x, *rest = node.args
+        options = dict(zip(("axis",), rest, strict=False)) | node.kwargs
+        if len(rest) > 1 or options.keys() - {"axis", "keepdims"} or not x.shape:
+            return None
+        axis, keep = options.get("axis"), options.get("keepdims") is True
+        given = f"{names.operand(x)}, {argument(names, axis)}{', None, None, True' if keep else ''}"
+        return f"{names.bind(ufunc.reduce)}({given})"
+
+    return write
+
+
 def _einsum(names: Names, node: Node) -> str | None:
     return None if node.kwargs else _call(names, names.bind(_C_EINSUM), node.args, {})
 
@@ -145,6 +160,9 @@ _SPECIAL: dict[Any, Any] = {
     np.transpose: _transpose,
     total: _total,
     np.einsum: _einsum,
+    **dict.fromkeys((np.max, np.amax), _reduction(np.maximum)),
+    **dict.fromkeys((np.min, np.amin), _reduction(np.minimum)),
+    np.prod: _reduction(np.multiply),
     np.dot: _dot,
     np.broadcast_to: lambda names, node: _call(
         names, names.bind(expand), (*node.args, node.dtype), {}

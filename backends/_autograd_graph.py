@@ -51,7 +51,7 @@ class Node:
         self.dtype: Any = dtype
         self.value: Any = None
         self.splat: Any = None
-        self.parents = tuple(nodes_in((args, *kwargs.values())))
+        self.parents = tuple(nodes_in((args, *kwargs.values()) if kwargs else args))
 
     @property
     def is_constant(self) -> bool:
@@ -79,7 +79,10 @@ def nodes_in(structure: Any) -> Iterator[Node]:
         yield structure
     elif isinstance(structure, (tuple, list)):
         for item in structure:
-            yield from nodes_in(item)
+            if isinstance(item, Node):
+                yield item
+            elif isinstance(item, (tuple, list, slice)):
+                yield from nodes_in(item)
     elif isinstance(structure, slice):
         yield from nodes_in((structure.start, structure.stop, structure.step))
 
@@ -97,19 +100,23 @@ def substitute(structure: Any, change: Callable[[Node], Any]) -> Any:
     return structure
 
 
+_PLAIN = frozenset((int, bool, str, type(None)))
+
+
 def _key(item: Any) -> Any:
     """Return a hashable stand-in for an argument: equal only if the arguments mean the same."""
-    if isinstance(item, Node):
-        return ("node", item.index)
-    if isinstance(item, (tuple, list)):
-        return (type(item), *map(_key, item))
-    if isinstance(item, slice):
-        return ("slice", _key(item.start), _key(item.stop), _key(item.step))
-    if item is None or isinstance(item, (bool, int, str, np.dtype, type)):
-        return (type(item), item)
-    if isinstance(item, (float, complex)):
-        return (type(item), repr(item))  # tells 0.0 from -0.0
-    return ("id", id(item))
+    kind = type(item)
+    if kind is Node:
+        return item  # by identity
+    if kind in _PLAIN:
+        return (kind, item)
+    if kind is tuple or kind is list:
+        return (kind, *map(_key, item))
+    if kind is slice:
+        return (kind, _key(item.start), _key(item.stop), _key(item.step))
+    if kind is float or kind is complex:
+        return (kind, repr(item))  # tells 0.0 from -0.0
+    return (kind, id(item))
 
 
 class Graph:
@@ -141,15 +148,16 @@ class Graph:
 
     def node(self, fn: Function, args: Args, kwargs: Kwargs, shape: Any, dtype: Any) -> Node:
         """Return the node of a call: a known one, a folded constant, or a new one."""
-        key = (fn, _key(args), tuple((name, _key(item)) for name, item in sorted(kwargs.items())))
+        named = tuple((name, _key(kwargs[name])) for name in sorted(kwargs)) if kwargs else ()
+        key = (fn, _key(args), named)
         found = self._known.get(key)
         if found is not None:
             return found
         node = Node(len(self.nodes), fn, args, kwargs, shape, dtype)
         if shape is not None and is_foldable(fn) and all(p.is_constant for p in node.parents):
-            named = {name: substitute(item, _value) for name, item in kwargs.items()}
+            values = {name: substitute(item, _value) for name, item in kwargs.items()}
             with np.errstate(all="ignore"):
-                return self.constant(fn(*substitute(args, _value), **named))
+                return self.constant(fn(*substitute(args, _value), **values))
         self._known[key] = node
         self.nodes.append(node)
         return node

@@ -20,6 +20,7 @@ from diffface.backends import _autograd_namespace_elementwise as _elementwise
 from diffface.backends import _autograd_namespace_fft as _fft
 from diffface.backends import _autograd_namespace_linalg as _linalg
 from diffface.backends import _autograd_namespace_reductions as _reductions
+from diffface.backends import _autograd_namespace_selection as _selection
 from diffface.backends import _autograd_namespace_shapes as _shapes
 
 # autograd.numpy's integer types are subclasses of its own, which are no dtypes to NumPy.
@@ -68,7 +69,7 @@ namespace = Namespace(
     "diffface.autograd",
     {
         **_CONSTANTS,
-        **_exports(_creation, _elementwise, _reductions, _shapes),
+        **_exports(_creation, _elementwise, _reductions, _selection, _shapes),
         "matmul": _linalg.matmul,
         "tensordot": _linalg.tensordot,
         "linalg": Namespace("diffface.autograd.linalg", _exports(_linalg), anp.linalg),

@@ -35,7 +35,8 @@ def asarray(
 ) -> Array:
     """Make an array of numbers, arrays, boxes, or nested sequences of them."""
     if is_box(obj):
-        return obj if dtype is None else astype(obj, dtype, copy=bool(copy))
+        # Converted even if the dtype fits, as the box may hold a Python number.
+        return obj if dtype is None else astype(obj, dtype)
     if isinstance(obj, list | tuple) and _holds_box(obj):
         boxed = anp.array(obj)
         return boxed if dtype is None else astype(boxed, dtype, copy=False)

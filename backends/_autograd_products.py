@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 from autograd.numpy import numpy_vjps
-from diffface.backends._autograd_algebra import broadcast, elementwise, thin
+from diffface.backends._autograd_algebra import broadcast, elementwise, split_factor, thin
 from diffface.backends._autograd_graph import Args, Graph, Kwargs, Node, Rule, Shape, substitute
 from diffface.backends._autograd_kernels import total
 from diffface.backends._autograd_shapes import reshape, transpose
@@ -29,6 +29,10 @@ def _sum(graph: Graph, args: Args, kwargs: Kwargs, shape: Shape, dtype: Any) -> 
             graph, np.multiply, (reshape(graph, source, ()), float(count)), (), dtype
         )
         return broadcast(graph, product, shape)
+    inner, factor = split_factor(x)
+    if factor is not None and inner.shape == x.shape and dtype == x.dtype:
+        summed = _sum(graph, (inner, *rest), kwargs, shape, dtype)
+        return elementwise(graph, np.multiply, (summed, factor), shape, dtype)
     keepdims = bool(kwargs.get("keepdims", False))
     axes = axis if axis is None else tuple(int(a) for a in axes)
     return graph.node(total, (x, axes, keepdims), {}, shape, dtype)

@@ -78,7 +78,7 @@ def _record(program: Program, examples: Arrays) -> Compiled:
         raise tape.escaped
     if state != _random_state():
         raise CannotRecord("random numbers were drawn; pass them in as a constant argument")
-    check_same(found, traced, "where it was recorded")
+    check_same(found, tuple(traced), examples)
     check_elsewhere(program, compiled, examples)
     return compiled
 

@@ -38,9 +38,11 @@ def refuse_unsafe(tape: Recording, fn: Any, args: Any, kwargs: Any, value: Any) 
 
     Or if the shape or dtype of its result may depend on values.
     """
-    name = getattr(fn, "__name__", str(fn))
+    name = getattr(fn, "__name__", "?")
     if is_a(value, tracer.Box):
         tape.escape(f"`{name}` hides a value that it depends on")
+    if type(fn) is np.ufunc and not kwargs:
+        return
     if kwargs.get("out") is not None:
         tape.escape(f"`{name}` writes into an array (`out=`)")
     if fn is GETITEM:

@@ -13,7 +13,7 @@ from diffface.backends._autograd_algebra import elementwise
 from diffface.backends._autograd_graph import Args, Graph, Kwargs, Node, Rule, Shape
 from diffface.backends._autograd_kernels import cast, scatter
 from diffface.backends._autograd_products import PRODUCT_RULES
-from diffface.backends._autograd_shapes import SHAPE_RULES, identity, reshape
+from diffface.backends._autograd_shapes import SHAPE_RULES, identity, only_new_axes, reshape
 
 
 def lower(graph: Graph, fn: Any, args: Args, kwargs: Kwargs, shape: Any, dtype: Any) -> Node:
@@ -92,6 +92,10 @@ def scatter_add(
     graph: Graph, previous: Node | None, index: Any, x: Node, shape: Shape, dtype: Any
 ) -> Node:
     """Add ``previous + (zeros with x at index)``; additions in a row become one node."""
+    if only_new_axes(index):
+        x = reshape(graph, x, shape)
+        added = (previous, x)
+        return x if previous is None else lower(graph, np.add, added, {}, shape, dtype)
     updates: tuple[Any, ...] = ()
     if previous is not None and previous.fn is scatter:
         updates = previous.args[3:]

@@ -76,12 +76,15 @@ def _getitem(graph: Graph, args: Args, kwargs: Kwargs, shape: Shape, dtype: Any)
     x, index = args
     if x.fn is np.broadcast_to and thin(graph, x).size == 1:
         return broadcast(graph, reshape(graph, thin(graph, x), ()), shape)
+    return reshape(graph, x, shape) if only_new_axes(index) else None
+
+
+def only_new_axes(index: Any) -> bool:
+    """Whether an index takes everything, and at most adds axes."""
     parts = index if isinstance(index, tuple) else (index,)
-    if all(
-        p is None or p is Ellipsis or p == slice(None) for p in parts if not isinstance(p, Node)
-    ) and not any(isinstance(p, Node) for p in parts):
-        return reshape(graph, x, shape)  # only new axes
-    return None
+    return all(
+        p is None or p is Ellipsis or (isinstance(p, slice) and p == slice(None)) for p in parts
+    )
 
 
 SHAPE_RULES: dict[Any, Rule] = {

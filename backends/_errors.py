@@ -8,33 +8,49 @@ leaves the library: it is how an adapter's compiler says "run this one eagerly".
 class DifffaceError(Exception):
     """Base of every error that diffface raises itself."""
 
+    __module__ = "diffface"
+
 
 class BackendNotAvailableError(DifffaceError, ImportError):
     """A known backend whose library is not installed, or cannot be imported."""
+
+    __module__ = "diffface"
 
 
 class UnknownBackendError(DifffaceError, ValueError):
     """A backend name that no registry row, entry point or registration carries."""
 
+    __module__ = "diffface"
+
 
 class InvalidArgumentError(DifffaceError, ValueError):
     """An argument whose structure, shape, dtype or value does not fit the call."""
+
+    __module__ = "diffface"
 
 
 class PreparationMismatchError(DifffaceError, ValueError):
     """A prepared callable was called with arguments of another signature."""
 
+    __module__ = "diffface"
+
 
 class NotDifferentiableError(DifffaceError, TypeError):
     """The function or an argument cannot be differentiated as asked."""
+
+    __module__ = "diffface"
 
 
 class UnsupportedOperatorError(DifffaceError, NotImplementedError):
     """The backend cannot do this operator; the message says which can."""
 
+    __module__ = "diffface"
+
 
 class PreparationWarning(UserWarning):
     """A prepared call runs slower than it could, and why."""
+
+    __module__ = "diffface"
 
 
 class CannotRecord(Exception):

@@ -17,6 +17,8 @@ class JAXArrays(Kind):
 
     name = "jax"
     backend = "jax"
+    noun = "a jax array"
+    writable = False
     asynchronous = True
 
     def describe(self, array: Array) -> tuple[tuple[int, ...], np.dtype[Any], Hashable]:

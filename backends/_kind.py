@@ -26,8 +26,12 @@ class Kind(ABC):
     """
 
     name: ClassVar[str]
-    # The backend that `backend=None` takes for arrays of this kind.
+    # The backend that `backend=None` takes for arrays of this kind; empty for the default.
     backend: ClassVar[str]
+    # What messages call one of them.
+    noun: ClassVar[str]
+    # Whether results of this kind can be written into an array of the caller's.
+    writable: ClassVar[bool]
     # Whether a call may return while it still reads arrays that it was given.
     asynchronous: ClassVar[bool]
 
@@ -75,7 +79,9 @@ class NumPyArrays(Kind):
     """``numpy.ndarray``."""
 
     name = "numpy"
-    backend = "numpy"
+    backend = ""
+    noun = "a NumPy array"
+    writable = True
     asynchronous = False
 
     def describe(self, array: Array) -> tuple[tuple[int, ...], np.dtype[Any], Hashable]:
@@ -132,6 +138,8 @@ class PythonScalars(NumPyArrays):
     """``float``, ``complex``, and the ``int`` and ``bool`` that have no derivative."""
 
     name = "python"
+    noun = "a Python number"
+    writable = False
 
     def describe(self, array: Array) -> tuple[tuple[int, ...], np.dtype[Any], Hashable]:
         return (), np.dtype(type(array)), None

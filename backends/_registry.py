@@ -63,14 +63,16 @@ def resolve(backend: str | Backend) -> Backend:
     if not isinstance(backend, str):
         if isinstance(backend, Adapter | SecondOrder):
             return backend
+        found = type(backend).__name__
+        if isinstance(backend, type):
+            found = f"the class {backend.__name__}; write {backend.__name__}()"
         raise UnknownBackendError(
-            f"`backend` must be a name or a backend object, got {type(backend).__name__}. "
-            f"{_installed_names()}."
+            f"`backend` must be a name or a backend object, got {found}. {_installed_names()}."
         )
-    found = _loaded.get(backend)
-    if found is None:
-        found = _loaded[backend] = _load(backend)
-    return found
+    loaded = _loaded.get(backend)
+    if loaded is None:
+        loaded = _loaded[backend] = _load(backend)
+    return loaded
 
 
 def register_backend(name: str, factory: Callable[[], Backend]) -> None:

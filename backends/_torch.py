@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, final
 
 import array_api_compat.torch as xp
@@ -14,6 +14,7 @@ from torch.autograd import forward_ad
 from diffface.backends._adapter import Adapter, Function, Pull
 from diffface.backends._compiled import Array, Arrays, Compiled, Program
 from diffface.backends._errors import InvalidArgumentError
+from diffface.backends._numbers import build_with_numbers
 from diffface.backends._torch_arrays import TORCH
 from diffface.backends._transpose import push_by_transposing
 
@@ -114,20 +115,7 @@ class Torch(Adapter):
         from diffface.backends._torch_replay import replay
 
         build = inductor if self.compile else replay
-        numbers = [i for i, a in enumerate(examples) if not isinstance(a, torch.Tensor)]
-        if not numbers:
-            return build(program, examples)
-
-        # A graph keeps Python numbers as they are; as tensors of shape () they may change, and
-        # promote nothing.
-        def tensors(inputs: Arrays) -> Arrays:
-            changed = list(inputs)
-            for i in numbers:
-                changed[i] = self.lift(inputs[i], examples[0])
-            return tuple(changed)
-
-        compiled = build(program, tensors(examples))
-        return replace(compiled, run=lambda *inputs: compiled.run(*tensors(inputs)))
+        return build_with_numbers(build, program, examples, self.lift)
 
     def lift(self, value: object, like: Array) -> Array:
         if isinstance(value, torch.Tensor):

@@ -12,10 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import fx
-
 from diffface.backends._torch_graph import (
     aten,
+    aten_names,
     call,
     filled,
     filling,
@@ -23,16 +22,16 @@ from diffface.backends._torch_graph import (
     name_of,
     value_of,
 )
+from torch import fx
 
 Rule = Callable[[fx.Node], fx.Node | None]
 
 # These do nothing where they change no metadata
-_RELABELS = frozenset(
-    f"aten::{name}"
-    for name in """
+_RELABELS = aten_names(
+    """
     _to_copy _unsafe_view alias clone detach expand lift_fresh lift_fresh_copy slice squeeze sum
     view
-    """.split()
+    """
 )
 _PADDED = (aten.slice_backward.default, aten.select_backward.default)
 
@@ -61,7 +60,7 @@ def _mul(node: fx.Node) -> fx.Node | None:
     if not _carries_result(a, node):
         return None
     if b == 1:
-        return a
+        return a  # type: ignore[no-any-return]
     if b == -1:
         return call(node, aten.neg.default, a)
     inner, factor = _scaled(a)
@@ -118,10 +117,10 @@ def _add(node: fx.Node) -> fx.Node | None:
     for x, y in ((a, b), (b, a)):
         if y.target is aten.neg.default and _carries_result(x, node):
             return call(node, aten.sub.Tensor, x, y.args[0])
-    if a.target is b.target and a.target in _PADDED and a.args[1:] == b.args[1:]:
-        if len(a.users) == len(b.users) == 1:
-            inner = call(node, aten.add.Tensor, a.args[0], b.args[0])
-            return call(node, a.target, inner, *a.args[1:])
+    alike = a.target is b.target and a.target in _PADDED and a.args[1:] == b.args[1:]
+    if alike and len(a.users) == len(b.users) == 1:
+        inner = call(node, aten.add.Tensor, a.args[0], b.args[0])
+        return call(node, a.target, inner, *a.args[1:])
     return _changed(node, aten.add.Tensor, a, b)
 
 

@@ -16,6 +16,8 @@ class TorchArrays(Kind):
 
     name = "torch"
     backend = "torch"
+    noun = "a torch tensor"
+    writable = True
     asynchronous = False
 
     def describe(self, array: Array) -> tuple[tuple[int, ...], np.dtype[Any], Hashable]:

@@ -19,9 +19,7 @@ _MODULES = (
     torch._C._VariableFunctions,
     torch.Tensor,
     torch._C._nn,
-    torch._C._linalg,
-    torch._C._special,
-    torch._C._fft,
+    *(getattr(torch._C, name) for name in ("_linalg", "_special", "_fft")),
 )
 
 
@@ -44,11 +42,11 @@ def binding(
         with _Recorder(result) as recorder, torch.no_grad():
             try:
                 candidate(*args, **kwargs)
-            except Exception:  # whatever it dislikes about the arguments, it is no candidate
+            except Exception:  # noqa: BLE001, S112 - dislikes the arguments: it is no candidate
                 continue
-        if recorder.calls == 1 and recorder.operation is operation:
-            if _same(wanted, _normal(operation, recorder.args, recorder.kwargs)):
-                return candidate
+        found = _normal(operation, recorder.args, recorder.kwargs)
+        if recorder.calls == 1 and recorder.operation is operation and _same(wanted, found):
+            return candidate
     # The overload itself, without the Python frame of OpOverload.__call__
     return operation._op
 
@@ -57,7 +55,9 @@ def brief(
     operation: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Leave out the arguments that repeat the defaults: each costs time to parse."""
-    defaults = {a.name: a.default_value for a in operation._schema.arguments if a.has_default_value()}
+    defaults = {
+        a.name: a.default_value for a in operation._schema.arguments if a.has_default_value()
+    }
     names = [a.name for a in operation._schema.arguments]
     kept = list(args)
     while kept and names[len(kept) - 1] in defaults:
@@ -65,24 +65,24 @@ def brief(
             break
         kept.pop()
     return tuple(kept), {
-        name: x for name, x in kwargs.items() if name not in defaults or not _same(x, defaults[name])
+        name: x
+        for name, x in kwargs.items()
+        if name not in defaults or not _same(x, defaults[name])
     }
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes what is dispatched, and runs nothing."""
 
     def __init__(self, result: Any) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._result = result
         self.calls = 0
         self.operation: Any = None
         self.args: tuple[Any, ...] = ()
         self.kwargs: dict[str, Any] = {}
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.calls += 1
         self.operation, self.args, self.kwargs = func, args, kwargs or {}
         return self._result

@@ -7,9 +7,8 @@ Must not know: how the graph is run.
 from typing import Any
 
 import torch
+from diffface.backends._torch_graph import aten, aten_names, filled, filling, name_of, value_of
 from torch import fx
-
-from diffface.backends._torch_graph import aten, call, filled, filling, name_of, value_of
 
 # A constant of more elements than this is computed at every run rather than kept
 _LIMIT = 1 << 20
@@ -30,13 +29,12 @@ _FILLED_WITH_ARGUMENT = {
     "aten::scalar_tensor": 0,
 }
 # Of tensors filled with one number each, these make another one
-_ELEMENTWISE = frozenset(
-    f"aten::{name}"
-    for name in """
+_ELEMENTWISE = aten_names(
+    """
     _to_copy _unsafe_view abs add alias clone cos detach div exp expand lift_fresh lift_fresh_copy
     log log1p mul neg permute pow reciprocal repeat rsqrt rsub select sin slice sqrt square squeeze
     sub t transpose unsqueeze view
-    """.split()
+    """
 )
 
 

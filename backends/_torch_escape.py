@@ -10,9 +10,8 @@ from types import FrameType
 from typing import Any
 
 import torch
-from torch.overrides import TorchFunctionMode
-
 from diffface.backends._errors import CannotRecord
+from torch.overrides import TorchFunctionMode
 
 _READS_NUMBER = "a value was read as a Python number (a branch, float(), item(), an index)"
 _READS_SHAPE = "the shape of a result depends on values (a boolean mask, nonzero, unique)"
@@ -55,9 +54,7 @@ class WatchedCalls(TorchFunctionMode):
         super().__init__()
         self._escapes = escapes
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in _READERS:
             raise self._escapes.note(_READERS[func])
         return func(*args, **(kwargs or {}))

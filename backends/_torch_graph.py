@@ -13,6 +13,11 @@ from torch._ops import OpOverload
 aten = torch.ops.aten
 
 
+def aten_names(names: str) -> frozenset[str]:
+    """Return what `name_of` gives for operations written as one text with spaces between."""
+    return frozenset(f"aten::{name}" for name in names.split())
+
+
 def name_of(node: fx.Node) -> str:
     """Return the name of the node's operation without its overload: ``"aten::mul"``."""
     return node.target._schema.name if isinstance(node.target, OpOverload) else ""

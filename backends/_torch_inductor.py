@@ -10,15 +10,10 @@ every stride, hooks) is for callers who may bring anything; here the signature i
 import re
 import threading
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import fx
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.fx.experimental.proxy_tensor import make_fx
-
 from diffface.backends._compiled import Arrays, Compiled, Program
 from diffface.backends._errors import PreparationWarning
 from diffface.backends._torch_emit import BELOW
@@ -27,6 +22,9 @@ from diffface.backends._torch_lifetimes import Lifetimes, allocates
 from diffface.backends._torch_replay import replay_graph
 from diffface.backends._torch_simplify import simplify
 from diffface.backends._torch_trace import trace
+from torch import fx
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
 
 # Inductor keeps process-wide state while it compiles
 _COMPILING = threading.RLock()
@@ -110,7 +108,7 @@ def inductor(program: Program, examples: Arrays) -> Compiled:
             # Inductor's own imports and choices; the user has no say in them
             warnings.simplefilter("ignore")
             return _compile(module)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever fails in there, replay works
         warnings.warn(_explain(error), PreparationWarning, stacklevel=2)
     return replay_graph(module)
 
@@ -130,7 +128,7 @@ def _compile(module: fx.GraphModule) -> Compiled:
             table = select_decomp_table()
             graph = make_fx(graph, decomposition_table=table, tracing_mode="fake")(*fakes)
         # A result's strides are part of what was promised
-        output = graph.graph.output_node()
+        output: Any = graph.graph.output_node()
         output.meta["user_visible_output_idxs"] = list(range(len(output.args[0])))
         record_original_output_strides(graph)
         compiled: Any = compile_fx_inner(graph, fakes)
@@ -158,18 +156,22 @@ def _copy_old_outputs(module: fx.GraphModule) -> None:
     """Copy the results that are views, or inputs, or there twice, or not contiguous."""
     lifetimes = Lifetimes(module.graph)
     output = module.graph.output_node()
+    given: Any = output.args[0]
     results: list[fx.Node] = []
     seen = set()
-    for node in output.args[0]:  # type: ignore[union-attr]
-        memory = lifetimes.memory(node)  # type: ignore[arg-type]
-        if not allocates(node) or memory in seen or not node.meta["val"].is_contiguous():  # type: ignore
-            with module.graph.inserting_before(output):
-                kwargs = {"memory_format": torch.contiguous_format}
-                node = module.graph.call_function(aten.clone.default, (node,), kwargs)
+    for node in given:
+        memory = lifetimes.memory(node)
+        is_new = allocates(node) and memory not in seen and node.meta["val"].is_contiguous()
+        results.append(node if is_new else _copy(node, output))
         seen.add(memory)
-        results.append(node)
     output.args = (tuple(results),)
     module.recompile()
+
+
+def _copy(node: fx.Node, before: fx.Node) -> fx.Node:
+    kwargs: Any = {"memory_format": torch.contiguous_format}
+    with before.graph.inserting_before(before):
+        return before.graph.call_function(aten.clone.default, (node,), kwargs)
 
 
 def _direct(compiled: Any, inputs: list[torch.Tensor], constants: Arrays) -> Program:
@@ -180,7 +182,9 @@ def _direct(compiled: Any, inputs: list[torch.Tensor], constants: Arrays) -> Pro
         # The kernels read bare memory: row by row, and no negation or conjugation still to do
         bare = f"{name}.is_contiguous() and not {name}.is_neg()"
         bare += f" and not {name}.is_conj()" if x.is_complex() else ""
-        lines.append(f"    if not ({bare}): {name} = {name}.resolve_conj().resolve_neg().contiguous()")
+        lines.append(
+            f"    if not ({bare}): {name} = {name}.resolve_conj().resolve_neg().contiguous()"
+        )
     given = ", ".join([*names, *(f"c{i}" for i in range(len(constants)))])
     call = compiled.current_callable
     result = f"return tuple(call([{given}]))"
@@ -188,7 +192,7 @@ def _direct(compiled: Any, inputs: list[torch.Tensor], constants: Arrays) -> Pro
     lines.append(f"    with below(keys): {result}" if guarded else f"    {result}")
     scope: dict[str, Any] = {f"c{i}": constant for i, constant in enumerate(constants)}
     scope |= {"below": torch._C._ExcludeDispatchKeyGuard, "keys": BELOW, "call": call}
-    exec("\n".join(lines), scope)
+    exec("\n".join(lines), scope)  # noqa: S102 - the text is written right here
     run: Program = scope["run"]
     return run
 

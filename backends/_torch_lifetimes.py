@@ -6,14 +6,14 @@ Must not know: what is done with the answer.
 An operation that is not listed here is taken to return a view of any of its inputs.
 """
 
+from typing import Any
+
+from diffface.backends._torch_graph import aten_names, looks_like, name_of
+from diffface.backends._torch_lowering import LOWERED
 from torch import fx
 
-from diffface.backends._torch_graph import looks_like, name_of
-from diffface.backends._torch_lowering import LOWERED
-
-_ALLOCATING = frozenset(
-    f"aten::{name}"
-    for name in """
+_ALLOCATING = aten_names(
+    """
     _log_softmax _log_softmax_backward_data _softmax _softmax_backward_data
     abs acos add addcdiv addcmul addmm amax amin asin atan atan2 baddbmm bmm cat clamp clamp_max
     clamp_min clone constant_pad_nd cos cosh cumsum div dot elu eq erf erfc exp exp2 expm1 full
@@ -22,7 +22,7 @@ _ALLOCATING = frozenset(
     rsub select_backward select_scatter sigmoid sigmoid_backward sign silu sin sinh slice_backward
     slice_scatter softplus sqrt square stack sub sum tan tanh tanh_backward threshold_backward tril
     triu var where
-    """.split()
+    """
 )
 
 
@@ -75,5 +75,5 @@ def allocates(node: fx.Node) -> bool:
     """Whether the node's result surely is in new memory, and no view of it."""
     if node.target in LOWERED:
         return True
-    value = node.meta.get("val")
+    value: Any = node.meta.get("val")
     return name_of(node) in _ALLOCATING and not value.is_conj() and not value.is_neg()

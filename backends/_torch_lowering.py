@@ -11,20 +11,18 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, fx
-
 from diffface.backends._torch_constants import keep
-from diffface.backends._torch_graph import aten, filling, looks_like, name_of
+from diffface.backends._torch_graph import aten, aten_names, filling, looks_like, name_of
+from torch import Tensor, fx
 
 # A filled tensor of more elements than this is made anew at every run
 _KEPT = 1 << 16
 
 # These start from a copy of their first argument, unless they may write into it
-SCATTERS = frozenset(
-    f"aten::{name}"
-    for name in """
+SCATTERS = aten_names(
+    """
     index_add index_put masked_fill scatter scatter_add select_scatter slice_scatter
-    """.split()
+    """
 )
 
 
@@ -59,7 +57,9 @@ def lower(module: fx.GraphModule) -> None:
                     break
         if filling(node) is not None and not _is_overwritten(node):
             with torch.no_grad():
-                node.replace_all_uses_with(keep(module, node, node.target(*node.args, **node.kwargs)))
+                node.replace_all_uses_with(
+                    keep(module, node, node.target(*node.args, **node.kwargs))
+                )
     module.graph.eliminate_dead_code()
     module.recompile()
 
@@ -92,4 +92,3 @@ def _fuse(total: fx.Node, into: fx.Node, piece: fx.Node) -> None:
     new.meta["val"] = total.meta["val"]
     total.replace_all_uses_with(new)
     total.graph.erase_node(total)
-

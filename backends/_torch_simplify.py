@@ -7,13 +7,11 @@ Must not know: the rules, and how the graph is run.
 import math
 from typing import Any
 
-import torch
-from torch import fx
-
 from diffface.backends._errors import CannotRecord
 from diffface.backends._torch_algebra import rewrite
 from diffface.backends._torch_constants import fill, fold
-from diffface.backends._torch_graph import aten, is_random, name_of, root_of, value_of
+from diffface.backends._torch_graph import is_random, name_of, root_of, value_of
+from torch import fx
 
 _Known = dict[Any, fx.Node]
 
@@ -39,6 +37,10 @@ def simplify(module: fx.GraphModule) -> None:
             _visit(module, node, known)
         module.graph.eliminate_dead_code()
     _check_addresses(module)
+    used = {node.target for node in module.graph.nodes if node.op == "get_attr"}
+    for name, _ in list(module.named_buffers()):
+        if name not in used:
+            delattr(module, name)
     module.recompile()
 
 
@@ -75,6 +77,6 @@ def _key(x: Any) -> Any:
 def _check_addresses(module: fx.GraphModule) -> None:
     """Refuse as_strided on inputs and constants: it counts from the start of their memory."""
     for node in module.graph.nodes:
-        if name_of(node).startswith("aten::as_strided"):
-            if root_of(node.args[0]).op != "call_function":
-                raise CannotRecord("it addresses the memory of an argument (as_strided)")
+        addresses = name_of(node).startswith("aten::as_strided")
+        if addresses and root_of(node.args[0]).op != "call_function":
+            raise CannotRecord("it addresses the memory of an argument (as_strided)")

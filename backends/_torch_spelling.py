@@ -7,9 +7,8 @@ Must not know: statements, and in which order they come.
 from typing import Any
 
 import torch
-from torch import fx
-
 from diffface.backends._torch_graph import aten
+from torch import fx
 
 _NUMERIC = (
     aten.add.Tensor,

@@ -8,22 +8,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import fx
-from torch._ops import OpOverload
-
 from diffface.backends._torch_bindings import binding, brief
-from diffface.backends._torch_graph import aten, name_of
+from diffface.backends._torch_graph import aten, aten_names, name_of
 from diffface.backends._torch_lifetimes import Lifetimes
 from diffface.backends._torch_lowering import LOWERED
 from diffface.backends._torch_spelling import Spelling
+from torch import fx
+from torch._ops import OpOverload
 
-_OVERWRITING = frozenset(
-    f"aten::{name}"
-    for name in """
+_OVERWRITING = aten_names(
+    """
     abs acos add addcdiv addcmul asin atan clamp clamp_max clamp_min cos cosh div erf erfc exp exp2
     expm1 index_add index_put log log10 log1p log2 masked_fill mul neg pow reciprocal rsqrt scatter
     scatter_add sigmoid sign sin sinh sqrt square sub tan tanh tril triu
-    """.split()
+    """
 )
 _COMMUTATIVE = (aten.add.Tensor, aten.mul.Tensor)
 _PADS = (aten.slice_backward.default, aten.select_backward.default)
@@ -63,14 +61,14 @@ class Statements:
 
     def add(self, node: fx.Node) -> None:
         """Add the lines that compute the result of ``node``, the cheapest that fit."""
-        if not (self._slice(node) or self._pad(node) or self._update(node)):
-            if not self._overwrite(node):
-                self._assign(node, self._expression(node))
+        ways = (self._slice, self._pad, self._update, self._overwrite)
+        if not any(way(node) for way in ways):
+            self._assign(node, self._expression(node))
 
     def text(self) -> list[str]:
         """Return the lines, with memory given back as early as if a person had written them."""
         later: set[str] = set()
-        lines = []
+        lines: list[str] = []
         for line in reversed(self._lines):
             dead = sorted(line.needs - later) if lines else []
             lines.append(line.text + (f"; del {', '.join(dead)}" if dead else ""))
@@ -89,7 +87,8 @@ class Statements:
         show, constant = self._spelling.show, self._spelling.constant
         if not isinstance(node.target, OpOverload):
             if node.target in LOWERED:
-                return f"{constant(node.target, 'add')}({self._spelling.arguments(node.args, {}, node)})"
+                shown = self._spelling.arguments(node.args, {}, node)
+                return f"{constant(node.target, 'add')}({shown})"
             source, position = node.args  # of operator.getitem
             return f"{show(source)}[{position!r}]"
         args, kwargs = brief(node.target, node.args, node.kwargs)
@@ -98,7 +97,7 @@ class Statements:
             if number is not None:
                 return f"{constant(torch.sub, 'sub')}({number}, {show(args[0])})"
         fakes: Any = fx.map_arg((args, kwargs), lambda x: x.meta["val"])
-        found = binding(node.target, *fakes, node.meta.get("val"))
+        found = binding(node.target, fakes[0], fakes[1], node.meta.get("val"))
         name = constant(found, node.target._schema.name.partition("::")[2])
         return f"{name}({self._spelling.arguments(args, kwargs, node)})"
 

@@ -16,15 +16,20 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
+from diffface.backends import _torch_escape as escape
+from diffface.backends._compiled import Program
+from diffface.backends._errors import CannotRecord
+from diffface.backends._torch_graph import root_of
+from diffface.backends._torch_repair import (
+    drop_expands,
+    return_to_device,
+    writes,
+    written,
+)
 from torch import fx
 from torch._ops import OpOverload
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
-
-from diffface.backends import _torch_escape as escape
-from diffface.backends._compiled import Program
-from diffface.backends._errors import CannotRecord
-from diffface.backends._torch_graph import looks_like, root_of
 
 # make_fx patches process-wide state while it traces
 _TRACING = threading.RLock()
@@ -83,21 +88,19 @@ def _trace(program: Program, examples: Sequence[torch.Tensor]) -> fx.GraphModule
         fakes = [torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in examples]
         module = _watch(program, fakes, escapes)
         _check(module)
-        _drop_expands(module)
-        if _return_to_device(module) or any(_writes(node) for node in module.graph.nodes):
+        drop_expands(module)
+        if return_to_device(module) or any(writes(node) for node in module.graph.nodes):
             module = _record(torch.func.functionalize(module, remove="mutations"), fakes)
-        if _return_to_device(module):
+        if return_to_device(module):
             raise CannotRecord("torch records it on a device without values")
     if not torch.equal(random, torch.get_rng_state()):
         raise CannotRecord("it seeds torch's random number generator")
-    _drop_writes(module)
+    drop_writes(module)
     _snapshot(module)
     return module
 
 
-def _watch(
-    program: Program, fakes: list[torch.Tensor], escapes: escape.Escapes
-) -> fx.GraphModule:
+def _watch(program: Program, fakes: list[torch.Tensor], escapes: escape.Escapes) -> fx.GraphModule:
     """Record, and believe the result only if nothing escaped, not even into an ``except``."""
     try:
         with escape.WatchedCalls(escapes):
@@ -111,7 +114,7 @@ def _watch(
     return module
 
 
-class _WatchedFakeMode(FakeTensorMode):
+class _WatchedFakeMode(FakeTensorMode):  # type: ignore[no-untyped-call]
     """A fake mode that reports every look at values, and guards the tensors that are real."""
 
     def __init__(self, escapes: escape.Escapes, random: torch.Tensor) -> None:
@@ -121,13 +124,13 @@ class _WatchedFakeMode(FakeTensorMode):
 
     def dispatch(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if isinstance(func, OpOverload) and func._schema.is_mutable:
-            if any(_is_real(x) for x in _written(func, args, kwargs)):
-                raise self._escapes.note("it writes to a tensor that it captured")
-        if torch.Tag.nondeterministic_seeded in func.tags:
-            # Nothing is drawn while tracing: only a seed that the program sets can change this
-            if not torch.equal(self._random, torch.get_rng_state()):
-                raise self._escapes.note("it seeds torch's random number generator")
+        mutable = isinstance(func, OpOverload) and func._schema.is_mutable
+        if mutable and any(_is_real(x) for x in written(func, args, kwargs)):
+            raise self._escapes.note("it writes to a tensor that it captured")
+        # Nothing is drawn while tracing: only a seed that the program sets can change the state
+        draws = torch.Tag.nondeterministic_seeded in func.tags
+        if draws and not torch.equal(self._random, torch.get_rng_state()):
+            raise self._escapes.note("it seeds torch's random number generator")
         try:
             return super().dispatch(func, types, args, kwargs)
         except Exception as error:
@@ -165,20 +168,8 @@ def _record(program: Callable[..., Any], fakes: list[torch.Tensor]) -> fx.GraphM
     return make_fx(program, tracing_mode="fake", _allow_non_fake_inputs=True)(*fakes)
 
 
-def _written(func: OpOverload, args: Any, kwargs: Any) -> Iterator[Any]:
-    """Yield the arguments that ``func`` writes to, lists of tensors taken apart."""
-    for position, argument in enumerate(func._schema.arguments):
-        if argument.alias_info is not None and argument.alias_info.is_write:
-            given = args[position] if position < len(args) else kwargs.get(argument.name)
-            yield from given if isinstance(given, (list, tuple)) else (given,)
-
-
 def _is_real(x: Any) -> bool:
     return isinstance(x, torch.Tensor) and not isinstance(x, FakeTensor)
-
-
-def _writes(node: fx.Node) -> bool:
-    return isinstance(node.target, OpOverload) and node.target._schema.is_mutable
 
 
 def _check(module: fx.GraphModule) -> None:
@@ -188,8 +179,8 @@ def _check(module: fx.GraphModule) -> None:
             if not isinstance(node.target, OpOverload) and node.target is not operator.getitem:
                 raise CannotRecord(f"it uses the higher-order operation {node.target}")
             # One that is written to through a view looks like an intermediate to the fake mode
-            written = _written(node.target, node.args, node.kwargs) if _writes(node) else ()
-            if any(root_of(x).op == "get_attr" for x in written if isinstance(x, fx.Node)):
+            into = written(node.target, node.args, node.kwargs) if writes(node) else ()
+            if any(root_of(x).op == "get_attr" for x in into if isinstance(x, fx.Node)):
                 raise CannotRecord("it writes to a tensor that it captured")
         elif node.op == "get_attr":
             value = getattr(module, str(node.target), None)
@@ -197,48 +188,6 @@ def _check(module: fx.GraphModule) -> None:
                 raise CannotRecord(f"it captured an object of torch, {value!r}")
             if value.layout != torch.strided or value.is_quantized:
                 raise CannotRecord(f"it captured a tensor of layout {value.layout}")
-
-
-def _drop_expands(module: fx.GraphModule) -> None:
-    """Drop the expansions that expand nothing.
-
-    Functionalisation undoes an expansion as ``base + (view - base)``, which is wrong where the
-    base is memory that nobody has written yet; torch's batching makes such expansions.
-    """
-    for node in module.graph.nodes:
-        if node.target is torch.ops.aten.expand.default:
-            if looks_like(node.args[0].meta["val"], node.meta["val"]):
-                node.replace_all_uses_with(node.args[0])
-
-
-def _return_to_device(module: fx.GraphModule) -> bool:
-    """Undo copies to the device "meta", which torch traces where it adds to a symbolic zero.
-
-    The shape of such a sum is computed on that device, where tensors have no values. Some sums
-    then stay there; the copy back to where the operands are is missing.
-    """
-    module.graph.eliminate_dead_code()
-    found = False
-    for node in module.graph.nodes:
-        if node.target is torch.ops.aten._to_copy.default:
-            if getattr(node.kwargs.get("device"), "type", "") == "meta":
-                node.kwargs = {**node.kwargs, "device": node.args[0].meta["val"].device}
-                found = True
-    module.recompile()
-    return found
-
-
-def _drop_writes(module: fx.GraphModule) -> None:
-    """Forget the writes to the inputs, which functionalisation leaves at the end.
-
-    The caller's arrays are the caller's: what a program scribbles on them is nobody's result.
-    """
-    for node in reversed(module.graph.nodes):
-        if _writes(node):
-            if node.target is not torch.ops.aten.copy_.default or node.args[0].op != "placeholder":
-                raise CannotRecord(f"it writes to a tensor in place with {node.target}")
-            node.replace_all_uses_with(node.args[1])
-            module.graph.erase_node(node)
 
 
 def _snapshot(module: fx.GraphModule) -> None:

@@ -7,7 +7,8 @@ See :func:`gradient`, :func:`jacobian`, :func:`hessian`, :func:`hvp`, :func:`pus
 
 from typing import TYPE_CHECKING, Any
 
-from diffface._backends import BackendInfo, backend_class, backends
+from diffface._backends import BackendInfo, backends
+from diffface._backends import backend_class as _backend_class
 from diffface._closure import closure
 from diffface._constraint import constraint
 from diffface._derivative import (
@@ -155,4 +156,4 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # The classes of backends import their libraries, so they are fetched when asked for.
-    return backend_class(name)
+    return _backend_class(name)

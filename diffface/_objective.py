@@ -140,7 +140,7 @@ class Objective:
             return self.hessp(at, p.reshape(-1), *args)
 
         n = self.unravel.size
-        return LinearOperator((n, n), matvec=product, rmatvec=product, dtype=np.float64)  # type: ignore[call-arg]
+        return LinearOperator((n, n), matvec=product, rmatvec=product, dtype=np.float64)
 
     def nlopt(self, x: Any, grad: Any) -> float:
         """``f`` at ``x``, with the gradient written into ``grad``, for ``nlopt``'s objectives."""

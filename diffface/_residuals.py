@@ -136,7 +136,7 @@ class Residuals:
             return _float64(self._pullback(at, constants, cotangents=dy))
 
         shape = (*y.shape, self.unravel.size)
-        return LinearOperator(shape, matvec=push, rmatvec=pull, dtype=np.float64)  # type: ignore[call-arg]
+        return LinearOperator(shape, matvec=push, rmatvec=pull, dtype=np.float64)
 
     def curve(self, t: Any, /, *p: float) -> Any:
         """``f`` with the parameters ``p`` and the data ``t``, as ``curve_fit`` calls it."""

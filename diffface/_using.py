@@ -48,6 +48,6 @@ def backend_for(backend: str | Backend | None, call: Call) -> Backend:
         return current
     for i in call.active:
         for leaf in leaves_of(call.values[i]):
-            if (kind := kind_of(leaf)) is not None and kind.backend != "numpy":
+            if (kind := kind_of(leaf)) is not None and kind.backend:
                 return resolve(kind.backend)
     return resolve("numpy")

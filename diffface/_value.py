@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Unpack
 
 from diffface._call import prepare
-from diffface._options import PrepareOptions
+from diffface._options import Options, PrepareOptions
 from diffface.backends._compiled import Arrays
 from diffface.prep._operator import Operator, Part, Point
 from diffface.prep._prepared import Prepared
@@ -20,4 +20,5 @@ def prepare_value(
 ) -> Prepared:
     """Prepare ``f`` itself for repeated calls: compiled as its derivatives are."""
     # Made here, since it is none of the operators that users know.
-    return prepare(Operator("value", _derive, (Part.VALUE,)), (0,), f, example_args, options)
+    value = Operator({(0,): "value"}, _derive, (Part.VALUE,), keywords=Options.__optional_keys__)
+    return prepare(value, (0,), f, example_args, options)

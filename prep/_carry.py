@@ -3,6 +3,8 @@
 from collections.abc import Hashable, Sequence
 from typing import Any
 
+import numpy as np
+
 from diffface.backends._compiled import Array, Arrays
 from diffface.backends._kind import PYTHON, Kind
 from diffface.prep._leaf import Leaf
@@ -40,4 +42,6 @@ def _bring(value: Any, source: Kind, target: Kind, device: Hashable, copy: bool)
 
 def take(array: Array, source: Kind, target: Kind, device: Hashable) -> Any:
     """A result as an array of the caller's kind; ``array`` must be fresh."""
-    return array if source is target else target.from_numpy(source.to_numpy(array), device)
+    if source is target and not isinstance(array, np.generic):
+        return array
+    return target.from_numpy(source.to_numpy(array), device)

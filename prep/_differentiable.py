@@ -40,7 +40,7 @@ def check_differentiable(
                 if not adapter.kind.takes(leaf.dtype):
                     raise NotDifferentiableError(
                         f"`{_place(layout, f, i, n)}` has dtype {leaf.dtype.name}, which "
-                        f"{adapter.library} does not have; convert it with astype(float)."
+                        f"{adapter.library} lacks; convert it with astype, or use another backend."
                     )
     if not layout.primals:
         raise InvalidArgumentError(

@@ -10,11 +10,6 @@ from diffface.backends._errors import InvalidArgumentError
 from diffface.backends._kind import Kind, kind_of
 from diffface.prep._tree import flatten, paths, shown
 
-# The library of each kind whose arrays can be overwritten, as messages call its arrays.
-_WRITABLE = {"numpy": "a NumPy array", "torch": "a torch tensor"}
-_OTHERS = {"jax": "a jax array"}
-
-
 class Slot:
     """What a leaf of ``out`` has to take."""
 
@@ -72,22 +67,19 @@ def _slot(value: Any) -> Slot:
 
 
 def _check(target: Any, slot: Slot, name: str) -> None:
-    library = slot.kind.backend
-    if library not in _WRITABLE:
+    if not slot.kind.writable:
         raise InvalidArgumentError(
-            f"`{name}` cannot take {library} arrays, which are immutable; leave it out."
+            f"`{name}` cannot take {slot.kind.noun}, which is immutable; leave it out."
         )
-    if slot.kind.name == "python":
-        raise InvalidArgumentError(f"`{name}` cannot take a Python number; leave it out.")
     own = kind_of(target)
-    known = own is not None and own.name in (*_WRITABLE, *_OTHERS)
-    found = (_WRITABLE | _OTHERS)[own.name] if known else type(target).__name__  # type: ignore[union-attr]
-    if own is None or own.name not in _WRITABLE:
-        wanted = f"an array like the derivative, {slot.dtype.name}{list(slot.shape)}"
-        raise InvalidArgumentError(f"`{name}` must be {wanted}, got {found}.")
-    if own.name != library:
+    if own is None or not hasattr(target, "__setitem__"):
         raise InvalidArgumentError(
-            f"`{name}` must be {_WRITABLE[library]} like the result, got {found}."
+            f"`{name}` must be an array like the derivative, {slot.dtype.name}{list(slot.shape)}, "
+            f"got {type(target).__name__}."
+        )
+    if own.noun != slot.kind.noun:
+        raise InvalidArgumentError(
+            f"`{name}` must be {slot.kind.noun} like the result, got {own.noun}."
         )
     shape, dtype, _ = own.describe(target)
     if (shape, dtype) != (slot.shape, slot.dtype):

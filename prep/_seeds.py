@@ -10,6 +10,7 @@ from diffface.backends._compiled import Arrays
 from diffface.backends._errors import InvalidArgumentError
 from diffface.backends._kind import PYTHON, kind_of
 from diffface.prep._layout import Layout
+from diffface.prep._leaf import Leaf
 from diffface.prep._tree import Spec, flatten, paths, shown
 
 # What a seed must look like: shape, dtype, device.
@@ -23,7 +24,11 @@ def tangents(given: object, layout: Layout, adapter: Adapter, batched: bool) -> 
     for n, (i, entry) in enumerate(zip(layout.active, entries, strict=True)):
         spec, leaves = layout.arguments[i]
         name = "tangents" if layout.bare else f"tangents[{n}]"
-        expected = [(leaf.shape, leaf.dtype, leaf.device) for leaf in leaves]  # type: ignore[union-attr]
+        expected = [
+            (leaf.shape, leaf.dtype, leaf.device if leaf.kind is adapter.kind else None)
+            for leaf in leaves
+            if isinstance(leaf, Leaf)
+        ]
         seeds += _checked(entry, spec, expected, adapter, batched, name, "the active argument")
     _same_batch(seeds, batched, "tangents")
     return tuple(seeds)

@@ -3,13 +3,15 @@
 A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->`` in a Markdown file.
 """
 
+import ast
 import dataclasses
 import importlib
 import inspect
 import pkgutil
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import diffface as dif
@@ -66,7 +68,9 @@ def backend_rows() -> Iterator[tuple[str, ...]]:
     yield "`backend=`", "object", "what it is", "modes", "to install"
     for name, row in ROWS.items():
         adapter = adapter_class(name)
-        options = ", ".join(f"{f.name}={f.default!r}" for f in dataclasses.fields(adapter) if f.repr)
+        options = ", ".join(
+            f"{f.name}={f.default!r}" for f in dataclasses.fields(adapter) if f.repr
+        )
         modes = ", ".join(mode for mode in ("forward", "reverse") if getattr(adapter, mode))
         yield (
             f'`"{name}"`',
@@ -85,9 +89,28 @@ def public_rows() -> Iterator[tuple[str, ...]]:
             yield f"`{name}`", summary(getattr(dif, name))
 
 
+def file_rows(floor: str) -> Iterator[tuple[str, ...]]:
+    """One row for each file of a floor; the further files of an adapter are only counted."""
+    yield "file", "what it is"
+    adapters = {row.module.rpartition(".")[2] for row in ROWS.values()}
+    stems = [path.stem for path in sorted((ROOT / floor).glob("_[a-z]*.py"))]
+    for stem in stems:
+        if any(stem.startswith(f"{adapter}_") for adapter in adapters):
+            continue
+        docstring = ast.get_docstring(ast.parse((ROOT / floor / f"{stem}.py").read_text()))
+        more = [s for s in stems if stem in adapters and s.startswith(f"{stem}_")]
+        further = f", with {len(more)} more files, `{stem}_*.py`" if more else ""
+        yield f"`{stem}.py`", first_line(docstring) + further
+
+
 def summary(thing: object) -> str:
-    """First line of a docstring, as Markdown."""
-    line = (inspect.getdoc(thing) or "").split("\n\n")[0].replace("\n", " ")
+    """First line of the docstring of ``thing``."""
+    return first_line(inspect.getdoc(thing))
+
+
+def first_line(docstring: str | None) -> str:
+    """Summary of a docstring, as Markdown."""
+    line = (docstring or "").split("\n\n")[0].replace("\n", " ")
     return re.sub(r":\w+:(`[^`]+`)", r"\1", line).replace("``", "`").removesuffix(".")
 
 
@@ -98,7 +121,14 @@ def markdown(rows: Iterable[tuple[str, ...]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-TABLES = {"operators": operator_rows, "backends": backend_rows, "public": public_rows}
+TABLES: dict[str, Callable[[], Iterable[tuple[str, ...]]]] = {
+    "operators": operator_rows,
+    "backends": backend_rows,
+    "public": public_rows,
+    **{
+        f"files_of_{floor}": partial(file_rows, floor) for floor in ("diffface", "prep", "backends")
+    },
+}
 
 
 def renewed(text: str) -> str:

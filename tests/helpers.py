@@ -89,3 +89,67 @@ def same(value: Any, expected: Any, rtol: float = 1e-12, atol: float = 0.0) -> N
     else:
         assert plain(value).shape == plain(expected).shape
         np.testing.assert_allclose(plain(value), plain(expected), rtol=rtol, atol=atol or rtol)
+
+
+# Every operator, called in the same way
+
+
+VECTOR = (
+    "jacobian", "value_and_jacobian", "pushforward", "value_and_pushforward", "pullback",
+    "value_and_pullback",
+)  # fmt: skip
+SCALAR = (
+    "gradient", "value_and_gradient", "hessian", "value_gradient_and_hessian", "hvp",
+    "gradient_and_hvp",
+)  # fmt: skip
+NUMBER = (
+    "derivative", "value_and_derivative", "second_derivative",
+    "value_derivative_and_second_derivative",
+)  # fmt: skip
+OPERATORS = SCALAR + VECTOR + NUMBER
+
+
+def function(operator: str) -> Callable[[Any], Any]:
+    """A function that ``operator`` can differentiate."""
+    return cube_sum if operator in SCALAR else cube
+
+
+def cube(x: Any) -> Any:
+    """Jacobian diag(3x²)."""
+    return x * x * x
+
+
+def run(
+    operator: str, x: Any, backend: Any, prepared: bool = False, f: Any = None, **options: Any
+) -> tuple[Any, ...]:
+    """All parts of the result of ``operator`` at ``x``; tangents and cotangents are ``x``."""
+    f = f or function(operator)
+    seeds = {}
+    if operator.endswith(("hvp", "pushforward")):
+        seeds["tangents"] = x
+    elif operator.endswith("pullback"):
+        seeds["cotangents"] = x
+    if prepared:
+        out = {"out": options.pop("out")} if "out" in options else {}
+        result = getattr(dif, f"prepare_{operator}")(f, x, backend=backend, **options)(
+            x, **seeds, **out
+        )
+    else:
+        result = getattr(dif, operator)(f, x, backend=backend, **seeds, **options)
+    return result if "and" in operator else (result,)
+
+
+def expected(operator: str, values: Any) -> tuple[Any, ...]:
+    """What ``run`` gives for ``function(operator)``."""
+    x = np.asarray(values, float)
+    y = np.sum(x**3) if operator in SCALAR else x**3
+    first = np.reshape(np.diag(np.ravel(3 * x**2)), x.shape + x.shape)
+    second = np.reshape(np.diag(np.ravel(6 * x)), x.shape + x.shape)
+    if operator in SCALAR:
+        parts = {"value": y, "gradient": 3 * x**2, "hessian": second, "hvp": 6 * x**2}
+    elif operator in NUMBER:
+        parts = {"value": y, "derivative": 3 * x**2, "second_derivative": 6 * x}
+    else:
+        parts = {"value": y, "jacobian": first, "pushforward": 3 * x**3, "pullback": 3 * x**3}
+    words = operator.replace("_and_", "|").replace("value_", "value|")
+    return tuple(parts[word] for word in words.split("|"))

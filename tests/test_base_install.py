@@ -80,11 +80,11 @@ except ImportError as error:
     print(json.dumps([type(error).__name__, str(error)]))
 """
     absent = " and ".join(ROWS[name].needs)
-    assert run(python, code) == [
-        "BackendNotAvailableError",
+    message = (
         f"Backend {name!r} needs {absent}, which cannot be found; run: "
-        f"pip install 'diffface[{ROWS[name].extra}]'. Installed: 'numpy', 'complex-step'.",
-    ]
+        f"pip install 'diffface[{ROWS[name].extra}]'. Installed: 'numpy', 'complex-step'."
+    )
+    assert run(python, code) == ["BackendNotAvailableError", message]
 
 
 def test_backends_lists_what_is_there_and_what_is_not(python):

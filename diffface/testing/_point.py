@@ -111,7 +111,8 @@ def _derivative(at: Point, seeds: Tree) -> Tree:
 
 
 def _hessian(at: Point, _: Tree) -> Tree:
-    return at.second() if _is_number(at.given("value")) and _is_real(at.x) else None
+    value = at.given("value")
+    return at.second() if _is_number(value) and _is_real((value, at.x)) else None
 
 
 def _second_derivative(at: Point, _: Tree) -> Tree:

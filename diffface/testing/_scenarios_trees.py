@@ -30,9 +30,8 @@ def polynomial(tree: Any) -> Any:
     """``S^2 / 2 + sum x^3 / 6`` with ``S`` the sum of the leaves, leaf ``k`` weighted by k + 1."""
     parts = leaves(tree)
     xp = namespace(*parts)
-    arrays = [xp.asarray(part) * 1.0 for part in parts]
-    weighted = sum((k + 1) * xp.sum(part) for k, part in enumerate(arrays))
-    return weighted**2 / 2 + sum(xp.sum(part**3) for part in arrays) / 6
+    weighted = sum((k + 1) * xp.sum(part) for k, part in enumerate(parts))
+    return weighted**2 / 2 + sum(xp.sum(part**3) for part in parts) / 6
 
 
 def _weighted(tree: Tree) -> Any:
@@ -63,7 +62,11 @@ def _hessian(tree: Tree) -> Tree:
 
 
 def _tree_scenario(name: str, tree: Tree, factor: float, **options: Any) -> Scenario:
-    other = rebuild(tree, [leaf * factor for leaf in leaves(tree)])
+    # NumPy makes scalars of arrays of shape (); they have to stay arrays.
+    other = rebuild(
+        tree,
+        [np.array(p * factor) if isinstance(p, np.ndarray) else p * factor for p in leaves(tree)],
+    )
     return Scenario(
         name, polynomial, (tree,), (other,), value=_value, gradient=_gradient, hessian=_hessian,
         operators=("gradient", "hessian", "hvp", "pushforward", "pullback"), **options,

@@ -12,7 +12,7 @@ from diffface.testing.problems._problem import Array, Problem, Size
 
 
 def gmm_objective(
-    alphas: Array, means: Array, icf: Array, points: Array, gamma: float, m: int
+    alphas: Array, means: Array, icf: Array, points: Array, gamma: Array, m: int
 ) -> Array:
     """Log-likelihood of `points` under a mixture, plus a Wishart log prior.
 
@@ -30,7 +30,7 @@ def gmm_objective(
     icf : array, shape (k, d (d + 1) / 2)
         Inverse covariance factors: ``q_k``, then ``l_k`` column by column.
     points : array, shape (n, d)
-    gamma : float
+    gamma : float, or array of shape ()
         Scale of the prior.
     m : int
         Degrees of freedom of the prior, beyond ``d + 1``.
@@ -40,6 +40,7 @@ def gmm_objective(
     array, shape ()
     """
     xp = namespace(alphas, means, icf, points)
+    gamma = xp.asarray(gamma, dtype=icf.dtype)
     n, d = points.shape
     k = alphas.shape[0]
     log_diagonal, lower = icf[:, :d], icf[:, d:]
@@ -56,7 +57,7 @@ def gmm_objective(
     likelihood = xp.sum(logsumexp_along(xp, exponents, 1)) - n * logsumexp_along(xp, alphas, 0)
     squares = xp.sum(diagonal * diagonal) + xp.sum(lower * lower)
     prior = 0.5 * gamma**2 * squares - m * xp.sum(log_determinant)
-    return likelihood + prior - _constant(xp, gamma, n, d, k, m, icf)
+    return likelihood + prior - _constant(xp.log(gamma), n, d, k, m)
 
 
 def _triangular(xp: Any, diagonal: Array, lower: Array, d: int) -> Array:
@@ -70,13 +71,12 @@ def _triangular(xp: Any, diagonal: Array, lower: Array, d: int) -> Array:
     return xp.reshape(entries[:, where.reshape(-1)], (diagonal.shape[0], d, d))
 
 
-def _constant(xp: Any, gamma: float, n: int, d: int, k: int, m: int, like: Array) -> Array:
+def _constant(log_gamma: Array, n: int, d: int, k: int, m: int) -> Array:
     """``n d/2 log(2 pi) + k C``, C the logarithm of the normaliser of the Wishart density."""
     freedom = d + m + 1
     log_gamma_d = 0.25 * d * (d - 1) * math.log(math.pi) + sum(
         math.lgamma(0.5 * (freedom - j)) for j in range(d)
     )
-    log_gamma = xp.log(xp.asarray(gamma, dtype=like.dtype))
     normaliser = freedom * d * (log_gamma - 0.5 * math.log(2.0)) - log_gamma_d
     return 0.5 * n * d * math.log(2.0 * math.pi) + k * normaliser
 

@@ -19,7 +19,7 @@ def lstm_loss(main: Array, extra: Array, state: Array, sequence: Array) -> Array
 
     All layers advance in one step, each one character behind the layer below it, and gates are
     tanhs, by ``s(z) = (1 + tanh(z/2)) / 2``: the loop has few, larger operations. It is a Python
-    loop nonetheless: XLA needs about a tenth of a second to compile each character.
+    loop nonetheless: XLA compiles every step, some tenths of a second each.
 
     Parameters
     ----------
