@@ -6,10 +6,13 @@ trees, constants, devices or array kinds.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Protocol
 
+import numpy as np
+
+from diffface.backends._basis import basis
 from diffface.backends._compiled import Array, Arrays, Compiled, Program
 from diffface.backends._kind import Kind
 
@@ -78,6 +81,16 @@ class Adapter(ABC):
     ) -> tuple[Arrays, Arrays, Arrays]:
         """``(y, J dx, aux)``; ``y`` and ``aux`` may be empty when ``value`` is false."""
 
+    def columns(
+        self, f: Function, x: Arrays, *, chunk_size: int | None = None, value: bool = True
+    ) -> tuple[Arrays, Arrays, Arrays]:
+        """``pushforward`` along all unit vectors of the space of ``x``, as one batch.
+
+        Backends that move along one coordinate at less cost than along a direction override it.
+        """
+        seeds = basis(self, x)
+        return self.pushforward(f, x, seeds, batched=True, chunk_size=chunk_size, value=value)
+
     @abstractmethod
     def pullback(
         self, f: Function, x: Arrays, *, value: bool = True
@@ -109,8 +122,11 @@ class Adapter(ABC):
         """Ones where ``row == column + offset``, of the dtype and device of ``like``."""
 
     @abstractmethod
-    def scope(self, inputs: Arrays) -> AbstractContextManager[object]:
-        """Everything a call needs of the library's global state, for this thread and call only."""
+    def scope(self, dtypes: Sequence[np.dtype[Any]]) -> AbstractContextManager[object]:
+        """What a call on arrays of ``dtypes`` needs of the library's global state, and no longer.
+
+        Arrays are brought to the backend inside it.
+        """
 
     def first_order(self) -> "Adapter":
         """Who computes first derivatives: itself."""

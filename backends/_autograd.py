@@ -1,7 +1,7 @@
 """HIPS autograd."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, final
@@ -76,7 +76,7 @@ class Autograd(Adapter):
 
         def single(dy: Arrays) -> Arrays:
             grads = _backward(roots, nodes, _conj(dy))
-            return _conj(_zeros_for_missing(grads, x))
+            return _conj(_all_like(grads, x))
 
         def pull(dy: Arrays, *, batched: bool = False, chunk_size: int | None = None) -> Arrays:
             return loop(single, dy, anp) if batched else single(dy)
@@ -98,14 +98,16 @@ class Autograd(Adapter):
     def eye(self, rows: int, columns: int, offset: int, like: Array) -> Array:
         return np.eye(rows, columns, k=-offset, dtype=like.dtype)
 
-    def scope(self, inputs: Arrays) -> AbstractContextManager[object]:
+    def scope(self, dtypes: Sequence[np.dtype[Any]]) -> AbstractContextManager[object]:
         return _TRACING
 
     def second_order(self) -> tuple[Adapter, Adapter]:
         return self, self
 
     def explain(self, error: Exception) -> str | None:
-        if "ArrayBox" in str(error) or "setting an array element with a sequence" in str(error):
+        text = str(error)
+        signs = ("ArrayBox", "setting an array element with a sequence", "dtype('O')")
+        if any(sign in text for sign in signs):
             return "a plain NumPy or Python function was called on an autograd box"
         return None
 
@@ -127,7 +129,7 @@ def _forward(f: Function, x: Arrays, dx: Arrays) -> tuple[Arrays, Arrays, Arrays
     with trace_stack.new_trace() as trace:
         boxes = tuple(new_box(a, trace, JVPNode.new_root(da)) for a, da in zip(x, dx, strict=True))
         y, nodes, aux = _unbox(f(boxes), trace)
-    return y, _zeros_for_missing([node and node.g for node in nodes], y), aux
+    return y, _all_like([node and node.g for node in nodes], y), aux
 
 
 def _backward(roots: list[Any], nodes: list[Any], dy: Arrays) -> list[Array | None]:
@@ -149,11 +151,16 @@ def _backward(roots: list[Any], nodes: list[Any], dy: Arrays) -> list[Array | No
     return [outgrads[root][0] if root in outgrads else None for root in roots]
 
 
-def _zeros_for_missing(derivatives: list[Array | None], like: Arrays) -> Arrays:
-    return tuple(
-        np.zeros(anp.shape(a), anp.result_type(a)) if d is None else d
-        for d, a in zip(derivatives, like, strict=True)
-    )
+def _all_like(derivatives: list[Array | None], like: Arrays) -> Arrays:
+    return tuple([_like(d, a) for d, a in zip(derivatives, like, strict=True)])
+
+
+def _like(derivative: Array | None, like: Array) -> Array:
+    """``derivative`` in the dtype of ``like``: mixed precisions promote it on the way."""
+    dtype = anp.result_type(like)
+    if derivative is None:
+        return np.zeros(anp.shape(like), dtype)
+    return derivative if anp.result_type(derivative) == dtype else namespace.astype(derivative, dtype)
 
 
 def _conj(arrays: Arrays) -> Arrays:

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+
 from diffface.backends._autograd_graph import Graph, Node, Shape
 
 # Constant factors are merged only in this range, far from overflow and underflow in float32, too.

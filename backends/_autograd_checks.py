@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+
 from diffface.backends._compiled import Arrays, Compiled, Program
 from diffface.backends._errors import CannotRecord
 

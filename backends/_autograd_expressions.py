@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+
 from diffface.backends._autograd_graph import Node, nodes_in
 from diffface.backends._autograd_kernels import cast, expand, total
 from diffface.backends._autograd_names import Names

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+
 from diffface.backends._autograd_kernels import KERNELS
 
 Function = Callable[..., Any]

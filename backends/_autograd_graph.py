@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+
 from diffface.backends._autograd_functions import is_foldable
 
 Shape = tuple[int, ...]
@@ -51,7 +52,9 @@ class Node:
         self.dtype: Any = dtype
         self.value: Any = None
         self.splat: Any = None
-        self.parents = tuple(nodes_in((args, *kwargs.values()) if kwargs else args))
+        self.parents: tuple[Node, ...] = ()
+        if args:
+            self.parents = tuple(nodes_in((args, *kwargs.values()) if kwargs else args))
 
     @property
     def is_constant(self) -> bool:

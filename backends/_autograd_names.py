@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+
 from diffface.backends._autograd_functions import implementation, is_numpy, is_ufunc
 from diffface.backends._autograd_graph import Node
 from diffface.backends._errors import CannotRecord

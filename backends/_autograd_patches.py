@@ -10,6 +10,7 @@ from autograd import core, tracer
 from autograd.core import VSpace
 from autograd.numpy import numpy_vjps
 from autograd.numpy.numpy_boxes import ArrayBox
+
 from diffface.backends._autograd_boxes import RecordedArray, is_a
 from diffface.backends._autograd_tape import RecordedNode
 

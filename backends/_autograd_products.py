@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 from autograd.numpy import numpy_vjps
+
 from diffface.backends._autograd_algebra import broadcast, elementwise, split_factor, thin
 from diffface.backends._autograd_graph import Args, Graph, Kwargs, Node, Rule, Shape, substitute
 from diffface.backends._autograd_kernels import total

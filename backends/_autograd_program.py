@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
 from diffface.backends._autograd_expressions import expression
 from diffface.backends._autograd_graph import Node
 from diffface.backends._autograd_kernels import scatter

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from autograd import tracer
+
 from diffface.backends._autograd_boxes import is_a
 from diffface.backends._autograd_checks import check_elsewhere, check_same
 from diffface.backends._autograd_escape import user_line

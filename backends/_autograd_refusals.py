@@ -4,6 +4,7 @@ from typing import Any, NoReturn, Protocol
 
 import numpy as np
 from autograd import tracer
+
 from diffface.backends._autograd_boxes import is_a
 from diffface.backends._autograd_functions import DATA_ARGUMENTS, is_numpy, is_ufunc
 from diffface.backends._autograd_graph import nodes_in
@@ -25,9 +26,12 @@ class Recording(Protocol):
 
 def result_type(tape: Recording, value: Any) -> tuple[Any, Any]:
     """Return the shape and dtype of a result; refuse what is no array of numbers."""
-    if not isinstance(value, (np.ndarray, np.generic, bool, int, float, complex)):
+    if isinstance(value, (np.ndarray, np.generic)):
+        dtype = value.dtype
+    elif isinstance(value, (bool, int, float, complex)):
+        dtype = np.result_type(value)
+    else:
         tape.escape(f"a function returned a {type(value).__name__}")
-    dtype = np.result_type(value)
     if dtype.kind not in "biufc":
         tape.escape(f"a function returned an array of dtype {dtype}")
     return np.shape(value), dtype

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from autograd.core import VSpace
 from autograd.numpy import numpy_wrapper
+
 from diffface.backends._autograd_algebra import elementwise
 from diffface.backends._autograd_graph import Args, Graph, Kwargs, Node, Rule, Shape
 from diffface.backends._autograd_kernels import cast, scatter
@@ -92,7 +93,7 @@ def scatter_add(
     graph: Graph, previous: Node | None, index: Any, x: Node, shape: Shape, dtype: Any
 ) -> Node:
     """Add ``previous + (zeros with x at index)``; additions in a row become one node."""
-    if only_new_axes(index):
+    if only_new_axes(index) and x.dtype == dtype and x.size == int(np.prod(shape, dtype=int)):
         x = reshape(graph, x, shape)
         added = (previous, x)
         return x if previous is None else lower(graph, np.add, added, {}, shape, dtype)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+
 from diffface.backends._autograd_expressions import argument, index_source
 from diffface.backends._autograd_graph import Node, nodes_in, substitute
 from diffface.backends._autograd_names import Names

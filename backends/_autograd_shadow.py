@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import numpy as np
 from autograd.core import VSpace, vspace
 from autograd.numpy import numpy_wrapper
+
 from diffface.backends._autograd_functions import METADATA
 
 

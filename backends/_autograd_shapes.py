@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from autograd.numpy.numpy_boxes import ArrayBox
+
 from diffface.backends._autograd_algebra import broadcast, thin
 from diffface.backends._autograd_graph import Args, Graph, Kwargs, Node, Rule, Shape
 

@@ -6,6 +6,7 @@ import numpy as np
 from autograd import builtins, core, tracer
 from autograd.core import SparseObject
 from autograd.numpy import numpy_vjps
+
 from diffface.backends._autograd_boxes import RecordedArray, RecordedSequence, is_a
 from diffface.backends._autograd_kernels import scatter
 from diffface.backends._autograd_refusals import result_type

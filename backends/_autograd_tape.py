@@ -5,6 +5,7 @@ from typing import Any, NoReturn
 import numpy as np
 from autograd import tracer
 from autograd.core import Node as AutogradNode
+
 from diffface.backends._autograd_boxes import (
     RecordedArray,
     RecordedSequence,

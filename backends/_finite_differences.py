@@ -1,7 +1,7 @@
 """Finite differences of NumPy functions."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, final
@@ -9,14 +9,14 @@ from typing import Any, Literal, final
 import numpy as np
 
 from diffface.backends._adapter import Adapter, Function, Pull
-from diffface.backends._basis import pull_by_basis
 from diffface.backends._batch import slices, stack
+from diffface.backends._by_basis import pull_by_basis
 from diffface.backends._compiled import Array, Arrays, Compiled, Program
 from diffface.backends._errors import InvalidArgumentError
 from diffface.backends._kind import NUMPY
-from diffface.backends._numpy_lift import lift
+from diffface.backends._numpy_lift import contiguous, lift
 from diffface.backends._richardson import extrapolate
-from diffface.backends._stencil import STENCILS, Evaluate, differences
+from diffface.backends._stencil import STENCILS, Evaluate, Stencil, differences, unit_differences
 
 _SCHEMES = (*STENCILS, "richardson")
 
@@ -83,21 +83,24 @@ class FiniteDifferences(Adapter):
         value: bool = True,
     ) -> tuple[Arrays, Arrays, Arrays]:
         stencil = STENCILS.get(self.scheme)
-        y: Arrays = ()
-        aux: Arrays = ()
-        if value or (stencil and 0.0 in stencil.offsets):
-            y, aux = self._value(f, x)
+        y, aux = self._value(f, x, value)
         seeds = slices(dx, np) if batched else [dx]
         evaluate = self._evaluator(f, chunk_size)
         if stencil is None:
             derivatives = [extrapolate(evaluate, x, v, self.step)[0] for v in seeds]
         else:
-            epsilon = max(float(np.finfo(a.dtype).eps) for a in x)
-            step = self.step or stencil.relative_step(epsilon, self.stacked)
-            derivatives = differences(stencil, evaluate, x, seeds, step, y)
-        if not batched:
-            return y, derivatives[0], aux
-        return y, stack(derivatives, dx, np), aux
+            derivatives = differences(stencil, evaluate, x, seeds, self._step(x, stencil), y)
+        return y, stack(derivatives, dx, np) if batched else derivatives[0], aux
+
+    def columns(
+        self, f: Function, x: Arrays, *, chunk_size: int | None = None, value: bool = True
+    ) -> tuple[Arrays, Arrays, Arrays]:
+        stencil = STENCILS.get(self.scheme)
+        if stencil is None or self.vectorized:
+            return Adapter.columns(self, f, x, chunk_size=chunk_size, value=value)
+        y, aux = self._value(f, x, value)
+        derivatives = unit_differences(stencil, f, x, self._step(x, stencil), y)
+        return y, tuple(np.stack(column) for column in zip(*derivatives, strict=True)), aux
 
     def estimate(self, f: Function, x: Arrays, dx: Arrays) -> tuple[Arrays, Arrays]:
         """Pushforward of ``f`` at ``x`` along ``dx`` by Richardson, and its absolute error."""
@@ -109,7 +112,7 @@ class FiniteDifferences(Adapter):
         return pull_by_basis(self, f, x, value)
 
     def build(self, program: Program, examples: Arrays) -> Compiled:
-        return Compiled(program, "stencil", program)
+        return Compiled(contiguous(program), "stencil", program)
 
     def lift(self, value: object, like: Array) -> Array:
         return lift(value, like)
@@ -117,7 +120,7 @@ class FiniteDifferences(Adapter):
     def eye(self, rows: int, columns: int, offset: int, like: Array) -> Array:
         return np.eye(rows, columns, k=-offset, dtype=like.dtype)
 
-    def scope(self, inputs: Arrays) -> AbstractContextManager[object]:
+    def scope(self, dtypes: Sequence[np.dtype[Any]]) -> AbstractContextManager[object]:
         return nullcontext()
 
     def second_order(self) -> tuple[Adapter, Adapter]:
@@ -130,7 +133,15 @@ class FiniteDifferences(Adapter):
     def subtree(self, value: object) -> tuple[tuple[object, ...], Callable[[Any], object]] | None:
         return None
 
-    def _value(self, f: Function, x: Arrays) -> tuple[Arrays, Arrays]:
+    def _step(self, x: Arrays, stencil: Stencil) -> float:
+        epsilon = max(float(np.finfo(a.dtype).eps) for a in x)
+        return self.step or stencil.relative_step(epsilon, self.stacked)
+
+    def _value(self, f: Function, x: Arrays, asked: bool) -> tuple[Arrays, Arrays]:
+        """``f(x)``, where it is asked for or belongs to the stencil."""
+        stencil = STENCILS.get(self.scheme)
+        if not asked and (stencil is None or 0.0 not in stencil.offsets):
+            return (), ()
         if not self.vectorized:
             # A copy, since a function that writes to its argument would move the other points.
             return f(tuple(map(np.array, x)))

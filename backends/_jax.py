@@ -1,6 +1,6 @@
 """JAX."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, final
@@ -74,7 +74,9 @@ class JAX(Adapter):
         return y, pull, aux
 
     def build(self, program: Program, examples: Arrays) -> Compiled:
-        return compile_xla(program, examples, any(map(_is_wide, examples)))
+        # A Python number needs no 64 bits: JAX types those weakly.
+        wide = any(_is_wide(a.dtype) for a in examples if hasattr(a, "dtype"))
+        return compile_xla(program, examples, wide)
 
     def lift(self, value: object, like: Array) -> Array:
         if isinstance(value, jax.Array):
@@ -88,8 +90,8 @@ class JAX(Adapter):
     def eye(self, rows: int, columns: int, offset: int, like: Array) -> Array:
         return jnp.eye(rows, columns, k=-offset, dtype=like.dtype)
 
-    def scope(self, inputs: Arrays) -> AbstractContextManager[object]:
-        return jax.enable_x64(True) if any(map(_is_wide, inputs)) else nullcontext()
+    def scope(self, dtypes: Sequence[np.dtype[Any]]) -> AbstractContextManager[object]:
+        return jax.enable_x64(True) if any(map(_is_wide, dtypes)) else nullcontext()
 
     def second_order(self) -> tuple[Adapter, Adapter]:
         return self, self
@@ -120,10 +122,8 @@ class _Rebuild:
         return jax.tree.unflatten(self.tree, leaves)
 
 
-def _is_wide(value: Any) -> bool:
-    """Whether ``value`` needs 64 bits (a Python number does not: JAX types those weakly)."""
-    dtype = getattr(value, "dtype", None)
-    return dtype is not None and dtype.itemsize == (16 if dtype.kind == "c" else 8)
+def _is_wide(dtype: np.dtype[Any]) -> bool:
+    return dtype.itemsize == (16 if dtype.kind == "c" else 8)
 
 
 def _conj(arrays: Arrays) -> Arrays:

@@ -57,9 +57,9 @@ def bridge(outer: Adapter, inner: Adapter, g: Function) -> Function:
         return g
 
     def crossing(x: Arrays) -> tuple[Arrays, Arrays]:
-        native = tuple(inner.kind.from_numpy(outer.kind.to_numpy(a), None) for a in x)
-        with inner.scope(native):
-            y, aux = g(native)
+        plain = [outer.kind.to_numpy(a) for a in x]
+        with inner.scope([a.dtype for a in plain]):
+            y, aux = g(tuple(inner.kind.from_numpy(a, None) for a in plain))
         back = tuple(
             tuple(outer.kind.from_numpy(inner.kind.to_numpy(a), None) for a in part)
             for part in (y, aux)

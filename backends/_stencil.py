@@ -1,11 +1,13 @@
 """Finite-difference stencils: where to evaluate, with which weights, and how far away."""
 
 import math
+import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from diffface.backends._adapter import Function
 from diffface.backends._compiled import Arrays
 
 # Evaluates f at many points, in order.
@@ -82,6 +84,32 @@ def differences(
             terms = [w * a for a in next(values)]
             total = terms if total is None else list(map(np.add, total, terms))
         derivatives.append(tuple(a / t for a in total or ()))
+    return derivatives
+
+
+def unit_differences(
+    stencil: Stencil, f: Function, x: Arrays, step: float, y: Arrays
+) -> list[Arrays]:
+    """Like ``differences`` along all unit vectors; each point moves one coordinate only."""
+    outside = [(o, w) for o, w in zip(stencil.offsets, stencil.weights, strict=True) if o]
+    center = sum(w for o, w in zip(stencil.offsets, stencil.weights, strict=True) if not o)
+    derivatives = []
+    for j, leaf in enumerate(x):
+        flat, shape = leaf.reshape(-1), leaf.shape
+        exponents = np.rint(np.log2(step * np.maximum(1.0, np.abs(flat))))
+        distances = np.exp2(np.where(np.isfinite(exponents), exponents, 0.0)).tolist()
+        for k, (coordinate, t) in enumerate(zip(flat.tolist(), distances, strict=True)):
+            total = [center * a for a in y] if center else None
+            for o, w in outside:
+                # Every point is new to f, which may keep or overwrite what it is given.
+                moved = flat.copy()
+                moved[k] = coordinate + o * t
+                point = tuple(
+                    [moved.reshape(shape) if i == j else np.array(a) for i, a in enumerate(x)]
+                )
+                terms = [w * a for a in f(point)[0]]
+                total = terms if total is None else list(map(operator.add, total, terms))
+            derivatives.append(tuple([a / t for a in total or ()]))
     return derivatives
 
 

@@ -1,7 +1,7 @@
 """PyTorch."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, final
@@ -129,8 +129,13 @@ class Torch(Adapter):
     def eye(self, rows: int, columns: int, offset: int, like: Array) -> Array:
         return xp.eye(rows, columns, k=-offset, dtype=like.dtype, device=like.device)
 
-    def scope(self, inputs: Arrays) -> AbstractContextManager[object]:
-        return torch.enable_grad()
+    def scope(self, dtypes: Sequence[np.dtype[Any]]) -> AbstractContextManager[object]:
+        if not torch.is_inference_mode_enabled():
+            return torch.enable_grad()
+        scopes = ExitStack()
+        scopes.enter_context(torch.inference_mode(False))
+        scopes.enter_context(torch.enable_grad())
+        return scopes
 
     def second_order(self) -> tuple[Adapter, Adapter]:
         return self, self

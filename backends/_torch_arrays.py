@@ -37,7 +37,8 @@ class TorchArrays(Kind):
         return tensor if device is None else tensor.to(device)  # type: ignore[call-overload]
 
     def detach(self, array: Array) -> Array:
-        return array.detach()
+        # Tensors made in inference mode cannot take part in any differentiation.
+        return array.clone() if array.is_inference() else array.detach()
 
     def fresh(self, array: Array) -> Array:
         return array.detach().clone(memory_format=torch.contiguous_format)

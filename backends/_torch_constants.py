@@ -7,8 +7,9 @@ Must not know: how the graph is run.
 from typing import Any
 
 import torch
-from diffface.backends._torch_graph import aten, aten_names, filled, filling, name_of, value_of
 from torch import fx
+
+from diffface.backends._torch_graph import aten, aten_names, filled, filling, name_of, value_of
 
 # A constant of more elements than this is computed at every run rather than kept
 _LIMIT = 1 << 20

@@ -11,11 +11,12 @@ for indexing with a ready slice, 0.2 to 0.6 us per call below autograd's dispatc
 from typing import Any
 
 import torch
+from torch import fx
+
 from diffface.backends._compiled import Program
 from diffface.backends._torch_lifetimes import Lifetimes, allocates
 from diffface.backends._torch_spelling import Spelling
 from diffface.backends._torch_statements import Statements
-from torch import fx
 
 # A hand-written program would run under no_grad; to stay below autograd altogether costs the same
 # to enter and makes every call cheaper. Autocast had its say when the graph was recorded.

@@ -14,6 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import fx
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
+
 from diffface.backends._compiled import Arrays, Compiled, Program
 from diffface.backends._errors import PreparationWarning
 from diffface.backends._torch_emit import BELOW
@@ -22,9 +26,6 @@ from diffface.backends._torch_lifetimes import Lifetimes, allocates
 from diffface.backends._torch_replay import replay_graph
 from diffface.backends._torch_simplify import simplify
 from diffface.backends._torch_trace import trace
-from torch import fx
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.fx.experimental.proxy_tensor import make_fx
 
 # Inductor keeps process-wide state while it compiles
 _COMPILING = threading.RLock()

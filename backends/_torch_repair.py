@@ -7,10 +7,11 @@ Must not know: how a graph is recorded.
 from collections.abc import Iterator
 from typing import Any
 
-from diffface.backends._errors import CannotRecord
-from diffface.backends._torch_graph import aten, looks_like
 from torch import fx
 from torch._ops import OpOverload
+
+from diffface.backends._errors import CannotRecord
+from diffface.backends._torch_graph import aten, looks_like
 
 
 def writes(node: fx.Node) -> bool:
@@ -55,7 +56,7 @@ def return_to_device(module: fx.GraphModule) -> bool:
     return found
 
 
-def _dropwrites(module: fx.GraphModule) -> None:
+def drop_writes(module: fx.GraphModule) -> None:
     """Forget the writes to the inputs, which functionalisation leaves at the end.
 
     The caller's arrays are the caller's: what a program scribbles on them is nobody's result.

@@ -6,12 +6,13 @@ Must not know: what any of them does.
 
 from dataclasses import dataclass
 
+from torch import fx
+
 from diffface.backends._compiled import Arrays, Compiled, Program
 from diffface.backends._torch_emit import emit
 from diffface.backends._torch_lowering import lower
 from diffface.backends._torch_simplify import simplify
 from diffface.backends._torch_trace import trace
-from torch import fx
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -7,11 +7,12 @@ Must not know: the rules, and how the graph is run.
 import math
 from typing import Any
 
+from torch import fx
+
 from diffface.backends._errors import CannotRecord
 from diffface.backends._torch_algebra import rewrite
 from diffface.backends._torch_constants import fill, fold
 from diffface.backends._torch_graph import is_random, name_of, root_of, value_of
-from torch import fx
 
 _Known = dict[Any, fx.Node]
 

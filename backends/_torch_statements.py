@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import fx
+from torch._ops import OpOverload
+
 from diffface.backends._torch_bindings import binding, brief
 from diffface.backends._torch_graph import aten, aten_names, name_of
 from diffface.backends._torch_lifetimes import Lifetimes
 from diffface.backends._torch_lowering import LOWERED
 from diffface.backends._torch_spelling import Spelling
-from torch import fx
-from torch._ops import OpOverload
 
 _OVERWRITING = aten_names(
     """

@@ -16,20 +16,22 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
+from torch import fx
+from torch._ops import OpOverload
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
+
 from diffface.backends import _torch_escape as escape
 from diffface.backends._compiled import Program
 from diffface.backends._errors import CannotRecord
 from diffface.backends._torch_graph import root_of
 from diffface.backends._torch_repair import (
     drop_expands,
+    drop_writes,
     return_to_device,
     writes,
     written,
 )
-from torch import fx
-from torch._ops import OpOverload
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.fx.experimental.proxy_tensor import make_fx
 
 # make_fx patches process-wide state while it traces
 _TRACING = threading.RLock()

@@ -45,10 +45,7 @@ def jacobian(
         y, aux = f(x)
         return y, _zeros(adapter, y, x), aux
     if mode == "forward" or not adapter.reverse or (mode == "auto" and inputs == 1):
-        seeds = basis(adapter, x)
-        y, columns, aux = adapter.pushforward(
-            f, x, seeds, batched=True, chunk_size=chunk_size, value=value
-        )
+        y, columns, aux = adapter.columns(f, x, chunk_size=chunk_size, value=value)
         return y, _from_columns(adapter, columns, x), aux
     y, pull, aux = adapter.pullback(f, x)
     outputs = sum(size(a) * (1 + is_complex(adapter, a)) for a in y)

@@ -49,14 +49,13 @@ class FixedPoint:
         self.adapter: Adapter = self._derivation.inner
         self.layout = self._derivation.layout
         self.trace = Trace()
-        self.x, self._constants = inputs(self._derivation, primals, constants, copy=True)
-        self.f = Flat(
-            f, self.layout, self._constants, self.adapter, self.trace, chosen.has_aux, scalar=False
-        )
+        with self.scope():
+            self.x, c = inputs(self._derivation, primals, constants, copy=True)
+        self.f = Flat(f, self.layout, c, self.adapter, self.trace, chosen.has_aux, scalar=False)
 
     def scope(self) -> AbstractContextManager[object]:
         """Where anything of this point has to be computed."""
-        return self.adapter.scope((*self.x, *self._constants))
+        return self._derivation.scope()
 
     def result(self, part: Part, arrays: Arrays) -> Any:
         """A part of the result as the user sees it."""

@@ -63,8 +63,8 @@ def linearize(f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]) 
 
     def pushforward(tangents: Any, *, batched: bool = False) -> Any:
         """``J tangents`` at the point of linearisation; ``batched`` adds a leading axis."""
-        dx = _seeds.tangents(tangents, point.layout, adapter, batched)
         with point.scope():
+            dx = _seeds.tangents(tangents, point.layout, adapter, batched)
             return point.result(Part.LIKE_Y, pushed(dx, batched))
 
     return point.with_aux(y, pushforward, aux)

@@ -55,8 +55,8 @@ def vjp(f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]) -> Any
 
     def pullback(cotangents: Any, *, batched: bool = False) -> Any:
         """``J^H cotangents`` at the fixed point; ``batched`` adds a leading axis."""
-        dy = _seeds.cotangents(cotangents, structure, leaves, adapter, batched)
         with point.scope():
+            dy = _seeds.cotangents(cotangents, structure, leaves, adapter, batched)
             return point.result(Part.LIKE_X, pull(dy, batched=batched))
 
     return point.with_aux(y, pullback, aux)

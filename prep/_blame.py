@@ -1,12 +1,14 @@
 """Which line of the user's code an error came from."""
 
 import dis
+import sys
 import sysconfig
 import traceback
 from pathlib import Path
 
 from diffface.backends import _errors
 
+_FRONTEND = Path(str(sys.modules["diffface"].__file__)).parent
 _OURS = (
     Path(__file__).parent, Path(_errors.__file__).parent,
     *(Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")),
@@ -34,4 +36,5 @@ def users_line(error: BaseException) -> str:
 
 
 def _in_library(filename: str) -> bool:
-    return any(Path(filename).is_relative_to(root) for root in _OURS)
+    path = Path(filename)
+    return path.parent == _FRONTEND or any(path.is_relative_to(root) for root in _OURS)

@@ -1,11 +1,12 @@
 """From an operator and a signature to a program on flat arrays, and from its outputs to results."""
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 from diffface.backends._adapter import Adapter
 from diffface.backends._compiled import Array, Arrays, Program
-from diffface.backends._kind import Kind
+from diffface.backends._kind import PYTHON, Kind
 from diffface.prep._carry import take
 from diffface.prep._flat import Flat, Trace
 from diffface.prep._layout import Layout
@@ -40,6 +41,12 @@ class Derivation(NamedTuple):
     inner: Adapter
     outer: Adapter
     settings: Settings
+
+    def scope(self) -> AbstractContextManager[object]:
+        """Where everything of it is computed, from bringing the arguments in."""
+        # Python numbers among the constants promote nothing.
+        constants = [c.dtype for c in self.layout.constants if c.kind is not PYTHON]
+        return self.inner.scope([p.dtype for p in self.layout.primals] + constants)
 
     def program(self, trace: Trace, seeds: Callable[[], Arrays] | None = None) -> Program:
         """``(*primals, *constants, *seeds) -> (*parts, *aux)``, all flat arrays.

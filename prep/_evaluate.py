@@ -45,19 +45,18 @@ def evaluate(
     trace = Trace()
     if out is not None:
         derivation.check_out(out, batch_of(seeds, derivation.settings.batched))
-    x, c = inputs(derivation, primals, constants)
     outer, batched = derivation.outer, derivation.settings.batched
     which = derivation.operator.seeds
-    if which is Seeds.TANGENTS:
-        dx = _seeds.tangents(seeds, derivation.layout, outer, batched)
-
     def seeded() -> Arrays:
         if which is Seeds.TANGENTS:
             return dx
         # What cotangents must look like is known once f has been evaluated.
         return _seeds.cotangents(seeds, trace.y, trace.y_leaves, outer, batched)
 
-    with derivation.inner.scope((*x, *c)):
+    with derivation.scope():
+        if which is Seeds.TANGENTS:
+            dx = _seeds.tangents(seeds, derivation.layout, outer, batched)
+        x, c = inputs(derivation, primals, constants)
         outputs = derivation.program(trace, seeded)(*x, *c)
         fresh = tuple([outer.kind.fresh(a) for a in outputs])
     return derivation.assemble(fresh, trace, out)

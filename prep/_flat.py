@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from diffface.backends._adapter import Adapter
 from diffface.backends._compiled import Array, Arrays
 from diffface.backends._errors import NotDifferentiableError
@@ -10,7 +12,7 @@ from diffface.backends._kind import PYTHON, kind_of
 from diffface.prep._blame import raised_by_user, users_line
 from diffface.prep._layout import Layout
 from diffface.prep._leaf import Static
-from diffface.prep._tree import Spec, flatten
+from diffface.prep._tree import Spec, flatten, unflatten
 
 
 class Trace:
@@ -31,7 +33,10 @@ class Trace:
 class Flat:
     """``f`` as an adapter wants it: ``x -> (y, aux)``, constants bound, outputs arrays."""
 
-    __slots__ = ("adapter", "constants", "f", "has_aux", "layout", "scalar", "trace")
+    __slots__ = (
+        "_active", "_names", "_seen", "_values", "adapter", "f", "has_aux", "layout", "scalar",
+        "trace",
+    )  # fmt: skip
 
     def __init__(
         self, f: Callable[..., Any], layout: Layout, constants: Arrays, adapter: Adapter,
@@ -39,14 +44,24 @@ class Flat:
     ) -> None:  # fmt: skip
         self.f = f
         self.layout = layout
-        self.constants = constants
         self.adapter = adapter
         self.trace = trace
         self.has_aux = has_aux
         self.scalar = scalar
+        self._values, self._active = layout.fill(constants)
+        self._names = layout.keywords
+        # The type of the NumPy number that f returned before: it needs no second look.
+        self._seen: type | None = None
 
     def __call__(self, x: Arrays) -> tuple[Arrays, Arrays]:
-        args, kwargs = self.layout.rebuild(x, self.constants)
+        args = self._values.copy()
+        for i, spec, start, stop in self._active:
+            args[i] = x[start] if spec is None else unflatten(spec, x[start:stop])
+        kwargs: dict[str, Any] = {}
+        if self._names:
+            count = len(args) - len(self._names)
+            kwargs = dict(zip(self._names, args[count:], strict=True))
+            args = args[:count]
         try:
             returned = self.f(*args, **kwargs)
         except Exception as error:
@@ -76,6 +91,8 @@ class Flat:
         return "one array"
 
     def _value(self, value: object, like: Array) -> Arrays:
+        if type(value) is self._seen:
+            return (value,)
         try:
             y: Arrays = (self.adapter.lift(value, like),)
             self.trace.y = None
@@ -104,6 +121,8 @@ class Flat:
                     f"`f` must return a real scalar, got {dtype.name}; return its real part or "
                     "its absolute value, or use `jacobian` or `derivative` with holomorphic=True."
                 )
+        if isinstance(value, np.generic):
+            self._seen = type(value)
         return y
 
     def _lifted(self, leaf: object, like: Array) -> Array:

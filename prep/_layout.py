@@ -45,20 +45,28 @@ class Layout(NamedTuple):
             for i, argument in enumerate(self.arguments)
         )
 
-    def rebuild(self, x: Arrays, c: Arrays) -> tuple[list[object], dict[str, object]]:
-        """The arguments of the user's function from the leaves of a call."""
-        primals, constants = iter(x), iter(c)
+    def fill(self, c: Arrays) -> tuple[list[Any], list[tuple[int, Spec | None, int, int]]]:
+        """Arguments with constants in place, and where which leaves of active ones go.
+
+        Returns
+        -------
+        values : list
+            One entry per argument; those of active arguments are to be filled.
+        active : list of (position, spec, start, stop)
+            Which primals make up the argument at ``position``.
+        """
+        constants = iter(c)
         values: list[Any] = [None] * len(self.arguments)
-        for i in self.active:
-            spec, leaves = self.arguments[i]
-            filled = [next(primals) for _ in leaves]
-            values[i] = filled[0] if spec is None else unflatten(spec, filled)
         for i, (spec, leaves) in enumerate(self.arguments):
             if i not in self.active:
                 filled = [n.value if isinstance(n, Static) else next(constants) for n in leaves]
                 values[i] = filled[0] if spec is None else unflatten(spec, filled)
-        split = len(values) - len(self.keywords)
-        return values[:split], dict(zip(self.keywords, values[split:], strict=True))
+        active, start = [], 0
+        for i in self.active:
+            spec, leaves = self.arguments[i]
+            active.append((i, spec, start, start + len(leaves)))
+            start += len(leaves)
+        return values, active
 
     def like_active(self, leaves: Sequence[Any]) -> Any:
         """``leaves`` of all active arguments as trees: bare, or a tuple with one entry for each."""

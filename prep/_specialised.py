@@ -47,16 +47,18 @@ class Specialised:
         self._trace = Trace()
         self.compiled: Compiled | None = None
         self.entry: Entry | None = None
-        x, c = inputs(derivation, primals, constants)
-        examples = (*x, *c, *self._example_seeds(x, c, seeds))
         try:
-            self.compiled = derivation.outer.build(derivation.program(self._trace), examples)
+            with derivation.scope():
+                x, c = inputs(derivation, primals, constants)
+                examples = (*x, *c, *self._example_seeds(x, c, seeds))
+                program = derivation.program(self._trace)
+                self.compiled = derivation.outer.build(program, examples)
+                outputs = self.compiled.run(*examples)
         except (CannotRecord, NotDifferentiableError) as error:
             # A function that cannot be differentiated at all says so here.
             self._try_eagerly(primals, constants, seeds)
             self._fall_back(error, fallback)
             return
-        outputs = self.compiled.run(*examples)
         self.entry = emit(derivation, self.compiled, self._trace, primals, constants, outputs)
 
     @property
@@ -96,10 +98,9 @@ class Specialised:
                 derivation.f, derivation.layout, c, derivation.inner, self._trace,
                 derivation.settings.has_aux, derivation.operator.scalar,
             )  # fmt: skip
-            with derivation.inner.scope((*x, *c)):
-                y = flat(x)[0]
-                if given is None:
-                    return tuple(map(xp.ones_like, y))
+            y = flat(x)[0]
+            if given is None:
+                return tuple(map(xp.ones_like, y))
         return self._seeds(given)
 
     def _try_eagerly(

@@ -85,7 +85,7 @@ def test_data_by_keyword(backend):
 
 def test_residuals_and_parameters_in_trees(backend):
     def f(p, t, y):
-        left = {"fit": decay([p["scale"], p["rate"]], t) - y, "prior": p["rate"] - 1.3}
+        left = {"fit": curve(t, p["scale"], p["rate"]) - y, "prior": p["rate"] - 1.3}
         return left, [(p["scale"] - 2.5) ** 2]
 
     problem = dif.residuals(f, {"scale": 1.0, "rate": 1.0}, T, Y, backend=backend)

@@ -1,0 +1,254 @@
+"""How often ``f`` is evaluated, and how many derivatives are computed: counted, not timed."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import diffface as dif
+from diffface.testing._functions import FIXED_POINT, FUNCTIONS, operator_of
+from diffface.testing._point import SEEDS
+from helpers import Counted
+from lawful import backends, energy, mixing, seed
+
+X = np.array([0.5, -1.0, 2.0])
+N = X.size
+AD = ("jax", "torch", "autograd")
+
+
+# Finite differences and the complex step
+
+
+@pytest.mark.parametrize(
+    ("backend", "gradient", "value_and_gradient"),
+    [
+        (dif.FiniteDifferences(), 2 * N, 2 * N + 1),
+        (dif.FiniteDifferences("forward"), N + 1, N + 1),
+        (dif.FiniteDifferences("central4"), 4 * N, 4 * N + 1),
+        (dif.FiniteDifferences(vectorized=True), 1, 2),
+        ("complex-step", N, N + 1),
+    ],
+    ids=str,
+)
+def test_gradient(backend: Any, gradient: int, value_and_gradient: int) -> None:
+    """A prepared gradient needs 2n evaluations (central) or n + 1 (forward), and f(x) only when
+    it is asked for."""
+    f = Counted(lambda x: np.sum(x**3, axis=-1))
+    for name, wanted in (("gradient", gradient), ("value_and_gradient", value_and_gradient)):
+        prepared = getattr(dif, f"prepare_{name}")(f, X, backend=backend)
+        f.count = 0
+        prepared(X)
+        assert f.count == wanted, name
+
+
+@pytest.mark.parametrize(
+    ("function", "wanted"),
+    [
+        ("gradient", 2 * N),
+        ("jacobian", 2 * N),
+        ("value_and_jacobian", 2 * N + 1),
+        ("pushforward", 2),
+        ("value_and_pushforward", 3),
+        ("hvp", 4 * 4 * N),
+        ("hessian", 4 * N * 4 * N),
+    ],
+)
+def test_unprepared_differences(function: str, wanted: int) -> None:
+    f = Counted(lambda x: np.sum(x**3))
+    seeds = {"tangents": X} if operator_of(function) in SEEDS else {}
+    getattr(dif, function)(f, X, backend="numpy", **seeds)
+    assert f.count == wanted
+
+
+def test_self_check_of_complex_step() -> None:
+    """Unprepared, complex step compares itself with one central difference."""
+    f = Counted(lambda x: np.sum(x**3))
+    dif.gradient(f, X, backend="complex-step")
+    assert f.count == N + 2
+
+
+# Automatic differentiation
+
+
+@pytest.mark.parametrize("backend", AD)
+@pytest.mark.parametrize("function", [name for name in FUNCTIONS if name not in FIXED_POINT])
+def test_prepared_never_evaluates(backend: str, function: str) -> None:
+    """A prepared call runs the program; Python's f is not called again."""
+    operator = operator_of(function)
+    f = Counted(energy if operator in ("gradient", "hessian", "hvp") else mixing)
+    x: Any = 0.5 if operator in ("derivative", "second_derivative") else X
+    seeds = {}
+    if operator in SEEDS:
+        seeds[SEEDS[operator]] = seed(x if SEEDS[operator] == "tangents" else mixing(x), 0.1)
+    prepared = getattr(dif, f"prepare_{function}")(f, x, backend=backend)
+    assert prepared.strategy != "eager"
+    f.count = 0
+    for _ in range(3):
+        prepared(x, **seeds)
+    assert f.count == 0
+
+
+@pytest.mark.parametrize("backend", AD)
+@pytest.mark.parametrize("function", ["gradient", "value_and_gradient", "value_and_pullback"])
+def test_unprepared_evaluates_once(backend: str, function: str) -> None:
+    f = Counted(energy)
+    seeds = {"cotangents": 1.0} if "pullback" in function else {}
+    getattr(dif, function)(f, X, backend=backend, **seeds)
+    assert f.count == 1
+
+
+@pytest.mark.parametrize("backend", AD)
+@pytest.mark.parametrize("function", ["linearize", "vjp"])
+def test_fixed_point_evaluates_once(backend: str, function: str) -> None:
+    f = Counted(mixing)
+    _, pushed = getattr(dif, function)(f, X, backend=backend)
+    for phase in (0.0, 1.0):
+        pushed(seed(X, phase))
+    assert f.count == 1
+
+
+@pytest.mark.parametrize("backend", ["autograd"])
+@pytest.mark.parametrize(
+    ("rows", "columns", "seeds"), [(20, 3, 3), (3, 20, 3)], ids=["tall", "wide"]
+)
+def test_automatic_mode(
+    backend: str, rows: int, columns: int, seeds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Jacobian is made of as many derivatives as its shorter side is long."""
+    used = {"pushforward": 0, "pullback": 0}
+    cls = type(dif.SecondOrder(backend, backend).first_order())
+    push, pull = cls.pushforward, cls.pullback
+
+    def pushforward(self: Any, f: Any, x: Any, dx: Any, **options: Any) -> Any:
+        used["pushforward"] += len(dx[0])
+        return push(self, f, x, dx, **options)
+
+    def pullback(self: Any, f: Any, x: Any, **options: Any) -> Any:
+        y, single, aux = pull(self, f, x, **options)
+
+        def counted(dy: Any, **more: Any) -> Any:
+            used["pullback"] += len(dy[0])
+            return single(dy, **more)
+
+        return y, counted, aux
+
+    monkeypatch.setattr(cls, "pushforward", pushforward)
+    monkeypatch.setattr(cls, "pullback", pullback)
+    a = np.random.default_rng(0).normal(size=(rows, columns))
+    result = dif.jacobian(lambda x: a @ x, np.ones(columns), backend=backend)
+    np.testing.assert_allclose(result, a, rtol=1e-14)
+    forward = rows > columns
+    assert used == {"pushforward": seeds * forward, "pullback": seeds * (not forward)}
+
+
+# Constant arguments
+
+
+@pytest.mark.parametrize("function", ["gradient", "hessian", "jacobian"])
+@pytest.mark.parametrize("size", [1, 50])
+def test_constants_cost_no_differences(function: str, size: int) -> None:
+    """As many evaluations as without the constant argument, however large that is."""
+    counts = []
+    for args in ((X,), (X, dif.Const(np.ones(size)))):
+        f = Counted(lambda x, c=1.0: np.sum(x**3) * np.sum(c))
+        getattr(dif, function)(f, *args, backend="numpy")
+        counts.append(f.count)
+    assert counts[0] == counts[1]
+
+
+def autograd_square(count: Callable[[], None]) -> Any:
+    """A square that says when its derivative is computed, here and in the two below."""
+    from autograd.extend import defjvp, defvjp, primitive
+
+    @primitive
+    def square(x: Any) -> Any:
+        return x**2
+
+    def rule(g: Any, x: Any) -> Any:
+        count()
+        return 2 * x * g
+
+    defvjp(square, lambda ans, x: lambda g: rule(g, x))
+    defjvp(square, lambda g, ans, x: rule(g, x))
+    return square
+
+
+def torch_square(count: Callable[[], None]) -> Any:
+    import torch
+
+    class Square(torch.autograd.Function):
+        @staticmethod
+        def forward(x: Any) -> Any:
+            return x**2
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+            ctx.save_for_backward(*inputs)
+            ctx.save_for_forward(*inputs)
+
+        @staticmethod
+        def backward(ctx: Any, g: Any) -> Any:
+            count()
+            return 2 * ctx.saved_tensors[0] * g
+
+        @staticmethod
+        def jvp(ctx: Any, g: Any) -> Any:
+            count()
+            return 2 * ctx.saved_tensors[0] * g
+
+    return Square.apply
+
+
+def jax_square(count: Callable[[], None]) -> Any:
+    import jax
+
+    @jax.custom_jvp
+    def square(x: Any) -> Any:
+        return x**2
+
+    @square.defjvp
+    def _(primals: Any, tangents: Any) -> Any:
+        count()
+        return primals[0] ** 2, 2 * primals[0] * tangents[0]
+
+    return square
+
+
+SQUARES = {"autograd": autograd_square, "torch": torch_square, "jax": jax_square}
+
+
+@pytest.fixture(params=SQUARES)
+def counting(request: pytest.FixtureRequest) -> Iterator[tuple[str, Any, list[int]]]:
+    """A backend, its square, and where derivatives of that are counted."""
+    counts: list[int] = []
+    yield request.param, SQUARES[request.param](lambda: counts.append(1)), counts
+
+
+@pytest.mark.parametrize("function", ["gradient", "jacobian", "pushforward"])
+@pytest.mark.parametrize("by_argnums", [False, True], ids=["Const", "argnums"])
+def test_constants_have_no_derivative(counting: Any, function: str, by_argnums: bool) -> None:
+    """The derivative of the constant part is not computed, that of the active part is."""
+    backend, square, counts = counting
+
+    def f(x: Any, c: Any) -> Any:
+        return x * x * square(c)
+
+    x, c = np.array(0.5), np.array(3.0)
+    seeds = {"tangents": np.array(1.0)} if function == "pushforward" else {}
+    options = {"backend": backend, **seeds, **({"argnums": 0} if by_argnums else {})}
+    constant = c if by_argnums else dif.Const(c)
+    assert getattr(dif, function)(f, x, constant, **options) == pytest.approx(9.0)
+    assert counts == []
+    both = {"tangents": (np.array(1.0), np.array(0.0))} if seeds else {}
+    getattr(dif, function)(f, x, c, backend=backend, **both)
+    assert counts != []
+
+
+@pytest.mark.parametrize("backend", backends())
+def test_value_is_never_evaluated_twice(backend: str) -> None:
+    """``value_and_gradient`` costs at most one evaluation more than ``gradient``."""
+    alone, together = Counted(energy), Counted(energy)
+    dif.gradient(alone, X, backend=backend)
+    dif.value_and_gradient(together, X, backend=backend)
+    assert together.count <= alone.count + 1

@@ -1,0 +1,93 @@
+"""A backend from outside: one class, one registration, one line for the whole suite."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, final
+
+import array_api_compat.torch as xp
+import numpy as np
+import torch
+
+import diffface as dif
+from diffface.backends._adapter import Adapter, Function, Pull
+from diffface.backends._basis import pull_by_basis
+from diffface.backends._compiled import Array, Arrays, Compiled, Program
+from diffface.backends._torch_arrays import TORCH
+from diffface.testing import conformance, scenarios
+
+
+@final
+@dataclass(frozen=True)
+class ForwardTorch(Adapter):
+    """Forward mode of PyTorch and nothing else: no reverse mode, no compiler."""
+
+    forward = True
+    reverse = False
+    black_box = False
+    kind = TORCH
+    library = "torch"
+
+    @property
+    def xp(self) -> Any:
+        return xp
+
+    def pushforward(
+        self, f: Function, x: Arrays, dx: Arrays, *,
+        batched: bool = False, chunk_size: int | None = None, value: bool = True,
+    ) -> tuple[Arrays, Arrays, Arrays]:  # fmt: skip
+        def push(seed: Arrays) -> tuple[Arrays, Arrays, Arrays]:
+            return torch.func.jvp(lambda *a: f(a), x, seed, has_aux=True)
+
+        if not batched:
+            return push(dx)
+        rows = [push(tuple(a[i] for a in dx)) for i in range(dx[0].shape[0])]
+        return rows[0][0], tuple(map(torch.stack, zip(*(r[1] for r in rows), strict=True))), rows[0][2]
+
+    def pullback(
+        self, f: Function, x: Arrays, *, value: bool = True
+    ) -> tuple[Arrays, Pull, Arrays]:
+        return pull_by_basis(self, f, x, value)
+
+    def build(self, program: Program, examples: Arrays) -> Compiled:
+        def run(*inputs: Array) -> Arrays:
+            return tuple(map(TORCH.fresh, program(*inputs)))
+
+        run(*examples)
+        return Compiled(run, "eager", program)
+
+    def lift(self, value: object, like: Array) -> Array:
+        if isinstance(value, torch.Tensor):
+            return value
+        if isinstance(value, bool | int | float):
+            return torch.as_tensor(value, dtype=like.dtype)
+        if isinstance(value, complex | np.ndarray | np.generic):
+            return torch.as_tensor(value)
+        raise TypeError
+
+    def eye(self, rows: int, columns: int, offset: int, like: Array) -> Array:
+        return xp.eye(rows, columns, k=-offset, dtype=like.dtype)
+
+    def scope(self, inputs: Arrays) -> AbstractContextManager[object]:
+        return nullcontext()
+
+    def second_order(self) -> tuple[Adapter, Adapter]:
+        return self, self
+
+    def explain(self, error: Exception) -> str | None:
+        return None
+
+    def subtree(self, value: object) -> tuple[tuple[object, ...], Callable[[Any], object]] | None:
+        return None
+
+
+dif.register_backend("forward-torch", ForwardTorch)
+
+test_conformance = conformance("forward-torch", scenarios=scenarios()[::2])
+
+
+def test_registered() -> None:
+    """It is listed beside the others, and answers to its name everywhere."""
+    with dif.using("forward-torch"):
+        assert dif.derivative(lambda t: t**3, 2.0) == 12.0
+    assert "forward-torch" in [info.name for info in dif.backends()]
