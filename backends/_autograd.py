@@ -133,7 +133,7 @@ def _forward(f: Function, x: Arrays, dx: Arrays) -> tuple[Arrays, Arrays, Arrays
 
 
 def _backward(roots: list[Any], nodes: list[Any], dy: Arrays) -> list[Array | None]:
-    """autograd's backward pass, from several outputs to several inputs at once.
+    """Autograd's backward pass, from several outputs to several inputs at once.
 
     Returns None for a root that no output depends on.
     """
@@ -160,7 +160,9 @@ def _like(derivative: Array | None, like: Array) -> Array:
     dtype = anp.result_type(like)
     if derivative is None:
         return np.zeros(anp.shape(like), dtype)
-    return derivative if anp.result_type(derivative) == dtype else namespace.astype(derivative, dtype)
+    return (
+        derivative if anp.result_type(derivative) == dtype else namespace.astype(derivative, dtype)
+    )
 
 
 def _conj(arrays: Arrays) -> Arrays:

@@ -35,6 +35,10 @@ class SourceProgram:
     source: str
     run: Callable[..., tuple[Any, ...]] = field(repr=False)
 
+    def __call__(self, *inputs: Any) -> tuple[Any, ...]:
+        """Run the program."""
+        return self.run(*inputs)
+
     def __repr__(self) -> str:
         return f"<recorded NumPy program of {self.source.count(chr(10))} lines; print its .source>"
 

@@ -100,9 +100,7 @@ def register_backend(name: str, factory: Callable[[], Backend]) -> None:
             f"`name` {name!r} is one of diffface's own backends; choose another name."
         )
     if not callable(factory):
-        raise InvalidArgumentError(
-            f"`factory` must be callable, got {type(factory).__name__}."
-        )
+        raise InvalidArgumentError(f"`factory` must be callable, got {type(factory).__name__}.")
     _registered[name] = factory
     _loaded.pop(name, None)
 

@@ -113,7 +113,7 @@ def unit_differences(
     return derivatives
 
 
-def shifted(x: Arrays, v: Arrays, distance: float | complex) -> Arrays:
+def shifted(x: Arrays, v: Arrays, distance: complex) -> Arrays:
     """``x + distance v``, in the dtype of ``x`` (Python numbers do not promote)."""
     return tuple(a + distance * d for a, d in zip(x, v, strict=True))
 

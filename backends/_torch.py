@@ -142,7 +142,7 @@ class Torch(Adapter):
 
     def explain(self, error: Exception) -> str | None:
         text = str(error)
-        if "numpy()" in text and "requires grad" in text or "__array__" in text:
+        if ("numpy()" in text and "requires grad" in text) or "__array__" in text:
             return "a NumPy function was called on a torch tensor that is being differentiated"
         return None
 

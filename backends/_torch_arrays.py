@@ -32,7 +32,9 @@ class TorchArrays(Kind):
 
     def from_numpy(self, array: Any, device: Hashable) -> Array:
         # torch has no negative strides, and warns about memory that it must not write to.
-        usable = array.flags.writeable and array.flags.aligned and min(array.strides, default=0) >= 0
+        usable = (
+            array.flags.writeable and array.flags.aligned and min(array.strides, default=0) >= 0
+        )
         tensor = torch.from_numpy(array if usable else np.array(array, order="C"))
         return tensor if device is None else tensor.to(device)  # type: ignore[call-overload]
 
@@ -76,7 +78,6 @@ _NUMPY: dict[torch.dtype, np.dtype[Any]] = {
         "float16", "float32", "float64", "complex64", "complex128",
     )
 }  # fmt: skip
-
 
 
 def _unknown(dtype: torch.dtype) -> np.dtype[Any]:

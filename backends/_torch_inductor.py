@@ -188,7 +188,9 @@ def _direct(compiled: Any, inputs: list[torch.Tensor], constants: Arrays) -> Pro
         )
     given = ", ".join([*names, *(f"c{i}" for i in range(len(constants)))])
     call = compiled.current_callable
-    result = f"return tuple(call([{given}]))"
+    result = f"call([{given}])"
+    apart = _returns_apart(compiled.source_code)
+    result = f"return tuple({result})" if apart else f"return tuple(x.clone() for x in {result})"
     guarded = _calls_torch(compiled.source_code)
     lines.append(f"    with below(keys): {result}" if guarded else f"    {result}")
     scope: dict[str, Any] = {f"c{i}": constant for i, constant in enumerate(constants)}
@@ -198,10 +200,29 @@ def _direct(compiled: Any, inputs: list[torch.Tensor], constants: Arrays) -> Pro
     return run
 
 
+def _body(source: str) -> str:
+    """Return the lines of the generated function, or nothing if they are not found."""
+    _, _, body = source.partition("    def call(self, args):\n")
+    return body.partition("\nrunner = ")[0]
+
+
+def _returns_apart(source: str) -> bool:
+    """Whether generated code surely returns buffers of its own, no two in the same memory.
+
+    Inductor shares equal expressions, copies among them, and so returns one buffer twice.
+    """
+    body = _body(source)
+    _, _, returned = body.rpartition("return (")
+    names = re.findall(r"\b(?:arg|buf|primals_)\w*", returned)
+    is_view = re.search(r"\w+ = reinterpret_tensor\((?!.*; del )", body)
+    return bool(names) and not (
+        is_view or len(names) != len(set(names)) or any(n[:3] != "buf" for n in names)
+    )
+
+
 def _calls_torch(source: str) -> bool:
     """Whether generated code calls operations of torch besides its own kernels."""
-    _, _, body = source.partition("    def call(self, args):\n")
-    body, _, _ = body.partition("\nrunner = ")
+    body = _body(source)
     return not body or not all(map(_HARMLESS.fullmatch, body.split("\n")))
 
 

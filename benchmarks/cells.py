@@ -190,7 +190,10 @@ def jax_tree(size: int) -> Pair:
     import jax
 
     tree = _tree(jax.numpy.asarray)
-    ours, hand = dif.prepare_gradient(_tree_loss, tree, backend="jax"), jax.jit(jax.grad(_tree_loss))
+    ours, hand = (
+        dif.prepare_gradient(_tree_loss, tree, backend="jax"),
+        jax.jit(jax.grad(_tree_loss)),
+    )
     return lambda: jax.block_until_ready(ours(tree)), lambda: jax.block_until_ready(hand(tree))
 
 
@@ -208,7 +211,9 @@ def torch_tree(size: int) -> Pair:
     return lambda: ours(tree), hand
 
 
-def _gmm(size: int, asarray: Callable[[Any], Any]) -> tuple[Any, tuple[Any, ...], Callable[..., Any]]:
+def _gmm(
+    size: int, asarray: Callable[[Any], Any]
+) -> tuple[Any, tuple[Any, ...], Callable[..., Any]]:
     """ADBench's GMM (d = 10, K = 5): parameters, constants, and the function."""
     *parameters, points, gamma, m = problems.plain(problems.GMM.make_args((size, 10, 5), 0))
     return tuple(map(asarray, parameters)), (asarray(points), float(gamma), m), problems.GMM.f

@@ -18,7 +18,9 @@ def _derive(at: Point) -> tuple[tuple[Arrays, ...], Arrays]:
 
 GRADIENT = Operator(
     {(1,): "gradient", (0, 1): "value_and_gradient"},
-    _derive, (Part.VALUE, Part.LIKE_X), scalar=True,
+    _derive,
+    (Part.VALUE, Part.LIKE_X),
+    scalar=True,
     keywords=Options.__optional_keys__,
 )
 

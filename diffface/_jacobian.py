@@ -12,7 +12,11 @@ from diffface.prep._prepared import Prepared
 
 
 def _derive(at: Point) -> tuple[tuple[Arrays, ...], Arrays]:
-    mode, chunk_size, holomorphic = at.settings.mode, at.settings.chunk_size, at.settings.holomorphic
+    mode, chunk_size, holomorphic = (
+        at.settings.mode,
+        at.settings.chunk_size,
+        at.settings.holomorphic,
+    )
     y, blocks, aux = derive_jacobian(
         at.adapter, at.f, at.x,
         mode=mode, chunk_size=chunk_size, holomorphic=holomorphic, value=at.value,

@@ -61,7 +61,8 @@ class Objective:
     """What :func:`objective` returns; every method takes a flat ``x`` of shape (n,).
 
     ``fun`` and ``jac`` at the same point cost one evaluation of value and gradient. What one of
-    them leaves for the other is used once, so that a later call with changed data is never stale.
+    them leaves for the other is used once, so that a later call with changed data is never stale;
+    only between the two calls at one point, data must not change in place.
 
     Attributes
     ----------
@@ -90,20 +91,20 @@ class Objective:
 
     def fun(self, x: Any, *args: Any) -> float:
         """``f`` at ``x``."""
-        x = self._function.unravel.checked(x)
-        value = self._take("fun", x, args)
+        point = self._function.unravel.checked(x).tobytes()
+        value = self._take("fun", point, args)
         if value is None:
             value, gradient = self.fun_and_jac(x, *args)
-            self._left = ("jac", x.tobytes(), args, gradient)
+            self._left = ("jac", point, args, gradient)
         return value  # type: ignore[no-any-return]
 
     def jac(self, x: Any, *args: Any) -> Any:
         """Gradient at ``x``, shape (n,), float64."""
-        x = self._function.unravel.checked(x)
-        gradient = self._take("jac", x, args)
+        point = self._function.unravel.checked(x).tobytes()
+        gradient = self._take("jac", point, args)
         if gradient is None:
             value, gradient = self.fun_and_jac(x, *args)
-            self._left = ("fun", x.tobytes(), args, value)
+            self._left = ("fun", point, args, value)
         return gradient
 
     def fun_and_jac(self, x: Any, *args: Any) -> tuple[float, Any]:
@@ -149,12 +150,12 @@ class Objective:
             grad[:] = gradient
         return value
 
-    def _take(self, who: str, x: Any, args: tuple[Any, ...]) -> Any:
+    def _take(self, who: str, point: bytes, args: tuple[Any, ...]) -> Any:
         """What was left for ``who`` at this point, once."""
         left = self._left
         if (
             left[0] != who
-            or left[1] != x.tobytes()
+            or left[1] != point
             or len(left[2]) != len(args)
             or any(a is not b for a, b in zip(left[2], args, strict=True))
         ):

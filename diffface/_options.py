@@ -124,9 +124,7 @@ def settings(options: Mapping[str, Any], allowed: frozenset[str], name: str) -> 
             )
     mode = options.get("mode", "auto")
     if mode not in ("auto", "forward", "reverse"):
-        raise InvalidArgumentError(
-            f"`mode` must be 'auto', 'forward' or 'reverse', got {mode!r}."
-        )
+        raise InvalidArgumentError(f"`mode` must be 'auto', 'forward' or 'reverse', got {mode!r}.")
     chunk_size = options.get("chunk_size")
     if chunk_size is not None and (
         isinstance(chunk_size, bool) or not isinstance(chunk_size, int) or chunk_size < 1
@@ -144,5 +142,7 @@ def check_choice(options: Mapping[str, Any], name: str, choices: tuple[str, str]
     """The value of an option that is one of two words; the first is the default."""
     value = options.get(name, choices[0])
     if value not in choices:
-        raise InvalidArgumentError(f"`{name}` must be {choices[0]!r} or {choices[1]!r}, got {value!r}.")
+        raise InvalidArgumentError(
+            f"`{name}` must be {choices[0]!r} or {choices[1]!r}, got {value!r}."
+        )
     return value

@@ -144,17 +144,14 @@ class Derivation(NamedTuple):
             return self.layout.like_active(leaves)
         columns = len(self.layout.primals)
         rows = [
-            self.layout.like_active(leaves[i : i + columns])
-            for i in range(0, len(leaves), columns)
+            self.layout.like_active(leaves[i : i + columns]) for i in range(0, len(leaves), columns)
         ]
         return _like_y(rows, trace) if part is Part.Y_BY_X else self.layout.like_active(rows)
 
     def aux(self, leaves: Iterable[Any], trace: Trace) -> Any:
         """What ``f`` returned besides its value, from the arrays in it."""
         rest = iter(leaves)
-        filled = [
-            next(rest) if static is None else static.value for static in trace.aux_leaves
-        ]
+        filled = [next(rest) if static is None else static.value for static in trace.aux_leaves]
         return unflatten(trace.aux, filled)  # type: ignore[arg-type]
 
 

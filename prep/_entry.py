@@ -15,7 +15,7 @@ from diffface.backends._kind import PYTHON, Kind, kind_of
 from diffface.backends._names import Names
 from diffface.prep._derivation import Derivation
 from diffface.prep._flat import Trace
-from diffface.prep._leaf import Leaf, Static
+from diffface.prep._leaf import Static
 from diffface.prep._operator import Seeds
 from diffface.prep._tree import NAMESPACE, Spec
 
@@ -126,12 +126,12 @@ def _emit(
     inputs = [a for i in layout.active for a in active[i]] + passed
     inputs += _seeds(writer, derivation, example_of)
     call = f"{writer.names(compiled.run)}({', '.join(inputs)})"
-    return writer.finish("args, tangents, cotangents", _results(writer, derivation, trace, call, outputs))
+    return writer.finish(
+        "args, tangents, cotangents", _results(writer, derivation, trace, call, outputs)
+    )
 
 
-def _seeds(
-    writer: _Writer, derivation: Derivation, example_of: dict[int, list[Any]]
-) -> list[str]:
+def _seeds(writer: _Writer, derivation: Derivation, example_of: dict[int, list[Any]]) -> list[str]:
     which, layout = derivation.operator.seeds, derivation.layout
     for seeds in (Seeds.TANGENTS, Seeds.COTANGENTS):
         if seeds is not which:
@@ -170,7 +170,9 @@ def _results(
     found, spec = optree.tree_flatten(derivation.structure(places, trace), namespace=NAMESPACE)
     ordered = ", ".join(exits[place.index] for place in found)
     flat = len(outputs) == len(found) == len(derivation.wanted)
-    tree = f"({ordered},)" if flat else f"{names(optree.tree_unflatten)}({names(spec)}, ({ordered},))"
+    tree = (
+        f"({ordered},)" if flat else f"{names(optree.tree_unflatten)}({names(spec)}, ({ordered},))"
+    )
     return [f"{', '.join(results)}, = {call}", f"return {tree}"]
 
 

@@ -47,6 +47,7 @@ def evaluate(
         derivation.check_out(out, batch_of(seeds, derivation.settings.batched))
     outer, batched = derivation.outer, derivation.settings.batched
     which = derivation.operator.seeds
+
     def seeded() -> Arrays:
         if which is Seeds.TANGENTS:
             return dx

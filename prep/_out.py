@@ -10,6 +10,7 @@ from diffface.backends._errors import InvalidArgumentError
 from diffface.backends._kind import Kind, kind_of
 from diffface.prep._tree import flatten, paths, shown
 
+
 class Slot:
     """What a leaf of ``out`` has to take."""
 

@@ -188,9 +188,7 @@ class Prepared:
         for seeds, value in given.items():
             if (value is None) == (seeds is which):
                 verb = "needs" if seeds is which else "takes no"
-                raise InvalidArgumentError(
-                    f"{self._recipe.name} {verb} `{seeds.value}`."
-                )
+                raise InvalidArgumentError(f"{self._recipe.name} {verb} `{seeds.value}`.")
         return given.get(which)
 
     def _key(self, derivation: Derivation, seeds: Any) -> Any:

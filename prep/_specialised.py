@@ -103,9 +103,7 @@ class Specialised:
                 return tuple(map(xp.ones_like, y))
         return self._seeds(given)
 
-    def _try_eagerly(
-        self, primals: Sequence[Any], constants: Sequence[Any], seeds: object
-    ) -> None:
+    def _try_eagerly(self, primals: Sequence[Any], constants: Sequence[Any], seeds: object) -> None:
         if seeds is None and self.derivation.operator.seeds is Seeds.TANGENTS:
             seeds = self.derivation.layout.like_active(primals)
         if seeds is not None or self.derivation.operator.seeds is Seeds.NONE:

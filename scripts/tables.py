@@ -98,8 +98,8 @@ def file_rows(floor: str) -> Iterator[tuple[str, ...]]:
         if any(stem.startswith(f"{adapter}_") for adapter in adapters):
             continue
         docstring = ast.get_docstring(ast.parse((ROOT / floor / f"{stem}.py").read_text()))
-        more = [s for s in stems if stem in adapters and s.startswith(f"{stem}_")]
-        further = f", with {len(more)} more files, `{stem}_*.py`" if more else ""
+        family = stem in adapters and any(other.startswith(f"{stem}_") for other in stems)
+        further = f"; the rest of it is in `{stem}_*.py`" if family else ""
         yield f"`{stem}.py`", first_line(docstring) + further
 
 

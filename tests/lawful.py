@@ -51,6 +51,7 @@ def arrays(dtype: Any = np.float64, shapes: Any = None) -> st.SearchStrategy[Any
 
 def trees(leaf: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     """Dicts, lists and tuples of leaves, at most two deep, never without a leaf."""
+
     def wider(below: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
         return st.one_of(
             st.lists(below, min_size=1, max_size=2),
@@ -101,7 +102,9 @@ def inner(a: Any, b: Any) -> float:
 
 def tolerance(backend: str, order: int, *sizes: Any) -> float:
     """Absolute error that is right for results, or terms of a sum, as large as ``sizes``."""
-    scale = max((float(np.max(np.abs(x), initial=0.0)) for s in sizes for x in leaves(s)), default=0)
+    scale = max(
+        (float(np.max(np.abs(x), initial=0.0)) for s in sizes for x in leaves(s)), default=0
+    )
     return relative(resolve(backend), order, np.dtype(float)) * max(1.0, scale)
 
 

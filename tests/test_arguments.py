@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import AD, BACKENDS, FIRST, KINDS, SECOND, Counted, kind, make, plain, same
 
 import diffface as dif
-from helpers import AD, BACKENDS, FIRST, KINDS, SECOND, Counted, kind, make, plain, same
 
 A, B, C = np.array([1.0, 2.0]), np.array([3.0, 5.0]), np.array([0.5, 7.0])
 EVERYWHERE = pytest.mark.parametrize("backend", BACKENDS)

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import Counted
+from lawful import backends, energy, mixing, seed
 
 import diffface as dif
 from diffface.testing._functions import FIXED_POINT, FUNCTIONS, operator_of
 from diffface.testing._point import SEEDS
-from helpers import Counted
-from lawful import backends, energy, mixing, seed
 
 X = np.array([0.5, -1.0, 2.0])
 N = X.size
@@ -178,6 +178,8 @@ def torch_square(count: Callable[[], None]) -> Any:
     import torch
 
     class Square(torch.autograd.Function):
+        generate_vmap_rule = True
+
         @staticmethod
         def forward(x: Any) -> Any:
             return x**2

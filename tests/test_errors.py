@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from helpers import BACKENDS, Counted, double, square_sum
 
 import diffface as dif
-from helpers import BACKENDS, Counted, double, square_sum
 
 X = np.array([1.0, 2.0, 3.0])
 V = np.ones(3)
@@ -128,7 +128,7 @@ CALLS = {
         f"`derivative` takes one active argument of shape (), got (3,); {ONE_NUMBER}"),
     "derivative, shape (1,)": Wrong(
         "value_and_derivative", (X[:1],), {}, Invalid,
-        f"`derivative` takes one active argument of shape (), got (1,); {ONE_NUMBER}"),
+        f"`value_and_derivative` takes one active argument of shape (), got (1,); {ONE_NUMBER}"),
     "derivative of two": Wrong(
         "second_derivative", (1.0, 2.0), {}, Invalid,
         f"`second_derivative` takes one active argument of shape (), got (), (); {ONE_NUMBER}"),
@@ -145,7 +145,7 @@ CALLS = {
         "`argnums` must be within -1 and 0 for 1 argument, got 1."),
     "argnums too small": Wrong(
         "gradient", (X, X), {"argnums": (0, -3)}, Invalid,
-        "`argnums` must be within -2 and 1 for 2 arguments, got -3."),
+        "`argnums` must be within -2 and 1 for 2 arguments, got (0, -3)."),
     "argnums twice": Wrong(
         "gradient", (X, X), {"argnums": (1, -1)}, Invalid,
         "`argnums` names argument 1 twice: (1, -1)."),
@@ -200,10 +200,10 @@ CALLS = {
         "`out` must be an array like the derivative, float64[3], got list."),
     "out string": Wrong(
         "gradient", (X,), {"out": "abc"}, Invalid,
-        "`out` must be a NumPy array or a torch tensor, got str."),
+        "`out` must be an array like the derivative, float64[3], got str."),
     "out float": Wrong(
         "gradient", (X,), {"out": 0.0}, Invalid,
-        "`out` must be a NumPy array or a torch tensor, got float."),
+        "`out` must be an array like the derivative, float64[3], got float."),
     "out structure": Wrong(
         "value_and_gradient", (X,), {"argnums": (0,), "out": {"a": V}}, Invalid,
         "`out` must have the structure of the derivative, (*,), got {'a': *}."),
@@ -218,7 +218,9 @@ CALLS = {
 def test_a_wrong_call_is_refused_before_any_work(name: str, backend: str) -> None:
     wrong = CALLS[name]
     # A counter would hide the parameter's name.
-    evaluations = Counted(scalar if wrong.operator.replace("value_and_", "") == "gradient" else vector)
+    evaluations = Counted(
+        scalar if wrong.operator.replace("value_and_", "") == "gradient" else vector
+    )
 
     def f(x: Any, *rest: Any, **named: Any) -> Any:
         return evaluations(x)

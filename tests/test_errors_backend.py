@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import BACKENDS, square_sum
 
 import diffface as dif
 from diffface.backends import _registry
 from diffface.backends._finite_differences import FiniteDifferences
-from helpers import BACKENDS, square_sum
 
 X = np.array([1.0, 2.0, 3.0])
 INSTALLED = "Installed: 'jax', 'torch', 'autograd', 'numpy', 'complex-step'."
@@ -117,9 +117,7 @@ def test_two_missing(absent: Any) -> None:
     assert "needs torch and array_api_compat, which cannot be found" in str(caught.value)
 
 
-def test_library_that_breaks_at_import(
-    monkeypatch: pytest.MonkeyPatch, absent: Any
-) -> None:
+def test_library_that_breaks_at_import(monkeypatch: pytest.MonkeyPatch, absent: Any) -> None:
     absent()
     monkeypatch.delitem(sys.modules, "diffface.backends._jax", raising=False)
     monkeypatch.setitem(sys.modules, "diffface.backends._jax", None)
@@ -147,8 +145,7 @@ def test_finite_difference_scheme(scheme: Any) -> None:
     with pytest.raises(dif.InvalidArgumentError) as caught:
         FiniteDifferences(scheme=scheme)
     assert str(caught.value) == (
-        "`scheme` must be one of 'forward', 'central', 'central4', 'richardson', got "
-        f"{scheme!r}."
+        f"`scheme` must be one of 'forward', 'central', 'central4', 'richardson', got {scheme!r}."
     )
 
 
@@ -241,5 +238,7 @@ def test_long_double(backend: str, dtype: str) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_nan_is_no_error(backend: str) -> None:
     """NaN in the data is the user's: it goes through."""
-    g = dif.gradient(lambda x: dif.namespace(x).sum(x * x), np.array([1.0, np.nan]), backend=backend)
+    g = dif.gradient(
+        lambda x: dif.namespace(x).sum(x * x), np.array([1.0, np.nan]), backend=backend
+    )
     assert np.isnan(g[1])

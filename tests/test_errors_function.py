@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import BACKENDS, double, square_sum
 
 import diffface as dif
-from helpers import BACKENDS, double, square_sum
 
 X = np.array([1.0, 2.0, 3.0])
 V = np.ones(3)
@@ -183,9 +183,7 @@ FOREIGN = [
 @CALLERS
 @pytest.mark.parametrize("operator", ["gradient", "hessian", "pushforward", "pullback", "jacobian"])
 @pytest.mark.parametrize(("backend", "f", "marker"), FOREIGN)
-def test_foreign_functions(
-    backend: str, f: Any, marker: str, operator: str, caller: Any
-) -> None:
+def test_foreign_functions(backend: str, f: Any, marker: str, operator: str, caller: Any) -> None:
     with pytest.raises(NotDifferentiable) as caught:
         if operator == "pullback":
             dif.pullback(f, X, cotangents=1.0, backend=backend)

@@ -4,8 +4,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-import diffface as dif
 from helpers import (
     AD,
     BACKENDS,
@@ -24,6 +22,8 @@ from helpers import (
     run,
     same,
 )
+
+import diffface as dif
 
 EVERYWHERE = pytest.mark.parametrize("backend", BACKENDS)
 PREPARED = pytest.mark.parametrize("prepared", [False, True], ids=["eager", "prepared"])
@@ -156,9 +156,7 @@ VIEWS = {
 @PREPARED
 @pytest.mark.parametrize("operator", VECTOR)
 @pytest.mark.parametrize("view", VIEWS)
-def test_results_of_views_are_fresh(
-    view: str, operator: str, prepared: bool, backend: str
-) -> None:
+def test_results_of_views_are_fresh(view: str, operator: str, prepared: bool, backend: str) -> None:
     f, x = VIEWS[view], np.arange(6.0).reshape(2, 3)
     given = x.copy()
     seeds: dict[str, Any] = {}
@@ -230,7 +228,11 @@ def test_edge_sizes(of: str, shape: tuple[int, ...], prepared: bool, backend: st
     x = make(of, np.full(shape, 2.0))
     for operator in ("gradient", "hessian", "jacobian", "hvp", "pushforward", "pullback"):
         (part,) = run(operator, x, backend, prepared)
-        same(part, expected(operator, np.full(shape, 2.0))[0], tolerance(operator, backend, "float64"))
+        same(
+            part,
+            expected(operator, np.full(shape, 2.0))[0],
+            tolerance(operator, backend, "float64"),
+        )
         if shape:
             check_kind(part, x, of)
 

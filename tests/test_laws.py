@@ -6,9 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-import diffface as dif
-from diffface.testing._trees import leaves, mapped
 from lawful import (
     LAW,
     arrays,
@@ -24,6 +21,9 @@ from lawful import (
     tolerance,
     trees,
 )
+
+import diffface as dif
+from diffface.testing._trees import leaves, mapped
 
 REAL = trees(arrays())
 COMPLEX = trees(st.one_of(arrays(np.complex128), arrays()))
@@ -74,7 +74,9 @@ def test_linear(backend: str, x: Any, a: float, b: float) -> None:
     for function, like in ((push, x), (pull, y)):
         u, v = seed(like, 0.0), seed(like, 2.0)
         separate = function(u), function(v)
-        near(function(combined(u, v)), combined(*separate), 20 * tolerance(backend, 1, y, *separate))
+        near(
+            function(combined(u, v)), combined(*separate), 20 * tolerance(backend, 1, y, *separate)
+        )
 
 
 @every_backend

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given
+from lawful import LAW, arrays, backends, energy, mixing, near, seed, stacked, tolerance, trees
 
 import diffface as dif
 from diffface.testing._functions import FIXED_POINT, FUNCTIONS, ORDER, operator_of
 from diffface.testing._point import SEEDS
-from lawful import LAW, arrays, backends, energy, mixing, near, seed, stacked, tolerance, trees
 
 NUMBER = ("derivative", "second_derivative")
 SCALAR = ("gradient", "hessian", "hvp")
@@ -67,4 +67,6 @@ def test_prepared_batch(backend: str, function: str) -> None:
         rows = [single(f, x, backend=backend, **{name: row}) for row in batch]
         result = prepared(x, **{name: stacked(*batch)})
         last = result[-1] if len(FUNCTIONS[function]) > 1 else result
-        near(last, stacked(*rows), 10 * tolerance(backend, ORDER[operator_of(function)], f(x), *rows))
+        near(
+            last, stacked(*rows), 10 * tolerance(backend, ORDER[operator_of(function)], f(x), *rows)
+        )

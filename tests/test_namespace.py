@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import BACKENDS, FIRST, KINDS, SECOND, make, same
 
 import diffface as dif
-from helpers import BACKENDS, FIRST, KINDS, SECOND, make, same
 
 CONSTANT = np.array([[2.0, 0.5, 0.0], [0.5, 3.0, 0.25], [0.0, 0.25, 4.0]])
 X = np.array([0.5, -1.25, 2.0])

@@ -45,6 +45,8 @@ def test_constraint_and_its_derivatives(backend):
     np.testing.assert_allclose(found.hess(x, np.zeros(2, np.int8)), np.zeros((2, 2)), **close)
 
 
+# SciPy says so whenever there is a Hessian that the method does not use.
+@pytest.mark.filterwarnings("ignore:Constraint options:scipy.optimize.OptimizeWarning")
 @pytest.mark.parametrize("method", ["trust-constr", "SLSQP"])
 def test_constrained_minimum(backend, method):
     problem = dif.objective(rosenbrock, [0.0, 0.0], backend=backend)
@@ -54,7 +56,7 @@ def test_constrained_minimum(backend, method):
         problem.fun, problem.x0, jac=problem.jac, method=method, constraints=inside, **hess
     )
     # On the unit circle, found with one unknown by minimizing over the angle.
-    np.testing.assert_allclose(result.x, [0.7864151541684254, 0.6176983125233897], atol=1e-5)
+    np.testing.assert_allclose(result.x, [0.786415151, 0.617698316], atol=1e-5)
 
 
 def test_constraint_on_a_tree_with_data(backend):
@@ -183,20 +185,28 @@ def test_an_update_loop_of_optax(backend):
     assert params["w"].dtype == jnp.float32
 
 
+def rosenbrock_of_a_tree(p):
+    return rosenbrock(p["x"])
+
+
+LBFGS = optax.lbfgs()
+
+
+@jax.jit
+def lbfgs_update(gradients, state, params, value):
+    return LBFGS.update(
+        gradients, state, params, value=value, grad=gradients, value_fn=rosenbrock_of_a_tree
+    )
+
+
 @pytest.mark.parametrize("backend", AD)
 def test_lbfgs_of_optax_with_its_line_search(backend):
     params = {"x": jnp.full(4, -1.0)}
-
-    def loss(p):
-        return rosenbrock(p["x"])
-
-    both = dif.prepare_value_and_gradient(loss, params, backend=backend)
-    optimizer = optax.lbfgs()
-    update = jax.jit(lambda g, s, p, v: optimizer.update(g, s, p, value=v, grad=g, value_fn=loss))
-    state = optimizer.init(params)
+    both = dif.prepare_value_and_gradient(rosenbrock_of_a_tree, params, backend=backend)
+    state = LBFGS.init(params)
     for _ in range(60):
         value, gradients = both(params)
-        updates, state = update(gradients, state, params, value)
+        updates, state = lbfgs_update(gradients, state, params, value)
         params = optax.apply_updates(params, updates)
     np.testing.assert_allclose(params["x"], 1.0, atol=1e-2)
 

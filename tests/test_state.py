@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import BACKENDS, KINDS, OPERATORS, cube_sum, expected, make, run, same
 
 import diffface as dif
-from helpers import BACKENDS, KINDS, OPERATORS, cube_sum, expected, make, run, same
 
 X = np.array([1.0, 2.0, 3.0])
 
@@ -159,15 +159,14 @@ def test_a_prepared_call_under_either_flag(first: bool) -> None:
         for flag in (True, False, True):
             with jax.enable_x64(flag):
                 parts = g(x)
-            for part, right in zip(
-                parts, expected("value_gradient_and_hessian", X), strict=True
-            ):
+            for part, right in zip(parts, expected("value_gradient_and_hessian", X), strict=True):
                 assert part.dtype == dtype
                 same(part, right, rtol)
 
 
 def test_constants_keep_their_precision_on_jax() -> None:
     """0.1 as float32 would be off by 1e-9."""
+
     def f(x: Any, a: Any, b: Any) -> Any:
         return (a * b * x).sum()
 

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from helpers import BACKENDS, FIRST, SECOND, plain, same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import diffface as dif
-from helpers import BACKENDS, FIRST, SECOND, plain, same
 
 A, B = np.array([1.0, 2.0]), np.array([[3.0, 5.0, 7.0]])
 EVERYWHERE = pytest.mark.parametrize("backend", BACKENDS)
@@ -319,8 +319,10 @@ def _check_identity(jacobian: Any, tree: Any) -> None:
             a, b = np.shape(columns[i]), np.shape(columns[j])
             assert np.shape(block) == a + b
             expected = 2 * np.eye(int(np.prod(a))) if i == j else np.zeros(())
-            same(np.reshape(block, (int(np.prod(a)), int(np.prod(b)))),
-                 np.broadcast_to(expected, (int(np.prod(a)), int(np.prod(b)))))
+            same(
+                np.reshape(block, (int(np.prod(a)), int(np.prod(b)))),
+                np.broadcast_to(expected, (int(np.prod(a)), int(np.prod(b)))),
+            )
 
 
 def _rows(jacobian: Any, tree: Any, rows: list[Any]) -> None:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from diffface.backends._kind import kind_of
+from diffface.backends._kind import Kind, kind_of
 from diffface.backends._registry import Backend
 from diffface.prep._const import Const
 from diffface.testing import _tolerance
@@ -21,7 +21,7 @@ class Expected(NamedTuple):
     """What one leaf of a result must be."""
 
     # Kinds of array for results with axes, and for shape ().
-    kinds: tuple[str, str]
+    kinds: tuple[Kind, Kind]
     dtype: np.dtype[Any]
     device: object
 
@@ -77,7 +77,8 @@ def _check_leaf(name: str, leaf: Any, number: Any, want: Expected) -> None:
     kind = kind_of(leaf)
     assert kind is not None, f"{name} is a {type(leaf).__name__}"
     shape, dtype, device = kind.describe(leaf)
-    assert kind.name == want.kinds[shape == ()], f"{name} is {kind.name}, not {want.kinds}"
+    wanted_kind = want.kinds[shape == ()]
+    assert kind is wanted_kind, f"{name} is a {kind.name} array, not a {wanted_kind.name} one"
     assert shape == number.shape, f"{name} has the shape {shape}, not {number.shape}"
     wanted = want.dtype
     if number.dtype.kind == "c" and wanted.kind != "c":
@@ -86,7 +87,7 @@ def _check_leaf(name: str, leaf: Any, number: Any, want: Expected) -> None:
     if want.device is not None:
         assert device == want.device, f"{name} is on {device}, not {want.device}"
     assert not getattr(leaf, "requires_grad", False), f"{name} carries a graph"
-    if kind.name in ("numpy", "torch"):
+    if kind.writable:
         flags = to_numpy(leaf).flags
         assert flags.c_contiguous and flags.writeable, f"{name} is not contiguous and writable"
 
@@ -134,4 +135,4 @@ def spoil(tree: Tree) -> None:
 
 def _is_mutable(leaf: object) -> bool:
     kind = kind_of(leaf)
-    return kind is not None and kind.name in ("numpy", "torch")
+    return kind is not None and kind.writable

@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from diffface.backends._kind import NUMPY, Kind, kind_of
+from diffface.backends._kind import NUMPY, NUMPY_SCALAR, PYTHON, Kind, kind_of
 from diffface.prep._const import Const
 from diffface.testing._point import Point
 from diffface.testing._trees import Tree, leaves, mapped
 
-NUMBERS = ("python", "numpy scalar")
+# Of NumPy and Python: what is left when no framework has a part in a call.
+PLAIN = (PYTHON, NUMPY_SCALAR, NUMPY)
 
 
 def converted(tree: Tree, kind: Kind) -> Tree:
@@ -46,21 +47,20 @@ def _counts(leaf: object) -> bool:
     return isinstance(leaf, float | complex | np.ndarray | np.number)
 
 
-def kinds_of_y(point: Point, args: Sequence[Any]) -> tuple[str, str]:
+def kinds_of_y(point: Point, args: Sequence[Any]) -> tuple[Kind, Kind]:
     """Kinds of what is like ``f``'s result: of arrays, and of shape ()."""
     plain = [a.value if isinstance(a, Const) else a for a in args]
     primals = [leaf for i in point.active for leaf in leaves(plain[i])]
     rest = [leaf for i in range(len(plain)) if i not in point.active for leaf in leaves(plain[i])]
-    named = [k.name for leaf in primals + rest if (k := kind_of(leaf)) is not None]
-    for name in named:
-        if name not in (*NUMBERS, "numpy"):
-            return name, name
-    numbers = all(k is not None and k.name == "python" for k in map(kind_of, primals))
-    return "numpy", "python" if numbers else "numpy scalar"
+    for kind in map(kind_of, primals + rest):
+        if kind is not None and kind not in PLAIN:
+            return kind, kind
+    numbers = all(kind_of(leaf) is PYTHON for leaf in primals)
+    return NUMPY, PYTHON if numbers else NUMPY_SCALAR
 
 
-def kinds_of_x(leaf: object) -> tuple[str, str]:
+def kinds_of_x(leaf: object) -> tuple[Kind, Kind]:
     """Kinds of what is like an argument's ``leaf``: with more axes, and of shape ()."""
     kind = kind_of(leaf)
     assert kind is not None
-    return ("numpy" if kind.name in NUMBERS else kind.name), kind.name
+    return (NUMPY if kind in PLAIN else kind), kind

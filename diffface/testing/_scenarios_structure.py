@@ -111,4 +111,3 @@ SCENARIOS = (
         operators=("jacobian", "pullback"),
     ),
 )  # fmt: skip
-

@@ -44,9 +44,7 @@ def _value(tree: Tree) -> Any:
 
 def _gradient(tree: Tree) -> Tree:
     s = _weighted(tree)
-    return rebuild(
-        tree, [(k + 1) * s + np.asarray(p) ** 2 / 2 for k, p in enumerate(leaves(tree))]
-    )
+    return rebuild(tree, [(k + 1) * s + np.asarray(p) ** 2 / 2 for k, p in enumerate(leaves(tree))])
 
 
 def _hessian(tree: Tree) -> Tree:

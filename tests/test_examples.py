@@ -1,0 +1,96 @@
+"""Every file under docs/examples runs, prints, and finds what is known."""
+
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.optimize import rosen
+
+EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
+FILES = sorted(EXAMPLES.glob("*.py"))
+
+
+def minimize(g):
+    np.testing.assert_allclose(g["after"].x, g["before"].x, atol=1e-4)
+    np.testing.assert_allclose(g["newton"].x, g["after"].x, atol=1e-4)
+    assert g["after"].nfev < g["before"].nfev
+
+
+def trees(g):
+    found, true = g["found"], g["true"]
+    np.testing.assert_allclose(found.background, true.background, rtol=1e-6)
+    for peak, expected in zip(found.peaks, true.peaks, strict=True):
+        assert vars(peak) == pytest.approx(vars(expected))
+
+
+def curve_fit(g):
+    np.testing.assert_allclose(g["dense"].x, g["found"], rtol=1e-5)
+    np.testing.assert_allclose(g["sparse"].x, g["found"], rtol=1e-5)
+    assert np.all(np.abs(g["found"] - [2.5, 1.3, 5.0]) < 4 * np.sqrt(np.diag(g["covariance"])))
+
+
+def constrained(g):
+    # Without a lid, a b + 2 (a + b) h = 12 is best at a = b = 2 h = 2.
+    np.testing.assert_allclose(g["box"]["base"], 2.0, rtol=1e-5)
+    assert g["box"]["height"] == pytest.approx(1.0, rel=1e-5)
+
+
+def torch_module(g):
+    assert float(g["after_adam"]) < 0.5 * float(g["first"])
+    assert float(g["closure"]()) < 1e-2 * float(g["after_adam"])
+    np.testing.assert_allclose(g["w"], 1.0, rtol=1e-4)
+
+
+def optax_loops(g):
+    for found in (g["by_adam"], g["by_lbfgs"]):
+        np.testing.assert_allclose(found["shift"], g["target"], atol=1e-2)
+        np.testing.assert_allclose(found["scale"], 2.0, atol=1e-2)
+
+
+def nlopt_in_place(g):
+    assert rosen(g["found"]) < 1e-10
+    assert rosen(g["by_hand"]) < 1e-6
+
+
+def eight_schools(g):
+    # Deviations from posteriordb's means, in units of both Monte Carlo errors.
+    assert np.all(np.abs(g["deviations"]) < 4.0)
+    assert np.all(g["mcse"] < 0.06)
+
+
+def heat_equation(g):
+    assert g["error"] < 1e-5
+
+
+def stiff_equations(g):
+    # The reference of the test set for IVP solvers (Mazzia and Magherini 2008) at t = 40.
+    expected = [0.7158270688, 9.185534765e-6, 0.2841637457]
+    np.testing.assert_allclose(g["solution"].y[:, -1], expected, rtol=1e-5)
+    assert g["problem"].counts["jac"] < 20
+
+
+KNOWN = {
+    check.__name__: check
+    for check in (
+        minimize, trees, curve_fit, constrained, torch_module, optax_loops, nlopt_in_place,
+        eight_schools, heat_equation, stiff_equations,
+    )
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_example(path, capsys, monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    found = runpy.run_path(str(path), run_name="__main__")
+    assert capsys.readouterr().out
+    KNOWN.get(path.stem, lambda _: None)(found)
+
+
+def test_nothing_known_has_lost_its_example():
+    assert set(KNOWN) <= {path.stem for path in FILES}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_example_says_what_it_needs(path):
+    assert "pip install" in path.read_text() or path.stem == "nist"
