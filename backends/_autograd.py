@@ -92,7 +92,7 @@ class Autograd(Adapter):
         if isbox(value) or isinstance(value, np.ndarray | np.number | np.bool_):
             return value
         if isinstance(value, bool | int | float | complex):
-            return np.asarray(value, np.result_type(like.dtype, type(value)))
+            return np.asarray(value, np.result_type(like.dtype, value))
         raise TypeError
 
     def eye(self, rows: int, columns: int, offset: int, like: Array) -> Array:
@@ -105,6 +105,8 @@ class Autograd(Adapter):
         return self, self
 
     def explain(self, error: Exception) -> str | None:
+        if isinstance(error, AttributeError):
+            return None
         text = str(error)
         signs = ("ArrayBox", "setting an array element with a sequence", "dtype('O')")
         if any(sign in text for sign in signs):

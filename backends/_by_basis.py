@@ -14,33 +14,30 @@ def pull_by_basis(
     ``dx_k = Re<dy, J e_k> + i Re<dy, J i e_k>``, with the second term for complex leaves only.
     """
     xp = adapter.xp
-    y, aux = f(x) if value else ((), ())
+    y, real, aux = adapter.columns(f, x, value=value)
+    parts = [real]
+    if any(is_complex(adapter, a) for a in x):
+        seeds = basis(adapter, x, imaginary=True)
+        parts.append(adapter.pushforward(f, x, seeds, batched=True, value=False)[1])
 
-    def coordinates(dy: Arrays, imaginary: bool) -> Array:
-        if imaginary:
-            seeds = basis(adapter, x, imaginary)
-            columns = adapter.pushforward(f, x, seeds, batched=True, value=False)[1]
-        else:
-            columns = adapter.columns(f, x, value=False)[1]
+    def coordinates(columns: Arrays, dy: Arrays) -> Array:
         return sum(
             xp.sum(xp.reshape(xp.real(column * xp.conj(c)), (column.shape[0], -1)), axis=1)
             for column, c in zip(columns, map(xp.asarray, dy), strict=True)
         )
 
     def single(dy: Arrays) -> Arrays:
-        if not any(map(size, x)):
-            return tuple(map(xp.zeros_like, x))
-        flat = coordinates(dy, imaginary=False)
-        if any(is_complex(adapter, a) for a in x):
-            flat = flat + 1j * coordinates(dy, imaginary=True)
-        return split(adapter, flat, x)
+        flat = [coordinates(columns, dy) for columns in parts]
+        return split(adapter, flat[0] if len(flat) == 1 else flat[0] + 1j * flat[1], x)
 
     def pull(dy: Arrays, *, batched: bool = False, chunk_size: int | None = None) -> Arrays:
-        if not batched:
-            return single(dy)
-        return loop(single, dy, xp)
+        return loop(single, dy, xp) if batched else single(dy)
 
-    return y, pull, aux
+    def empty(dy: Arrays, *, batched: bool = False, chunk_size: int | None = None) -> Arrays:
+        batch = dy[0].shape[:1] if batched else ()
+        return tuple(xp.zeros((*batch, *a.shape), dtype=a.dtype) for a in x)
+
+    return y, pull if any(map(size, x)) else empty, aux
 
 
 def split(adapter: Adapter, flat: Array, like: Arrays) -> Arrays:

@@ -71,7 +71,8 @@ class ComplexStep(Adapter):
                 "The complex-step backend cannot differentiate with respect to complex arguments, "
                 'since it uses the imaginary part itself; use "jax", "torch", "autograd" or "numpy".'
             )
-        y, aux = f(x) if value else ((), ())
+        # A copy, since a function that writes to its argument would move the other points.
+        y, aux = f(tuple(map(np.array, x))) if value else ((), ())
         if not batched:
             dy = _step(f, x, dx)
             _check(f, x, dx, dy)

@@ -105,6 +105,8 @@ class NumPyArrays(Kind):
         return np.array(array, order="C")
 
     def guard(self, a: str, example: Array, names: Names) -> str:
+        if not example.dtype.isnative:
+            return ""
         dtype, shape = names(example.dtype), names(example.shape)
         return f"type({a}) is {names(np.ndarray)} and {a}.dtype is {dtype} and {a}.shape == {shape}"
 

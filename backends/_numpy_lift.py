@@ -15,7 +15,7 @@ def lift(value: object, like: Array) -> Array:
     if isinstance(value, np.number | np.bool_):
         return value
     if isinstance(value, bool | int | float | complex):
-        return np.asarray(value, np.result_type(like.dtype, type(value)))
+        return np.asarray(value, np.result_type(like.dtype, value))
     raise TypeError
 
 

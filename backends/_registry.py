@@ -140,7 +140,13 @@ def _load(name: str) -> Backend:
         return adapter_class(name)()
     factory = _registered.get(name)
     for plugin in entry_points(group="diffface.backends", name=name):
-        factory = factory or plugin.load()
+        try:
+            factory = factory or plugin.load()
+        except ImportError as error:
+            raise BackendNotAvailableError(
+                f"Backend {name!r} is installed but cannot be imported ({error}). "
+                f"{_installed_names()}."
+            ) from error
     if factory is not None:
         backend = factory()
         if not isinstance(backend, Adapter | SecondOrder):

@@ -1,5 +1,6 @@
 """PyTorch."""
 
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from contextvars import ContextVar
@@ -12,11 +13,15 @@ import torch
 from torch.autograd import forward_ad
 
 from diffface.backends._adapter import Adapter, Function, Pull
+from diffface.backends._batch import loop
 from diffface.backends._compiled import Array, Arrays, Compiled, Program
 from diffface.backends._errors import InvalidArgumentError
 from diffface.backends._numbers import build_with_numbers
 from diffface.backends._torch_arrays import TORCH
 from diffface.backends._transpose import push_by_transposing
+
+# torch counts levels of forward differentiation in globals that all threads share.
+_LEVELS = threading.RLock()
 
 # Set inside the transforms of torch.func, where a pullback has to be one of them, too.
 _functional: ContextVar[bool] = ContextVar("functional", default=False)
@@ -75,7 +80,8 @@ class Torch(Adapter):
 
         token = _functional.set(True)
         try:
-            dy = torch.vmap(push, chunk_size=chunk_size)(dx) if batched else push(dx)
+            with _LEVELS:
+                dy = _batched(push, dx, chunk_size) if batched else push(dx)
         finally:
             _functional.reset(token)
         return shared[0][0], dy, shared[0][1]
@@ -106,7 +112,7 @@ class Torch(Adapter):
             )
 
         def pull(dy: Arrays, *, batched: bool = False, chunk_size: int | None = None) -> Arrays:
-            return torch.vmap(single, chunk_size=chunk_size)(dy) if batched else single(dy)
+            return _batched(single, dy, chunk_size) if batched else single(dy)
 
         return y if nested else _detach(y), pull, aux if nested else _detach(aux)
 
@@ -154,7 +160,7 @@ def _push_dual(f: Function, x: Arrays, dx: Arrays) -> tuple[Arrays, Arrays, Arra
     """Pushforward by dual numbers, which cost less than the transforms of torch.func."""
     token = _dual.set(True)
     try:
-        with forward_ad.dual_level():
+        with _LEVELS, forward_ad.dual_level():
             # Variables, since NumPy functions would take other tensors and drop the tangent.
             y, aux = f(tuple(map(forward_ad.make_dual, map(_leaf, x), dx)))
             duals = [forward_ad.unpack_dual(a) for a in y]
@@ -172,7 +178,7 @@ def _functional_pullback(f: Function, x: Arrays) -> tuple[Arrays, Pull, Arrays]:
     y, vjp, aux = torch.func.vjp(lambda *a: f(a), *x, has_aux=True)
 
     def pull(dy: Arrays, *, batched: bool = False, chunk_size: int | None = None) -> Arrays:
-        return torch.vmap(vjp, chunk_size=chunk_size)(dy) if batched else vjp(dy)
+        return _batched(vjp, dy, chunk_size) if batched else vjp(dy)
 
     return y, pull, aux
 
@@ -186,3 +192,12 @@ def _leaf(array: Array) -> Array:
 
 def _detach(arrays: Arrays) -> Arrays:
     return tuple(a.detach() for a in arrays)
+
+
+def _batched(
+    call: Callable[..., Arrays], seeds: Arrays, chunk_size: int | None
+) -> Arrays:
+    # torch has no batching rule for conjugation, and complains.
+    if any(seed.is_complex() for seed in seeds):
+        return loop(call, seeds, xp)
+    return torch.vmap(call, chunk_size=chunk_size)(seeds)

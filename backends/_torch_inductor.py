@@ -18,7 +18,7 @@ from torch import fx
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from diffface.backends._compiled import Arrays, Compiled, Program
+from diffface.backends._compiled import Array, Arrays, Compiled, Program
 from diffface.backends._errors import PreparationWarning
 from diffface.backends._torch_emit import BELOW
 from diffface.backends._torch_graph import aten
@@ -76,6 +76,9 @@ class CompiledGraph:
     constants: Arrays
     source: str
     run: Program
+
+    def __call__(self, *inputs: Array) -> Arrays:
+        return self.run(*inputs)
 
     def __repr__(self) -> str:
         return f"<inductor, {len(self.module.graph.nodes)} nodes>\n{self.source}"

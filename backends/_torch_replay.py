@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import fx
 
-from diffface.backends._compiled import Arrays, Compiled, Program
+from diffface.backends._compiled import Array, Arrays, Compiled, Program
 from diffface.backends._torch_emit import emit
 from diffface.backends._torch_lowering import lower
 from diffface.backends._torch_simplify import simplify
@@ -32,6 +32,9 @@ class Replay:
     module: fx.GraphModule
     source: str
     run: Program
+
+    def __call__(self, *inputs: Array) -> Arrays:
+        return self.run(*inputs)
 
     def __repr__(self) -> str:
         return f"<replay of {len(self.module.graph.nodes)} nodes>\n{self.source}"

@@ -107,6 +107,9 @@ class Statements:
         if name_of(node) not in _OVERWRITING:
             return False
         args, kwargs = brief(node.target, node.args, node.kwargs)  # type: ignore[arg-type]
+        # The methods do not take an index of None, which the operations do.
+        if any(isinstance(a, list | tuple) and any(i is None for i in a) for a in args):
+            return False
         orders = [args]
         if node.target in _COMMUTATIVE and len(args) == 2 and not kwargs:
             orders.append(args[::-1])

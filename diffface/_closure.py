@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Unpack
 
-from diffface._flat_function import ProblemOptions
+from diffface._flat_function import ProblemOptions, check
 from diffface._gradient import prepare_value_and_gradient
 from diffface.backends._errors import InvalidArgumentError
 from diffface.prep._bind import bind
@@ -48,6 +48,7 @@ def closure(
     >>> step(), w.grad
     (tensor(10.), tensor([ 6., -2.]))
     """
+    check(f, options, "closure")
     argnums = options.get("argnums")
     call = bind((params, *args), 0 if argnums is None else argnums, None)
     active = tuple(call.values[i] for i in call.active)

@@ -64,13 +64,14 @@ def constraint(
     """
     from scipy.optimize import NonlinearConstraint
 
-    function = FlatFunction(f, (x0, *args), options, flat)
+    function = FlatFunction(f, (x0, *args), options, flat, "constraint")
     parts = Residuals(function)
     weighted = FlatFunction(
         _weighted(function),
         (function.x0, np.zeros(0), *function.constants),
         {**options, "argnums": 0, "backend": function.backend},
         _as_is,
+        "constraint",
     )
     hessian = weighted.prepared(prepare_hessian)
 

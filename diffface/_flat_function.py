@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
+from diffface._call import _check_callable
+from diffface._options import check_choice, settings
 from diffface._ravel import floating, ravel_with
 from diffface._using import backend_for
 from diffface.backends._adapter import Adapter
@@ -35,6 +37,13 @@ class ProblemOptions(TypedDict, total=False):
     fallback: Literal["eager", "error"]
 
 
+def check(f: Callable[..., Any], options: ProblemOptions, name: str) -> None:
+    """Refuse what is no function, and options that there are not, of the function ``name``."""
+    _check_callable(f)
+    settings(options, ProblemOptions.__optional_keys__, name)
+    check_choice(options, "fallback", ("eager", "error"))
+
+
 class FlatFunction:
     """``(x, *constants, **kwargs) -> f(...)`` with ``x`` of shape (n,) in place of the parameters.
 
@@ -51,8 +60,14 @@ class FlatFunction:
     """
 
     def __init__(
-        self, f: Callable[..., Any], args: Sequence[Any], options: ProblemOptions, finish: Finish
+        self,
+        f: Callable[..., Any],
+        args: Sequence[Any],
+        options: ProblemOptions,
+        finish: Finish,
+        name: str,
     ) -> None:
+        check(f, options, name)
         argnums = options.get("argnums")
         call = bind(args, 0 if argnums is None else argnums, options.get("kwargs"))
         self.__name__ = getattr(f, "__name__", type(f).__name__)
@@ -78,6 +93,9 @@ class FlatFunction:
                                key=lambda pair: pair[0]):  # fmt: skip
             args.insert(i, entry)
         return self._finish(self._f(*args, **kwargs), x, self._adapter)
+
+    def __repr__(self) -> str:
+        return f"{self.__name__}, {self.unravel.size} parameters, by {self.backend!r}"
 
     def point(self, x: Any) -> Any:
         """``x`` checked, in the dtype that the parameters have in common."""

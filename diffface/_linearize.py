@@ -6,6 +6,7 @@ from typing import Any, Unpack
 from diffface._fixed_point import FixedPoint
 from diffface._options import Options
 from diffface._pushforward import PUSHFORWARD
+from diffface.backends._adapter import Pull
 from diffface.backends._compiled import Arrays
 from diffface.backends._transpose import linearize_by_transposing
 from diffface.prep import _seeds
@@ -30,7 +31,7 @@ def linearize(f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]) 
     y : tree of arrays
         ``f(*args)``.
     pushforward : callable
-        ``pushforward(tangents, batched=False)`` is ``J tangents``, like ``y``. Where the backend
+        ``pushforward(tangents, batched=False, chunk_size=None)`` is ``J tangents``, like ``y``. Where the backend
         has a reverse mode, ``f`` is not evaluated again.
     aux : tree
         With ``has_aux`` only.
@@ -49,22 +50,27 @@ def linearize(f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]) 
     (array([2., 0.]), array([0., 4.]))
     """
     point = FixedPoint(PUSHFORWARD, "linearize", f, args, options)
-    adapter, push = point.adapter, None
+    adapter, push = point.adapter, None  # type: ignore[var-annotated]
     with point.scope():
         if adapter.reverse:
             y, push, aux = linearize_by_transposing(adapter, point.f, point.x)
         else:
             y, aux = point.f(point.x)
 
-    def pushed(dx: Arrays, batched: bool) -> Arrays:
-        if push is not None:
-            return push(dx, batched=batched)
-        return adapter.pushforward(point.f, point.x, dx, batched=batched, value=False)[1]
+    def again(dx: Arrays, *, batched: bool = False, chunk_size: int | None = None) -> Arrays:
+        return adapter.pushforward(
+            point.f, point.x, dx, batched=batched, chunk_size=chunk_size, value=False
+        )[1]
 
-    def pushforward(tangents: Any, *, batched: bool = False) -> Any:
+    run: Pull = again if push is None else push
+
+    def pushforward(
+        tangents: Any, *, batched: bool = False, chunk_size: int | None = None
+    ) -> Any:
         """``J tangents`` at the point of linearisation; ``batched`` adds a leading axis."""
         with point.scope():
             dx = _seeds.tangents(tangents, point.layout, adapter, batched)
-            return point.result(Part.LIKE_Y, pushed(dx, batched))
+            dy = run(dx, batched=batched, chunk_size=chunk_size)
+            return point.result(Part.LIKE_Y, dy)
 
     return point.with_aux(y, pushforward, aux)

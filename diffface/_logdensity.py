@@ -5,8 +5,8 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from diffface._flat_function import ProblemOptions
-from diffface._objective import Objective, objective
+from diffface._flat_function import FlatFunction, ProblemOptions
+from diffface._objective import Objective, one_number
 
 
 def log_density(
@@ -42,7 +42,8 @@ def log_density(
     >>> normal.logdensity_and_gradient([1.0, 2.0])
     (-2.5, array([-1., -2.]))
     """
-    return LogDensity(objective(f, x0, *args, **options))
+    function = FlatFunction(f, (x0, *args), options, one_number, "log_density")
+    return LogDensity(function)
 
 
 class LogDensity:
@@ -58,11 +59,15 @@ class LogDensity:
         ``unravel(x)`` is the tree of parameters at ``x``.
     """
 
-    def __init__(self, log_density: Objective) -> None:
-        self.x0 = log_density.x0
-        self.dimension = log_density.unravel.size
-        self.unravel = log_density.unravel
-        self._objective = log_density
+    def __init__(self, function: FlatFunction) -> None:
+        self.x0 = function.x0
+        self.dimension = function.unravel.size
+        self.unravel = function.unravel
+        self._function = function
+        self._objective = Objective(function)
+
+    def __repr__(self) -> str:
+        return f"<log density {self._function!r}>"
 
     def logdensity(self, x: Any) -> float:
         """Log density at ``x``, shape (n,)."""

@@ -54,7 +54,7 @@ def objective(
     >>> {name: round(value, 4) for name, value in problem.unravel(result.x).items()}
     {'a': 1.0, 'b': 1.0}
     """
-    return Objective(FlatFunction(f, (x0, *args), options, _scalar))
+    return Objective(FlatFunction(f, (x0, *args), options, one_number, "objective"))
 
 
 class Objective:
@@ -88,6 +88,9 @@ class Objective:
         self._hvp = function.prepared(prepare_hvp)
         # (who is to take it, point, constants, value or gradient)
         self._left: tuple[str, bytes, tuple[Any, ...], Any] = ("", b"", (), None)
+
+    def __repr__(self) -> str:
+        return f"<objective {self._function!r}>"
 
     def fun(self, x: Any, *args: Any) -> float:
         """``f`` at ``x``."""
@@ -164,7 +167,7 @@ class Objective:
         return left[3]
 
 
-def _scalar(y: Any, x: Any, adapter: Adapter) -> Any:
+def one_number(y: Any, x: Any, adapter: Adapter) -> Any:
     """SciPy takes one number in an array of any shape; so does an objective."""
     shape = getattr(y, "shape", ())
     return y.reshape(()) if shape and all(n == 1 for n in shape) else y

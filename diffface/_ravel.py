@@ -48,7 +48,7 @@ def ravel(tree: Any, *, backend: str | Backend | None = None) -> tuple[Any, Unra
     >>> x
     array([3., 1., 1.])
     >>> unravel(2 * x)
-    {'offset': 6.0, 'slope': array([2., 2.])}
+    {'slope': array([2., 2.]), 'offset': 6.0}
     """
     chosen = backend_for(backend, Call((tree,), (), (0,), True))
     return ravel_with(tree, chosen.first_order(), "tree")

@@ -64,7 +64,7 @@ def residuals(
     >>> least_squares(fit.fun, fit.x0, jac=fit.jac).x.round(6)
     array([2. , 0.5])
     """
-    return Residuals(FlatFunction(f, (x0, *args), options, flat), as_operator)
+    return Residuals(FlatFunction(f, (x0, *args), options, flat, "residuals"), as_operator)
 
 
 class Residuals:
@@ -101,6 +101,9 @@ class Residuals:
         self._jacobian = function.prepared(prepare_jacobian)
         self._pushforward = function.prepared(prepare_pushforward)
         self._pullback = function.prepared(prepare_pullback)
+
+    def __repr__(self) -> str:
+        return f"<residuals {self._function!r}>"
 
     def fun(self, x: Any, *args: Any) -> Any:
         """``f`` at ``x``, flat: shape (m,), float64."""
@@ -160,8 +163,13 @@ def flat(y: Any, x: Any, adapter: Adapter) -> Any:
     shape = getattr(y, "shape", None)
     if shape is not None:
         return y if len(shape) == 1 else y.reshape((-1,))
-    leaves = [adapter.lift(leaf, x).reshape((-1,)) for leaf in flatten(y, adapter)[0]]
-    return leaves[0] if len(leaves) == 1 else adapter.xp.concat(leaves)
+    try:
+        leaves = [adapter.lift(leaf, x).reshape((-1,)) for leaf in flatten(y, adapter)[0]]
+    except TypeError:
+        return y  # no numbers: the operators say so
+    if len(leaves) > 1:
+        return adapter.xp.concat(leaves)
+    return leaves[0] if leaves else y
 
 
 def _float64(result: Any) -> Any:

@@ -28,7 +28,7 @@ def vjp(f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]) -> Any
     y : tree of arrays
         ``f(*args)``.
     pullback : callable
-        ``pullback(cotangents, batched=False)`` is ``J^H cotangents``, like the active arguments.
+        ``pullback(cotangents, batched=False, chunk_size=None)`` is ``J^H cotangents``, like the active arguments.
         Where the backend has a reverse mode, ``f`` is not evaluated again.
     aux : tree
         With ``has_aux`` only.
@@ -53,10 +53,10 @@ def vjp(f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]) -> Any
     # f may be evaluated again below, at stencil points; what it returned here is what counts.
     structure, leaves = point.trace.y, point.trace.y_leaves
 
-    def pullback(cotangents: Any, *, batched: bool = False) -> Any:
+    def pullback(cotangents: Any, *, batched: bool = False, chunk_size: int | None = None) -> Any:
         """``J^H cotangents`` at the fixed point; ``batched`` adds a leading axis."""
         with point.scope():
             dy = _seeds.cotangents(cotangents, structure, leaves, adapter, batched)
-            return point.result(Part.LIKE_X, pull(dy, batched=batched))
+            return point.result(Part.LIKE_X, pull(dy, batched=batched, chunk_size=chunk_size))
 
     return point.with_aux(y, pullback, aux)

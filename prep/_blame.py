@@ -25,6 +25,14 @@ def raised_by_user(error: BaseException) -> bool:
     return tb.tb_frame.f_code.co_code[tb.tb_lasti] == dis.opmap["RAISE_VARARGS"]
 
 
+def users_stacklevel() -> int:
+    """The ``stacklevel`` with which a warning of the caller's points at the user's code."""
+    level, frame = 1, sys._getframe(1)
+    while frame is not None and _in_library(frame.f_code.co_filename) and frame.f_back is not None:
+        level, frame = level + 1, frame.f_back
+    return level
+
+
 def users_line(error: BaseException) -> str:
     """``, at file:line in function: `source` `` of the innermost frame outside any library."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):

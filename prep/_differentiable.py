@@ -60,6 +60,9 @@ def _problem(leaf: Leaf | Static, operator: Operator, name: str, holomorphic: bo
         found = type(leaf.value).__name__
         return f"must be floating-point, got {found}; wrap the argument in Const if it is constant."
     kind = leaf.dtype.kind
+    if kind == "V":
+        found = (leaf.dtype.names or (leaf.dtype.name,))[0]
+        return f"has dtype {found}, which NumPy lacks; convert it to float32."
     if kind not in "fc":
         return (
             f"must be floating-point, got {leaf.dtype.name}; convert it with astype(float) or "

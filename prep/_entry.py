@@ -169,7 +169,7 @@ def _results(
     places = [_Place(i) for i in range(len(outputs))]
     found, spec = optree.tree_flatten(derivation.structure(places, trace), namespace=NAMESPACE)
     ordered = ", ".join(exits[place.index] for place in found)
-    flat = len(outputs) == len(found) == len(derivation.wanted)
+    flat = spec == optree.tree_structure(tuple(found), namespace=NAMESPACE)
     tree = (
         f"({ordered},)" if flat else f"{names(optree.tree_unflatten)}({names(spec)}, ({ordered},))"
     )

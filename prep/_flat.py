@@ -100,30 +100,47 @@ class Flat:
             leaves, self.trace.y = flatten(value, self.adapter)
             leaves = leaves or [value]
             y = tuple(self._lifted(leaf, like) for leaf in leaves)
-        describe = self.adapter.kind.describe
-        described = self.trace.y_leaves = [describe(a) for a in y]
-        if self.scalar and (self.trace.y is not None or described[0][0] != ()):
-            found = f"shape {described[0][0]}" if self.trace.y is None else type(value).__name__
+        self._note(y, like)
+        self._check(value)
+        if isinstance(value, np.generic):
+            self._seen = type(value)
+        return y
+
+    def _note(self, y: Arrays, like: Array) -> None:
+        """Remember the leaves of ``y`` as they would be at the arguments that were given.
+
+        A backend may step into the complex plane, or add a leading axis to evaluate a batch of
+        points; that is not the function's doing.
+        """
+        describe, primal = self.adapter.kind.describe, self.layout.primals[0]
+        shape, dtype, _ = describe(like)
+        batch = len(shape) - len(primal.shape)
+        self.trace.y_leaves = [describe(a) for a in y]
+        if batch or (dtype.kind == "c") != (primal.dtype.kind == "c"):
+            self.trace.y_leaves = [
+                (s[batch:], np.empty(0, d).real.dtype, device)
+                for s, d, device in self.trace.y_leaves
+            ]
+
+    def _check(self, value: object) -> None:
+        bare, leaves = self.trace.y is None, self.trace.y_leaves
+        if self.scalar and not (bare and leaves[0][0] == ()):
+            found = f"shape {leaves[0][0]}" if bare else type(value).__name__
             raise NotDifferentiableError(
                 f"`f` must return a real scalar (shape ()), got {found}; sum it up, "
                 "or use `jacobian`, `pushforward` or `pullback`."
             )
-        for _, dtype, _ in described:
+        for _, dtype, _ in leaves:
             if dtype.kind not in "fc":
                 raise NotDifferentiableError(
                     f"`f` must return floating-point numbers, got {dtype.name}; convert them, or "
                     "return them as aux with has_aux=True."
                 )
-            # A backend may step into the complex plane from real arguments; that is not f's doing.
-            stepped = describe(like)[1].kind == "c" != self.layout.primals[0].dtype.kind
-            if self.scalar and dtype.kind == "c" and not stepped:
+            if self.scalar and dtype.kind == "c":
                 raise NotDifferentiableError(
                     f"`f` must return a real scalar, got {dtype.name}; return its real part or "
                     "its absolute value, or use `jacobian` or `derivative` with holomorphic=True."
                 )
-        if isinstance(value, np.generic):
-            self._seen = type(value)
-        return y
 
     def _lifted(self, leaf: object, like: Array) -> Array:
         try:

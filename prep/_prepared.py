@@ -103,17 +103,24 @@ class Prepared:
         if self._strict and derivation.layout != self._fixed:
             assert self._fixed is not None
             raise PreparationMismatchError(report(self._fixed, derivation.layout, self._recipe.f))
-        known = self._known.get(self._key(derivation, seeds))
+        known = self._recall(self._key(derivation, seeds))
         if known is None:
             known = self._specialise(derivation, primals, constants, seeds)
-        elif known.entry is not None and known.entry is not self._entry:
-            self._adopt(known)
         return known.run(primals, constants, seeds, out)
 
     def _pin(self, call: Call) -> None:
         """Keep the backend that the first call chose, whatever is in use at later ones."""
         backend = self._recipe.choose(call)
         self._recipe = self._recipe._replace(choose=lambda _: backend)
+
+    def _recall(self, key: Any) -> Specialised | None:
+        known = self._known.get(key)
+        if known is not None and len(self._known) > 1:
+            with self._lock:
+                if key in self._known:
+                    self._known.move_to_end(key)
+                self._adopt(known)
+        return known
 
     def _adopt(self, known: Specialised) -> None:
         # Without examples or argnums, Const marks at each call say what is constant; the straight

@@ -108,4 +108,6 @@ def _same_batch(seeds: Sequence[Any], batched: bool, name: str) -> None:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {len(value)}"
     return "None" if value is None else type(value).__name__

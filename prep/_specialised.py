@@ -12,7 +12,7 @@ from diffface.backends._errors import (
     UnsupportedOperatorError,
 )
 from diffface.prep import _seeds
-from diffface.prep._blame import users_line
+from diffface.prep._blame import users_line, users_stacklevel
 from diffface.prep._derivation import Derivation
 from diffface.prep._entry import Entry, emit
 from diffface.prep._evaluate import evaluate, inputs
@@ -110,19 +110,23 @@ class Specialised:
             evaluate(self.derivation, primals, constants, seeds)
 
     def _fall_back(self, error: CannotRecord | NotDifferentiableError, fallback: Fallback) -> None:
-        if isinstance(error, NotDifferentiableError) and error.__cause__ is None:
-            raise error
-        reason = str(error).rstrip(".")
-        line = getattr(error, "line", None)
-        place = f", at {line}" if line else users_line(error)
+        cause = error.__cause__
+        if isinstance(error, NotDifferentiableError):
+            if not isinstance(cause, Exception):
+                raise error
+            reason, place = self.derivation.inner.explain(cause) or str(cause), users_line(cause)
+        else:
+            line = f", at {error.line}" if error.line else ""
+            reason = error.reason.rstrip(".")
+            place = users_line(error) or (users_line(cause) if cause else "") or line
         if fallback == "error":
             raise UnsupportedOperatorError(
-                f"`f` cannot be recorded{place} ({reason}). Prepare with fallback='eager' to run it "
-                "anew at every call."
+                f"`f` cannot be recorded{place} ({reason}). Prepare with fallback='eager' to run "
+                "it anew at every call."
             ) from error
         warnings.warn(
             f"`f` cannot be recorded{place} ({reason}). It runs eagerly at every call: right, but "
             "slower. Move the decision on values into `xp.where`, or pass fallback='error'.",
             PreparationWarning,
-            stacklevel=2,
+            stacklevel=users_stacklevel(),
         )

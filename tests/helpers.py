@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 
 import diffface as dif
 
@@ -15,6 +16,12 @@ KINDS = ("numpy", "jax", "torch")
 # Relative accuracy of first and second derivatives in float64.
 FIRST = {"jax": 1e-13, "torch": 1e-13, "autograd": 1e-13, "numpy": 1e-8, "complex-step": 1e-13}
 SECOND = {"jax": 1e-12, "torch": 1e-12, "autograd": 1e-12, "numpy": 1e-6, "complex-step": 1e-7}
+
+# How prepared calls run.
+STRATEGY = {
+    "jax": "xla", "torch": "replay", "autograd": "program", "numpy": "stencil",
+    "complex-step": "stencil",
+}  # fmt: skip
 
 
 class Counted:
@@ -37,6 +44,18 @@ def square_sum(x: Any) -> Any:
 def cube_sum(x: Any) -> Any:
     """Gradient 3x², Hessian diag(6x)."""
     return dif.namespace(x).sum(x * x * x)
+
+
+def quartic(x: Any, a: Any) -> Any:
+    """Gradient ``4 a x³ + 2 x``; Hessian ``12 a x² + 2``; enough temporaries to mix up."""
+    xp = dif.namespace(x)
+    y = x * x
+    return xp.sum(a * y * y) + xp.sum(y)
+
+
+def weighted(x: Any, a: Any, tree: Any = None, *, k: Any = 1.0) -> Any:
+    """Gradient ``3 a k x²``."""
+    return dif.namespace(x).sum(a * x**3) * k
 
 
 def double(x: Any) -> Any:
@@ -153,3 +172,41 @@ def expected(operator: str, values: Any) -> tuple[Any, ...]:
         parts = {"value": y, "jacobian": first, "pushforward": 3 * x**3, "pullback": 3 * x**3}
     words = operator.replace("_and_", "|").replace("value_", "value|")
     return tuple(parts[word] for word in words.split("|"))
+
+
+def tolerance(operator: str, backend: str, dtype: str) -> float:
+    """Relative accuracy of the result of ``operator``."""
+    second = "hessian" in operator or "hvp" in operator or "second" in operator
+    if dtype == "float64":
+        return (SECOND if second else FIRST)[backend] * 10
+    if backend == "numpy" or (backend == "complex-step" and second):
+        return 0.3 if second else 2e-2
+    return 1e-5
+
+
+# Eagerly, and prepared
+
+
+POINT = np.array([1.0, 2.0, 3.0])
+
+
+def call_eagerly(operator: str, f: Callable[..., Any], backend: str, **options: Any) -> Any:
+    """The operator at 1, 2, 3, with tangents or cotangents of ones."""
+    if operator.endswith(("hvp", "pushforward")):
+        options["tangents"] = np.ones(3)
+    if operator.endswith("pullback"):
+        options["cotangents"] = np.ones(3)
+    return getattr(dif, operator)(f, POINT, backend=backend, **options)
+
+
+def prepare_and_call(operator: str, f: Callable[..., Any], backend: str, **options: Any) -> Any:
+    """The same prepared; backends that need no example of `f` find out at the first call."""
+    prepared = getattr(dif, f"prepare_{operator}")(f, POINT, backend=backend, **options)
+    if operator.endswith(("hvp", "pushforward")):
+        return prepared(POINT, tangents=np.ones(3))
+    return prepared(POINT, cotangents=np.ones(3)) if "pullback" in operator else prepared(POINT)
+
+
+CALLERS = pytest.mark.parametrize("caller", [call_eagerly, prepare_and_call])
+EVERYWHERE = pytest.mark.parametrize("backend", BACKENDS)
+PREPARED = pytest.mark.parametrize("prepared", [False, True], ids=["eager", "prepared"])

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import diffface as dif
-from diffface.backends._registry import resolve
-from diffface.testing._limits import LIMITS
+from diffface.backends._registry import ROWS, resolve
+from diffface.testing._limits import known_limits
 from diffface.testing._tolerance import relative
 from diffface.testing._trees import leaves, mapped, rebuild, wave
 
-NAMES = ("jax", "torch", "autograd", "numpy", "complex-step")
+NAMES = tuple(ROWS)
 # Examples are few, since a law costs jax and torch a compilation at every new shape, and the same
 # in every run.
 LAW = settings(
@@ -32,7 +32,7 @@ def backends(topic: str = "", operator: str = "") -> list[Any]:
             name,
             marks=[
                 pytest.mark.xfail(strict=True, raises=limit.raises, reason=limit.reason)
-                for limit in LIMITS.get(name, ())
+                for limit in known_limits(name)
                 if limit.covers(topic, operator)
             ],
         )

@@ -6,15 +6,16 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import Counted
-from lawful import backends, energy, mixing, seed
+from lawful import NAMES, backends, energy, mixing, seed
 
 import diffface as dif
+from diffface.backends._registry import resolve
 from diffface.testing._functions import FIXED_POINT, FUNCTIONS, operator_of
 from diffface.testing._point import SEEDS
 
 X = np.array([0.5, -1.0, 2.0])
 N = X.size
-AD = ("jax", "torch", "autograd")
+AD = [name for name in NAMES if resolve(name).first_order().reverse]
 
 
 # Finite differences and the complex step

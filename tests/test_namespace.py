@@ -103,7 +103,7 @@ def test_constants_come_as_the_namespace_wants_them(backend: str) -> None:
 @pytest.mark.filterwarnings("ignore:torch.asarray")
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_functions_of_the_standard(name: str, backend: str) -> None:
-    """Functions whose autograd version has no gradient of its own, and new names of the standard."""
+    """Functions whose autograd version has no gradient, and new names of the standard."""
     if name in ("vecdot", "vector_norm") and backend == "complex-step":
         pytest.skip("these conjugate, which is not analytic; refused, see test_errors_function")
 

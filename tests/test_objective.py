@@ -1,6 +1,10 @@
 """Scalar functions in scipy.optimize.minimize and nlopt."""
 
+import cProfile
 import dataclasses
+import pstats
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import nlopt
@@ -14,6 +18,7 @@ import diffface as dif
 GRADIENT = ["BFGS", "L-BFGS-B", "CG", "TNC", "SLSQP"]
 HESSIAN = ["dogleg", "trust-exact", "Newton-CG", "trust-ncg", "trust-krylov", "trust-constr"]
 PRODUCT = ["Newton-CG", "trust-ncg", "trust-krylov", "trust-constr"]
+FRONTEND = [Path(dif.__file__).parent, Path(dif.Prepared.__init__.__code__.co_filename).parent]
 START = np.array([1.2, 1.3, 1.4, 1.5])
 
 
@@ -127,6 +132,39 @@ def test_nothing_is_stale_when_the_gradient_is_overwritten():
     problem.fun(START)
     problem.jac(START)[:] = 0.0
     np.testing.assert_allclose(problem.jac(START), rosen_der(START))
+
+
+def test_data_of_another_shape_are_prepared_anew():
+    problem = dif.objective(lambda x, data: ((x - data.mean()) ** 2).sum(), [0.0], backend="jax")
+    for n in (3, 4, 3):
+        np.testing.assert_allclose(problem.jac([3.0], np.full(n, 2.0)), [2.0])
+
+
+@pytest.mark.parametrize("backend", AD)
+def test_branches_on_values_fall_back_or_fail(backend):
+    def f(x):
+        return (x**2).sum() if x[0] > 0 else (x**4).sum()
+
+    problem = dif.objective(f, [1.0, 2.0], backend=backend)
+    with pytest.warns(dif.PreparationWarning):
+        np.testing.assert_allclose(problem.jac([1.0, 2.0]), [2.0, 4.0])
+    np.testing.assert_allclose(problem.jac([-1.0, 2.0]), [-4.0, 32.0])
+    strict = dif.objective(f, [1.0, 2.0], backend=backend, fallback="error")
+    with pytest.raises(dif.UnsupportedOperatorError, match="cannot be recorded"):
+        strict.fun([1.0, 2.0])
+
+
+def test_many_threads_get_their_own_answers():
+    problem = dif.objective(rosenbrock, START, backend="autograd")
+
+    def check(seed):
+        rng = np.random.default_rng(seed)
+        for x in rng.normal(size=(200, 4)):
+            np.testing.assert_allclose(problem.fun(x), rosen(x), rtol=1e-12)
+            np.testing.assert_allclose(problem.jac(x), rosen_der(x), rtol=1e-9, atol=1e-9)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(check, range(8)))
 
 
 def test_nothing_is_stale_when_data_change():
@@ -423,6 +461,37 @@ def test_an_unknown_backend_is_refused_at_once():
         dif.objective(rosenbrock, START, backend="jaxx")
 
 
+GLUE = {
+    "objective": lambda f, **options: dif.objective(f, START, **options),
+    "residuals": lambda f, **options: dif.residuals(f, START, **options),
+    "log_density": lambda f, **options: dif.log_density(f, START, **options),
+    "constraint": lambda f, **options: dif.constraint(f, 0, 1, START, **options),
+    "closure": lambda f, **options: dif.closure(f, make("torch", START), **options),
+}
+
+
+@pytest.mark.parametrize("name", GLUE)
+def test_wrong_options_are_refused_at_once(name):
+    expected = (
+        rf"^{name}\(\) got an unexpected keyword argument `bakend`\. Did you mean `backend`\? "
+        r"It takes `argnums`, `backend`, `fallback`, `kwargs`\.$"
+    )
+    with pytest.raises(TypeError, match=expected):
+        GLUE[name](rosenbrock, bakend="jax")
+    with pytest.raises(dif.InvalidArgumentError, match="^`fallback` must be 'eager' or 'error'"):
+        GLUE[name](rosenbrock, fallback="no", backend="jax")
+    with pytest.raises(dif.NotDifferentiableError, match="^`f` must be callable, got int; "):
+        GLUE[name](3, backend="jax")
+    with pytest.raises(dif.InvalidArgumentError, match=r"^`argnums` must be within -1 and 0"):
+        GLUE[name](rosenbrock, argnums=1, backend="jax")
+
+
+def test_what_it_says_of_itself():
+    assert repr(dif.objective(rosenbrock, START, backend="jax")) == (
+        "<objective rosenbrock, 4 parameters, by JAX()>"
+    )
+
+
 def test_the_backend_of_the_parameters_is_the_default():
     problem = dif.objective(lambda x: (x**2).sum(), make("torch", [1.0, 2.0]))
     np.testing.assert_allclose(problem.jac([1.0, 2.0]), [2.0, 4.0], rtol=1e-15)
@@ -435,6 +504,27 @@ def test_no_parameters_at_all():
     problem = dif.objective(lambda x: (x**2).sum(), np.zeros(0), backend="jax")
     assert problem.fun(np.zeros(0)) == 0.0
     assert problem.jac(np.zeros(0)).shape == (0,)
+
+
+# Cost
+
+
+@pytest.mark.parametrize("backend", AD)
+def test_a_fit_spends_its_time_in_scipy_and_the_compiled_function(backend):
+    problem = dif.objective(rosenbrock, np.full(100, -1.2), backend=backend)
+    call = {"jac": True, "method": "L-BFGS-B"}
+    minimize(problem.fun_and_jac, problem.x0, **call)
+    profile = cProfile.Profile()
+    result = profile.runcall(minimize, problem.fun_and_jac, problem.x0, **call)
+    assert result.nfev > 50
+    times = pstats.Stats(profile)
+    own = [
+        seconds
+        for (file, _, _), (_, _, seconds, _, _) in times.stats.items()
+        if Path(file).parent in FRONTEND or file == "<diffface entry>"
+    ]
+    assert len(own) > 3
+    assert sum(own) < 0.2 * times.total_tt
 
 
 # nlopt

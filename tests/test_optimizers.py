@@ -7,7 +7,7 @@ import optax
 import pytest
 import torch
 from helpers import AD, BACKENDS, make
-from scipy.optimize import NonlinearConstraint, minimize, rosen
+from scipy.optimize import NonlinearConstraint, minimize
 
 import diffface as dif
 
@@ -267,10 +267,3 @@ def test_without_any_leaf():
     x, unravel = dif.ravel({})
     assert x.shape == (0,)
     assert unravel(x) == {}
-
-
-def test_nothing_is_worse_than_scipys_own_function():
-    problem = dif.objective(rosenbrock, np.full(100, -1.2), backend="jax")
-    result = minimize(problem.fun_and_jac, problem.x0, jac=True, method="L-BFGS-B")
-    assert rosen(result.x) < 10.0
-    assert problem.counts["fun_and_jac"] == result.nfev

@@ -219,3 +219,16 @@ def test_nothing_is_stale_when_the_point_or_the_data_change():
     np.testing.assert_allclose(problem.fun(x), 2 * np.exp(-2 * T) - Y - 1.0)
     np.testing.assert_allclose(before, np.exp(-T) - Y)
     np.testing.assert_allclose(problem.jac(x), decay_jacobian(x))
+
+
+@pytest.mark.parametrize("result", [None, "abc", {}, [None]], ids=repr)
+def test_results_that_are_no_numbers(result, backend):
+    problem = dif.residuals(lambda x: result, [1.0, 2.0], backend=backend)
+    with pytest.raises(dif.NotDifferentiableError, match="^`f` must return"):
+        problem.fun([1.0, 2.0])
+
+
+def test_no_residuals_at_all(backend):
+    problem = dif.residuals(lambda x: x[:0], [1.0, 2.0], backend=backend)
+    assert problem.fun([1.0, 2.0]).shape == (0,)
+    assert problem.jac([1.0, 2.0]).shape == (0, 2)

@@ -31,7 +31,7 @@ def snapshot() -> dict[str, Any]:
         "device": torch.get_default_device(),
         "errors": np.geterr(),
         "print": str(np.get_printoptions()),
-        "numpy seed": str(np.random.get_state(legacy=False)),
+        "numpy seed": str(np.random.get_state(legacy=False)),  # noqa: NPY002 (what is global)
         "torch seed": torch.get_rng_state().tolist(),
         "filters": list(warnings.filters),
         "recursion": sys.getrecursionlimit(),
@@ -59,7 +59,7 @@ def test_failing_calls_leave_no_trace(prepared: bool, backend: str) -> None:
 
     before = snapshot()
     for operator in ("gradient", "hessian", "jacobian", "hvp", "pushforward", "pullback"):
-        with pytest.raises(RuntimeError, match="^no"):
+        with pytest.raises(RuntimeError, match=r"^no"):
             run(operator, X, backend, prepared, fail)
     assert snapshot() == before
     # and the backend still works

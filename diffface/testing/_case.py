@@ -100,7 +100,7 @@ def cases(scenario: Scenario, kinds: tuple[Kind, ...]) -> Iterator[Case]:
         if function in FIXED_POINT:
             ways = [("unprepared", kind) for kind in kinds]
         elif scenario.core:
-            ways = [(p, k) for p in ("unprepared", "prepared", "lazy") for k in kinds]  # type: ignore[misc]
+            ways = [(p, k) for p in ("unprepared", "prepared", "lazy") for k in kinds]
         elif combined:
             ways = [("unprepared", first), ("lazy", last)]
         else:

@@ -1,39 +1,38 @@
-"""The whole suite for one backend, as a pytest parametrisation."""
+"""The whole suite for backends, as a pytest parametrisation."""
 
 from collections.abc import Callable, Sequence
 
 import pytest
 
-from diffface.backends._kind import NUMPY
+from diffface.backends._kind import NUMPY, Kind
 from diffface.backends._registry import Backend, resolve
 from diffface.testing._case import Case, cases
 from diffface.testing._functions import operator_of
-from diffface.testing._limits import LIMITS, Limit
+from diffface.testing._limits import Limit, known_limits
 from diffface.testing._protocol import run
 from diffface.testing._scenario import Scenario
 from diffface.testing._scenarios import scenarios as default_scenarios
 
 
 def conformance(
-    backend: str | Backend,
-    *,
+    *backends: str | Backend,
     scenarios: Sequence[Scenario] | None = None,
     operators: Sequence[str] | None = None,
     limits: Sequence[Limit] | None = None,
 ) -> Callable[..., None]:
-    """A test that runs ``backend`` through every scenario, operator and preparation.
+    """A test that runs backends through every scenario, operator and preparation.
 
     Parameters
     ----------
-    backend : str or backend object
+    *backends : str or backend object
         Who differentiates; a name must be registered before.
     scenarios : sequence of Scenario, optional
-        What to run; by default :func:`scenarios`.
+        What to run; by default all of :func:`scenarios`.
     operators : sequence of str, optional
         Run only these operators, with their variants that return more.
     limits : sequence of Limit, optional
-        What the backend cannot do; these cases must fail, and exactly so. By default those known of
-        diffface's own backends.
+        What the backends cannot do; these cases must fail, and exactly so. By default those known
+        of diffface's own backends.
 
     Returns
     -------
@@ -50,22 +49,26 @@ def conformance(
         diffface.register_backend("mine", Mine)
         test_mine = conformance("mine")
     """
-    adapter = resolve(backend).first_order()
-    known = LIMITS.get(backend, ()) if isinstance(backend, str) else ()
-    table = known if limits is None else limits
-    kinds = (NUMPY,) if adapter.kind is NUMPY else (NUMPY, adapter.kind)
+    chosen = default_scenarios() if scenarios is None else scenarios
     parameters = [
-        pytest.param(case, id=str(case), marks=_marks(case, table))
-        for scenario in (default_scenarios() if scenarios is None else scenarios)
-        for case in cases(scenario, kinds)
+        pytest.param(backend, case, id=f"{backend}-{case}", marks=_marks(case, table))
+        for backend in backends
+        for table in [known_limits(backend) if limits is None else limits]
+        for scenario in chosen
+        for case in cases(scenario, _kinds(backend))
         if operators is None or operator_of(case.function) in operators
     ]
 
-    @pytest.mark.parametrize("case", parameters)
-    def test(case: Case) -> None:
+    @pytest.mark.parametrize(("backend", "case"), parameters)
+    def test(backend: str | Backend, case: Case) -> None:
         run(case, backend)
 
     return test
+
+
+def _kinds(backend: str | Backend) -> tuple[Kind, ...]:
+    own = resolve(backend).first_order().kind
+    return (NUMPY,) if own is NUMPY else (NUMPY, own)
 
 
 def _marks(case: Case, table: Sequence[Limit]) -> list[pytest.MarkDecorator]:

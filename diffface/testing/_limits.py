@@ -44,3 +44,8 @@ LIMITS: dict[str, tuple[Limit, ...]] = {
         ),
     ),
 }
+
+
+def known_limits(backend: object) -> tuple[Limit, ...]:
+    """The limits of one of diffface's own backends; none of any other."""
+    return LIMITS.get(backend, ()) if isinstance(backend, str) else ()

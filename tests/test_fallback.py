@@ -1,0 +1,65 @@
+"""What cannot be recorded: one warning that names the line, or a refusal."""
+
+import inspect
+import warnings
+from typing import Any
+
+import pytest
+from helpers import AD, same
+from test_never_wrong import CASES, POINTS, branch, largest, loop, python_sorted, where
+
+import diffface as dif
+
+
+def line_of(f: Any, marker: str) -> str:
+    lines, start = inspect.getsourcelines(f)
+    return f"{__file__}:{start + next(i for i, line in enumerate(lines) if marker in line)}"
+
+
+@pytest.mark.parametrize("backend", AD)
+@pytest.mark.parametrize(
+    ("f", "marker"),
+    [(branch, "if xp.sum"), (loop, "while y"), (largest, "int("), (python_sorted, "= sorted(")],
+)
+def test_one_warning_names_the_line(f: Any, marker: str, backend: str) -> None:
+    with pytest.warns(dif.PreparationWarning) as caught:
+        g = dif.prepare_gradient(f, POINTS[0], backend=backend)
+    assert len(caught) == 1
+    message = str(caught[0].message)
+    assert message.startswith(f"`f` cannot be recorded, at {line_of(f, marker)} in {f.__name__}")
+    assert message.endswith(
+        ". It runs eagerly at every call: right, but slower. Move the decision on values into "
+        "`xp.where`, or pass fallback='error'."
+    )
+    assert caught[0].filename == __file__  # where the user prepared it
+    assert g.strategy == "eager"
+    assert g.native is None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for point in POINTS:
+            g(point)
+
+
+@pytest.mark.parametrize("backend", AD)
+@pytest.mark.parametrize(("f", "marker"), [(branch, "if xp.sum"), (loop, "while y")])
+def test_fallback_error(f: Any, marker: str, backend: str) -> None:
+    with pytest.raises(dif.UnsupportedOperatorError) as caught:
+        dif.prepare_gradient(f, POINTS[0], backend=backend, fallback="error")
+    message = str(caught.value)
+    assert message.startswith(f"`f` cannot be recorded, at {line_of(f, marker)} in {f.__name__}")
+    assert message.endswith("Prepare with fallback='eager' to run it anew at every call.")
+    g = dif.prepare_gradient(where, POINTS[0], backend=backend, fallback="error")
+    assert g.strategy != "eager"
+    lazy = dif.prepare_gradient(f, backend=backend, fallback="error")
+    with pytest.raises(dif.UnsupportedOperatorError):
+        lazy(POINTS[0])
+
+
+@pytest.mark.parametrize("backend", AD)
+def test_lazy_preparations_warn_at_the_first_call(backend: str) -> None:
+    g = dif.prepare_gradient(branch, backend=backend)
+    with pytest.warns(dif.PreparationWarning) as caught:
+        g(POINTS[0])
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    same(g(POINTS[1]), CASES["branch"].gradient(POINTS[1]))
