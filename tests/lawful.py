@@ -1,4 +1,4 @@
-"""What the tests of laws share: backends with their limits, random trees, a function of any tree."""
+"""What the tests of laws share: backends with limits, random trees, functions of any tree."""
 
 from collections.abc import Iterator
 from typing import Any

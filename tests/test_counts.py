@@ -1,6 +1,6 @@
 """How often ``f`` is evaluated, and how many derivatives are computed: counted, not timed."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -222,10 +222,10 @@ SQUARES = {"autograd": autograd_square, "torch": torch_square, "jax": jax_square
 
 
 @pytest.fixture(params=SQUARES)
-def counting(request: pytest.FixtureRequest) -> Iterator[tuple[str, Any, list[int]]]:
+def counting(request: pytest.FixtureRequest) -> tuple[str, Any, list[int]]:
     """A backend, its square, and where derivatives of that are counted."""
     counts: list[int] = []
-    yield request.param, SQUARES[request.param](lambda: counts.append(1)), counts
+    return request.param, SQUARES[request.param](lambda: counts.append(1)), counts
 
 
 @pytest.mark.parametrize("function", ["gradient", "jacobian", "pushforward"])

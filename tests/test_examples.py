@@ -1,11 +1,15 @@
 """Every file under docs/examples runs, prints, and finds what is known."""
 
+import re
 import runpy
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import optimize
 from scipy.optimize import rosen
+
+import diffface as dif
 
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
 FILES = sorted(EXAMPLES.glob("*.py"))
@@ -94,3 +98,22 @@ def test_nothing_known_has_lost_its_example():
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_example_says_what_it_needs(path):
     assert "pip install" in path.read_text() or path.stem == "nist"
+
+
+def test_the_three_most_common_cases():
+    page = (EXAMPLES.parent / "drop-in.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 4
+    t = np.linspace(0.0, 1.0, 5)
+    known = {
+        "dif": dif, "np": np, "minimize": optimize.minimize, "print": lambda rate: None,
+        "least_squares": optimize.least_squares,
+    }  # fmt: skip
+    small = known | {"x0": np.zeros(3), "data": np.ones(3)}
+    small["loss"] = lambda x, data: ((x - data) ** 4).sum() + ((x - data) ** 2).sum()
+    fitted = known | {"p0": [1.0, 1.0], "t": t, "y": 2.0 * t + 1.0}
+    fitted["misfit"] = lambda p, t, y: p[0] * t + p[1] - y
+    tree = known | {"loss": lambda p: (p["rate"] + 1.0) ** 2 + ((p["weights"] - 3.0) ** 2).sum()}
+    for block, scope in zip(blocks, (small, small, fitted, tree), strict=True):
+        exec(block, scope)  # noqa: S102 - the documents' own code
+    np.testing.assert_allclose(tree["result"].x, [0.0, *[3.0] * 6], atol=1e-4)

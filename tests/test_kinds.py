@@ -12,6 +12,7 @@ from helpers import (
     OPERATORS,
     PREPARED,
     SCALAR,
+    cube_sum,
     expected,
     kind,
     make,

@@ -478,9 +478,9 @@ def test_wrong_options_are_refused_at_once(name):
     )
     with pytest.raises(TypeError, match=expected):
         GLUE[name](rosenbrock, bakend="jax")
-    with pytest.raises(dif.InvalidArgumentError, match="^`fallback` must be 'eager' or 'error'"):
+    with pytest.raises(dif.InvalidArgumentError, match=r"^`fallback` must be 'eager' or 'error'"):
         GLUE[name](rosenbrock, fallback="no", backend="jax")
-    with pytest.raises(dif.NotDifferentiableError, match="^`f` must be callable, got int; "):
+    with pytest.raises(dif.NotDifferentiableError, match=r"^`f` must be callable, got int; "):
         GLUE[name](3, backend="jax")
     with pytest.raises(dif.InvalidArgumentError, match=r"^`argnums` must be within -1 and 0"):
         GLUE[name](rosenbrock, argnums=1, backend="jax")
@@ -512,11 +512,11 @@ def test_no_parameters_at_all():
 @pytest.mark.parametrize("backend", AD)
 def test_a_fit_spends_its_time_in_scipy_and_the_compiled_function(backend):
     problem = dif.objective(rosenbrock, np.full(100, -1.2), backend=backend)
-    call = {"jac": True, "method": "L-BFGS-B"}
+    call = {"jac": True, "method": "L-BFGS-B", "options": {"maxiter": 40}}
     minimize(problem.fun_and_jac, problem.x0, **call)
     profile = cProfile.Profile()
     result = profile.runcall(minimize, problem.fun_and_jac, problem.x0, **call)
-    assert result.nfev > 50
+    assert result.nfev > 30
     times = pstats.Stats(profile)
     own = [
         seconds

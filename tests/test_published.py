@@ -7,11 +7,11 @@ from typing import Any
 import mpmath
 import numpy as np
 import pytest
+from lawful import backends
 
 import diffface as dif
 from diffface.backends._registry import resolve
 from diffface.testing._tolerance import relative
-from lawful import backends
 
 every_backend = pytest.mark.parametrize("backend", backends())
 F64 = np.dtype(float)
@@ -184,4 +184,3 @@ def test_complex_step_refuses_kinks() -> None:
     for t in (-1.0, 0.5):
         with pytest.raises(dif.NotDifferentiableError, match="not analytic"):
             dif.derivative(KINKED["abs"], t, backend="complex-step")
-

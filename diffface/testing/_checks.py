@@ -89,7 +89,8 @@ def _check_leaf(name: str, leaf: Any, number: Any, want: Expected) -> None:
     assert not getattr(leaf, "requires_grad", False), f"{name} carries a graph"
     if kind.writable:
         flags = to_numpy(leaf).flags
-        assert flags.c_contiguous and flags.writeable, f"{name} is not contiguous and writable"
+        assert flags.c_contiguous, f"{name} is not C-contiguous"
+        assert flags.writeable, f"{name} is not writable"
 
 
 def _dtype_and_device(leaf: Any) -> tuple[np.dtype[Any], object]:

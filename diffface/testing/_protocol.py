@@ -94,7 +94,8 @@ def _check_aux(aux: Tree, point: Point) -> None:
             scale = float(np.max(np.abs(wanted), initial=0.0))
             close("aux", leaf, wanted, 1e-12 if wanted.dtype.itemsize >= 8 else 1e-5, scale)
         else:
-            assert type(leaf) is type(wanted) and leaf == wanted, f"aux has {leaf!r}"
+            assert type(leaf) is type(wanted), f"aux has {leaf!r}"
+            assert leaf == wanted, f"aux has {leaf!r}"
 
 
 def _copied(leaf: Any) -> Any:

@@ -17,8 +17,8 @@ from scipy.integrate import solve_ivp
 
 import diffface as dif
 
-n, k = 20, 3
-p0 = np.array([0.3, 2.0, 0.5])
+n, k = 12, 3
+p0 = np.array([0.2, 2.0, 0.5])
 times = np.linspace(0.0, 1.0, 6)
 
 
