@@ -67,12 +67,12 @@ class _Recorded:
         escape(self, f"`.{name}` of an array was read")
 
     def __str__(self) -> str:
-        return f"<recorded {np.result_type(self._concrete)} of shape {np.shape(self._concrete)}>"
+        return escape(self, "an array was turned into text")
 
     __repr__ = __str__
 
     def __format__(self, spec: str) -> str:
-        return str(self) if not spec else escape(self, "a number was formatted")
+        return escape(self, "an array was turned into text")
 
     def __copy__(self) -> Any:
         return self

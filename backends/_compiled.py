@@ -23,8 +23,11 @@ class Compiled:
         ``"xla"``, ``"replay"``, ``"inductor"``, ``"program"``, ``"stencil"`` or ``"eager"``.
     native : object
         The framework's own callable, for those who want to look or to go on without diffface.
+    shortcut : tuple of (callable, object, str), optional
+        What may be called in place of ``run`` while that attribute of that object is true.
     """
 
     run: Program
     strategy: str
     native: object
+    shortcut: tuple[Program, object, str] | None = None

@@ -32,7 +32,9 @@ def compile_xla(program: Program, examples: Arrays, wide: bool) -> Compiled:
         with jax.enable_x64(True):
             return jitted(*inputs)
 
-    compiled = Compiled(run if wide else jitted, "xla", jitted)
+    compiled = Compiled(jitted, "xla", jitted)
+    if wide:
+        compiled = Compiled(run, "xla", jitted, (jitted, jax.config, "jax_enable_x64"))
     try:
         jax.block_until_ready(compiled.run(*examples))
     except (jax.errors.ConcretizationTypeError, jax.errors.NonConcreteBooleanIndexError) as error:

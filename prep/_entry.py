@@ -8,6 +8,7 @@ it does not know for sure it leaves to the general way, by returning ``MISS``.
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import optree
 
 from diffface.backends._compiled import Arrays, Compiled
@@ -17,7 +18,7 @@ from diffface.prep._derivation import Derivation
 from diffface.prep._flat import Trace
 from diffface.prep._leaf import Static
 from diffface.prep._operator import Seeds
-from diffface.prep._tree import NAMESPACE, Spec
+from diffface.prep._tree import NAMESPACE, Spec, unflatten
 
 MISS = object()
 
@@ -53,7 +54,7 @@ class _Writer:
         ]
         return leaves
 
-    def carry_in(self, a: str, example: Any, target: Kind, constant: bool) -> str:
+    def carry_in(self, a: str, example: Any, target: Kind, constant: bool = False) -> str:
         """The leaf ``a``, guarded to be like ``example``, as an array of ``target``."""
         source = kind_of(example)
         guard = source.guard(a, example, self.names) if source is not None else ""
@@ -82,98 +83,142 @@ class _Writer:
 
 
 def emit(
-    derivation: Derivation, compiled: Compiled, trace: Trace,
-    primals: Sequence[Any], constants: Sequence[Any], outputs: Arrays,
-) -> Entry | None:  # fmt: skip
-    """The entry to ``compiled`` for arguments like the examples; None where there is none."""
+    derivation: Derivation,
+    compiled: Compiled,
+    trace: Trace,
+    primals: Sequence[Any],
+    constants: Sequence[Any],
+    seeds: object,
+    outputs: Arrays,
+) -> Entry | None:
+    """The entry to ``compiled`` for arguments and seeds like the examples; None if there is none.
+
+    ``outputs`` are those of the program at the examples; ``seeds`` may be None for cotangents,
+    which are then taken to be of the kind of the result of ``f``.
+    """
+    layout = derivation.layout
+    if layout.keywords:
+        return None
+    writer = _Writer()
+    count = len(layout.arguments)
+    names = [f"a{i}" for i in range(count)]
+    writer.lines.append(f"if len(args) != {count}: return {writer.miss}")
+    writer.lines.append(f"{''.join(f'{a}, ' for a in names)} = args")
     try:
-        return _emit(derivation, compiled, trace, primals, constants, outputs)
+        inputs = _arguments(writer, derivation, names, primals, constants)
+        inputs += _seeds(writer, derivation, trace, primals, seeds)
+        call = f"{_callable(writer, compiled)}({', '.join(inputs)})"
+        tail = _results(writer, derivation, trace, call, outputs)
     except _Unknown:
         return None
+    return writer.finish("args, tangents, cotangents", tail)
 
 
-def _emit(
-    derivation: Derivation, compiled: Compiled, trace: Trace,
-    primals: Sequence[Any], constants: Sequence[Any], outputs: Arrays,
-) -> Entry:  # fmt: skip
-    writer, layout = _Writer(), derivation.layout
-    if layout.keywords or derivation.settings.has_aux or derivation.settings.batched:
-        raise _Unknown
-    count = len(layout.arguments)
-    arguments = [f"a{i}" for i in range(count)]
-    writer.lines.append(f"if len(args) != {count}: return {writer.miss}")
-    writer.lines.append(f"{''.join(f'{a}, ' for a in arguments)} = args")
-    active: dict[int, list[str]] = {}
-    passed: list[str] = []
-    rest = iter(constants)
-    examples = iter(primals)
-    example_of: dict[int, list[Any]] = {
-        i: [next(examples) for _ in layout.arguments[i].leaves] for i in layout.active
+def _callable(writer: _Writer, compiled: Compiled) -> str:
+    run = writer.names(compiled.run)
+    if compiled.shortcut is None:
+        return run
+    direct, holder, attribute = compiled.shortcut
+    return f"({writer.names(direct)} if {writer.names(holder)}.{attribute} else {run})"
+
+
+def _arguments(
+    writer: _Writer,
+    derivation: Derivation,
+    names: Sequence[str],
+    primals: Sequence[Any],
+    constants: Sequence[Any],
+) -> list[str]:
+    """Expressions for the primals, then the constants."""
+    layout, inner, outer = derivation.layout, derivation.inner.kind, derivation.outer.kind
+    leaves = {
+        i: writer.unpack(names[i], argument.spec, len(argument.leaves), f"t{i}")
+        for i, argument in enumerate(layout.arguments)
     }
+    active = [leaf for i in layout.active for leaf in leaves[i]]
+    passed = [writer.carry_in(*each, outer) for each in zip(active, primals, strict=True)]
+    examples = iter(constants)
     for i, argument in enumerate(layout.arguments):
-        leaves = writer.unpack(arguments[i], argument.spec, len(argument.leaves), f"t{i}")
         if i in layout.active:
-            active[i] = [
-                writer.carry_in(leaf, example, derivation.outer.kind, constant=False)
-                for leaf, example in zip(leaves, example_of[i], strict=True)
-            ]
             continue
-        for leaf, known in zip(leaves, argument.leaves, strict=True):
+        for leaf, known in zip(leaves[i], argument.leaves, strict=True):
             if isinstance(known, Static):
                 writer.guards.append(f"{leaf} is {writer.names(known.value)}")
             else:
-                passed.append(writer.carry_in(leaf, next(rest), derivation.inner.kind, True))
-    inputs = [a for i in layout.active for a in active[i]] + passed
-    inputs += _seeds(writer, derivation, example_of)
-    call = f"{writer.names(compiled.run)}({', '.join(inputs)})"
-    return writer.finish(
-        "args, tangents, cotangents", _results(writer, derivation, trace, call, outputs)
-    )
+                passed.append(writer.carry_in(leaf, next(examples), inner, constant=True))
+    return passed
 
 
-def _seeds(writer: _Writer, derivation: Derivation, example_of: dict[int, list[Any]]) -> list[str]:
+def _seeds(
+    writer: _Writer, derivation: Derivation, trace: Trace, primals: Sequence[Any], given: object
+) -> list[str]:
+    """Expressions for the tangents or cotangents."""
     which, layout = derivation.operator.seeds, derivation.layout
     for seeds in (Seeds.TANGENTS, Seeds.COTANGENTS):
         if seeds is not which:
             writer.guards.append(f"{seeds.value} is None")
     if which is Seeds.NONE:
         return []
-    if which is Seeds.COTANGENTS or not layout.bare:
-        raise _Unknown
-    (i,) = layout.active
-    argument = layout.arguments[i]
-    leaves = writer.unpack("tangents", argument.spec, len(argument.leaves), "v")
-    return [
-        writer.carry_in(leaf, example, derivation.outer.kind, constant=False)
-        for leaf, example in zip(leaves, example_of[i], strict=True)
-    ]
+    name = which.value
+    if which is Seeds.TANGENTS:
+        given = layout.like_active(primals) if given is None else given
+        entries, trees, specs = [name], [given], [layout.arguments[i].spec for i in layout.active]
+        if not layout.bare:
+            entries, trees = [f"{name}[{n}]" for n in range(len(specs))], list(given)  # type: ignore[call-overload]
+            writer.lines.append(
+                f"if type({name}) is not tuple or len({name}) != {len(specs)}: "
+                f"return {writer.miss}"
+            )
+    else:
+        given = _like_result(derivation, trace) if given is None else given
+        entries, trees, specs = [name], [given], [trace.y]
+    passed = []
+    for n, (entry, tree, spec) in enumerate(zip(entries, trees, specs, strict=True)):
+        examples = [tree] if spec is None else optree.tree_leaves(tree, namespace=NAMESPACE)
+        writer.lines.append(f"s{n} = {entry}")
+        leaves = writer.unpack(f"s{n}", spec, len(examples), f"v{n}")
+        passed += [
+            writer.carry_in(leaf, example, derivation.outer.kind)
+            for leaf, example in zip(leaves, examples, strict=True)
+        ]
+    return passed
+
+
+def _like_result(derivation: Derivation, trace: Trace) -> Any:
+    """Cotangents of the kind of the result of ``f``, to learn from."""
+    kind, device = derivation.layout.result_kind()
+    leaves = [kind.from_numpy(np.zeros(shape, dtype), device) for shape, dtype, _ in trace.y_leaves]
+    return leaves[0] if trace.y is None else unflatten(trace.y, leaves)
 
 
 def _results(
     writer: _Writer, derivation: Derivation, trace: Trace, call: str, outputs: Arrays
 ) -> list[str]:
+    """Lines that run the program and return what the user gets."""
     names, kind = writer.names, derivation.outer.kind
     results = [f"r{i}" for i in range(len(outputs))]
     exits = []
-    for result, output, (target, _) in zip(
-        results, outputs, derivation.destinations(trace), strict=True
-    ):
+    targets = [target for target, _ in derivation.destinations(trace)]
+    for result, output, target in zip(results, outputs, targets, strict=True):
         expression = kind.exit(result, target, tuple(output.shape), names)
         # Only a copy to another kind waits until the caller's arrays are no longer read.
         waits = target is not kind or not (kind.asynchronous and writer.foreign)
         if not expression or not waits:
             raise _Unknown
         exits.append(expression)
-    if len(outputs) == 1 and derivation.structure([0], trace) == 0:
-        return [f"r0, = {call}", f"return {exits[0]}"]
+    run = f"{', '.join(results)}, = {call}"
+    if derivation.settings.has_aux:
+        structure, noted = names(derivation.structure), names(trace)
+        return [run, f"return {structure}(({', '.join(exits)},), {noted})"]
     places = [_Place(i) for i in range(len(outputs))]
-    found, spec = optree.tree_flatten(derivation.structure(places, trace), namespace=NAMESPACE)
+    tree = derivation.structure(places, trace)
+    if isinstance(tree, _Place):
+        return [run, f"return {exits[0]}"]
+    found, spec = optree.tree_flatten(tree, namespace=NAMESPACE)
     ordered = ", ".join(exits[place.index] for place in found)
-    flat = spec == optree.tree_structure(tuple(found), namespace=NAMESPACE)
-    tree = (
-        f"({ordered},)" if flat else f"{names(optree.tree_unflatten)}({names(spec)}, ({ordered},))"
-    )
-    return [f"{', '.join(results)}, = {call}", f"return {tree}"]
+    if spec == optree.tree_structure(tuple(found), namespace=NAMESPACE):
+        return [run, f"return ({ordered},)"]
+    return [run, f"return {names(optree.tree_unflatten)}({names(spec)}, ({ordered},))"]
 
 
 class _Place:

@@ -12,9 +12,12 @@ ROOT = Path(__file__).parent.parent
 
 
 def pytest_report_teststatus(report):
-    """No dots in a log, where nobody watches them: a test that passes is only counted."""
-    watched = sys.stdout.isatty()
-    return ("passed", "", "") if report.when == "call" and report.passed and not watched else None
+    """No dots in a log, where nobody watches them: what went as expected is only counted."""
+    if sys.stdout.isatty() or report.when != "call":
+        return None
+    if report.skipped and hasattr(report, "wasxfail"):
+        return "xfailed", "", ""
+    return ("passed", "", "") if report.passed and not hasattr(report, "wasxfail") else None
 
 
 class Distribution(NamedTuple):

@@ -22,8 +22,8 @@ DTYPE = "`tangents` must have the dtype of the active argument, float64, got "
 
 TANGENTS: dict[str, tuple[Any, dict[str, Any], str]] = {
     "None": (None, {}, f"{LIKE}None."),
-    "list": ([1.0, 1.0, 1.0], {}, f"{LIKE}list."),
-    "tuple": ((V,), {}, f"{LIKE}tuple."),
+    "list": ([1.0, 1.0, 1.0], {}, f"{LIKE}a list of 3."),
+    "tuple": ((V,), {}, f"{LIKE}a tuple of 1."),
     "string": ("v", {}, f"{LIKE}str."),
     "short": (V[:2], {}, f"{SHAPE}(3,), got (2,)."),
     "number": (1.0, {}, f"{SHAPE}(3,), got ()."),

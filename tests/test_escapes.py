@@ -1,4 +1,4 @@
-"""Every way that a value can leave the recorder: a prepared call equals an eager one, everywhere."""
+"""Every way that a value can leave the recorder: a prepared call equals an eager one."""
 
 import warnings
 from typing import Any
@@ -108,7 +108,7 @@ def outcome(call: Any, *args: Any) -> Any:
     """The result, or the class of what is raised."""
     try:
         return call(*args)
-    except dif.DifffaceError as error:
+    except Exception as error:  # noqa: BLE001 (any failure has to be the same)
         return type(error)
 
 
@@ -131,7 +131,7 @@ def test_prepared_equals_eager(backend: str, name: str) -> None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", dif.PreparationWarning)
                 prepared = dif.prepare_gradient(f, first, backend=backend)
-        except dif.DifffaceError as error:
+        except Exception as error:  # noqa: BLE001 (the same)
             with pytest.raises(type(error)):
                 dif.gradient(f, first, backend=backend)
             continue

@@ -13,7 +13,8 @@ import diffface as dif
 
 def line_of(f: Any, marker: str) -> str:
     lines, start = inspect.getsourcelines(f)
-    return f"{__file__}:{start + next(i for i, line in enumerate(lines) if marker in line)}"
+    number = next(i for i, line in enumerate(lines) if marker in line)
+    return f"{inspect.getsourcefile(f)}:{start + number}"
 
 
 @pytest.mark.parametrize("backend", AD)

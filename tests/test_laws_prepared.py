@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given
-from lawful import LAW, arrays, backends, energy, mixing, near, seed, stacked, tolerance, trees
+from lawful import LAW, arrays, backends, energy, few, mixing, near, seed, stacked, tolerance
 
 import diffface as dif
 from diffface.testing._functions import FIXED_POINT, FUNCTIONS, ORDER, operator_of
@@ -28,7 +28,7 @@ def point(function: str, tree: Any) -> tuple[Any, Any, dict[str, Any]]:
 @pytest.mark.parametrize("backend", backends())
 @pytest.mark.parametrize("function", PREPARABLE)
 @LAW.__class__(LAW, max_examples=2)
-@given(tree=trees(arrays()))
+@given(tree=few(arrays()))
 def test_prepared_is_unprepared(backend: str, function: str, tree: Any) -> None:
     f, x, seeds = point(function, tree)
     order = ORDER[operator_of(function)]

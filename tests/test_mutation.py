@@ -32,7 +32,6 @@ def test_f_that_overwrites_its_argument(prepared: bool, backend: str) -> None:
                 y, dy = getattr(dif, operator)(f, x, backend=backend, **seeds)
         except (RuntimeError, dif.DifffaceError):
             assert backend == "torch"  # refuses to overwrite a leaf
-            assert "push" not in operator or prepared
             same(x, POINTS[0])
             continue
         same(x, POINTS[0])

@@ -28,15 +28,20 @@ def _gradients(x: Any, a: Any, s: Any) -> tuple[Any, ...]:
 
 
 def _hessians(x: Any, a: Any, s: Any) -> list[list[Any]]:
-    r, m, n = a @ x, *a.shape
-    xa = 2 * s * (np.einsum("jl,k->jkl", np.eye(n), r) + np.einsum("kj,l->jkl", a, x))
-    aa = 2 * s * np.einsum("km,l,n->klmn", np.eye(m), x, x)
+    r: Any = a @ x
+    rows, columns = np.eye(a.shape[0]), np.eye(a.shape[1])
+    xa = 2 * s * (_product("jl,k->jkl", columns, r) + _product("kj,l->jkl", a, x))
+    aa = 2 * s * _product("km,ln->klmn", rows, np.outer(x, x))
     xs, as_ = 2 * (a.T @ r), 2 * np.outer(r, x)
     return [
         [2 * s * (a.T @ a), xa, xs],
         [np.moveaxis(xa, 0, -1), aa, as_],
         [xs, as_, 0.0],
     ]
+
+
+def _product(indices: str, a: Any, b: Any) -> Any:
+    return np.einsum(indices, a, b)
 
 
 def _masks() -> Iterator[Scenario]:
@@ -80,11 +85,11 @@ def products(x: Any, y: Any) -> Any:
 
 
 def _by_x(x: Any, y: Any) -> Any:
-    return np.einsum("ik,j->ijk", np.eye(x.size), y)
+    return _product("ik,j->ijk", np.eye(x.size), y)
 
 
 def _by_y(x: Any, y: Any) -> Any:
-    return np.einsum("jk,i->ijk", np.eye(y.size), x)
+    return _product("jk,i->ijk", np.eye(y.size), x)
 
 
 def powers(x: Any, *, exponent: int, scale: Any) -> Any:

@@ -26,5 +26,6 @@ def relative(backend: Backend, order: int, dtype: np.dtype[Any]) -> float:
     """Largest relative error of a right derivative."""
     real = np.zeros((), dtype).real.dtype
     if order and adapter_of(backend, order).black_box:
-        return FACTOR * float(np.finfo(real).eps) ** DIFFERENCES
+        epsilon = float(np.finfo(real).eps)
+        return float(FACTOR * epsilon**DIFFERENCES)
     return EXACT[real.name]

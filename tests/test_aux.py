@@ -1,0 +1,90 @@
+"""What `f` returns besides its value comes back as plain values, last."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import EVERYWHERE, KINDS, kind, make, same
+
+import diffface as dif
+
+A, B, C = np.array([1.0, 2.0]), np.array([3.0, 5.0]), np.array([0.5, 7.0])
+
+
+def with_aux(x: Any) -> Any:
+    xp = dif.namespace(x)
+    inner = {"array": x * 2, "nested": [(x[0], "text")], "n": 3, "none": None, "f": 0.5}
+    return xp.sum(x * x), inner
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("of", KINDS)
+@pytest.mark.parametrize("prepared", [False, True])
+@pytest.mark.parametrize(
+    "operator", ["gradient", "hessian", "jacobian", "hvp", "pushforward", "pullback"]
+)
+def test_aux_is_plain(operator: str, prepared: bool, of: str, backend: str) -> None:
+    x = make(of, A)
+    seeds = {
+        "hvp": {"tangents": x}, "pushforward": {"tangents": x},
+        "pullback": {"cotangents": make(of, 1.0)},
+    }.get(operator, {})  # fmt: skip
+    if prepared:
+        call = getattr(dif, f"prepare_{operator}")(
+            with_aux, make(of, B), backend=backend, has_aux=True
+        )
+        result = call(x, **seeds)
+    else:
+        result = getattr(dif, operator)(with_aux, x, backend=backend, has_aux=True, **seeds)
+    assert isinstance(result, tuple)
+    assert len(result) == 2
+    aux = result[1]
+    assert list(aux) == ["array", "nested", "n", "none", "f"]
+    same(aux["array"], 2 * A)
+    assert kind(aux["array"]) == of
+    assert aux["array"].dtype == x.dtype
+    assert kind(aux["nested"][0][0]) in (of, "float64")
+    assert float(aux["nested"][0][0]) == 1.0
+    assert aux["nested"][0][1] == "text"
+    assert (aux["n"], aux["none"], aux["f"]) == (3, None, 0.5)
+    assert type(aux["n"]) is int
+    assert type(aux["f"]) is float
+    if of == "torch":
+        assert not aux["array"].requires_grad
+        aux["array"] += 1  # writable, and nobody else's
+    if of == "numpy":
+        assert aux["array"].flags.writeable
+    same(x, A)
+
+
+@EVERYWHERE
+def test_aux_comes_last(backend: str) -> None:
+    y, g, aux = dif.value_and_gradient(with_aux, A, has_aux=True, backend=backend)
+    same([y, g, aux["array"]], [np.sum(A * A), 2 * A, 2 * A], 1e-7)
+    y, g, h, aux = dif.value_gradient_and_hessian(with_aux, A, has_aux=True, backend=backend)
+    same([y, g, h, aux["array"]], [np.sum(A * A), 2 * A, 2 * np.eye(2), 2 * A], 1e-5)
+    y, dy, ddy, aux = dif.value_derivative_and_second_derivative(
+        lambda t: (t**3, "aux"), 2.0, has_aux=True, backend=backend
+    )
+    same([y, dy, ddy, aux], [8.0, 12.0, 12.0, "aux"], 1e-5)
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("prepared", [False, True])
+def test_aux_that_passes_arguments_on_does_not_alias_them(prepared: bool, backend: str) -> None:
+    x, c = A.copy(), C.copy()
+
+    def f(x: Any, c: Any) -> Any:
+        return dif.namespace(x).sum(x * c), (x, c)
+
+    if prepared:
+        g, (first, second) = dif.prepare_gradient(
+            f, x, dif.Const(c), backend=backend, has_aux=True
+        )(x, c)
+    else:
+        g, (first, second) = dif.gradient(f, x, dif.Const(c), backend=backend, has_aux=True)
+    for array in (g, first, second):
+        assert not np.shares_memory(array, x)
+        assert not np.shares_memory(array, c)
+        array[:] = 0
+    same([x, c], [A, C])
