@@ -34,7 +34,7 @@ class JAXArrays(Kind):
     def from_numpy(self, array: Any, device: Hashable) -> Array:
         # 64-bit arrays survive only under JAX's x64 flag, which holds for this thread alone.
         with jax.enable_x64(array.dtype.itemsize // (1 + (array.dtype.kind == "c")) == 8):
-            return jax.device_put(jnp.array(array), device)  # type: ignore[arg-type]
+            return jax.device_put(jnp.array(array), device)
 
     def detach(self, array: Array) -> Array:
         return array

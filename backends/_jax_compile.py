@@ -27,10 +27,9 @@ def compile_xla(program: Program, examples: Arrays, wide: bool) -> Compiled:
     jitted = jax.jit(program)
 
     def run(*inputs: Array) -> Arrays:
-        if jax.config.jax_enable_x64:
-            return jitted(*inputs)
         with jax.enable_x64(True):
-            return jitted(*inputs)
+            outputs: Arrays = jitted(*inputs)
+        return outputs
 
     compiled = Compiled(jitted, "xla", jitted)
     if wide:

@@ -74,8 +74,9 @@ class Torch(Adapter):
         shared: list[tuple[Arrays, Arrays]] = []
 
         def push(seed: Arrays) -> Arrays:
-            y, dy, aux = torch.func.jvp(lambda *a: f(a), x, seed, has_aux=True)
-            shared[:] = [(y, aux)]
+            pushed: Any = torch.func.jvp(lambda *a: f(a), x, seed, has_aux=True)
+            dy: Arrays = pushed[1]
+            shared[:] = [(pushed[0], pushed[2])]
             return dy
 
         token = _functional.set(True)
@@ -175,7 +176,8 @@ def _push_dual(f: Function, x: Arrays, dx: Arrays) -> tuple[Arrays, Arrays, Arra
 
 
 def _functional_pullback(f: Function, x: Arrays) -> tuple[Arrays, Pull, Arrays]:
-    y, vjp, aux = torch.func.vjp(lambda *a: f(a), *x, has_aux=True)
+    pulled: Any = torch.func.vjp(lambda *a: f(a), *x, has_aux=True)
+    y, vjp, aux = pulled
 
     def pull(dy: Arrays, *, batched: bool = False, chunk_size: int | None = None) -> Arrays:
         return _batched(vjp, dy, chunk_size) if batched else vjp(dy)
@@ -194,9 +196,7 @@ def _detach(arrays: Arrays) -> Arrays:
     return tuple(a.detach() for a in arrays)
 
 
-def _batched(
-    call: Callable[..., Arrays], seeds: Arrays, chunk_size: int | None
-) -> Arrays:
+def _batched(call: Callable[..., Arrays], seeds: Arrays, chunk_size: int | None) -> Arrays:
     # torch has no batching rule for conjugation, and complains.
     if any(seed.is_complex() for seed in seeds):
         return loop(call, seeds, xp)

@@ -71,7 +71,7 @@ def brief(
     }
 
 
-class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Recorder(TorchDispatchMode):
     """Notes what is dispatched, and runs nothing."""
 
     def __init__(self, result: Any) -> None:

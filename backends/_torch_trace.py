@@ -116,7 +116,7 @@ def _watch(program: Program, fakes: list[torch.Tensor], escapes: escape.Escapes)
     return module
 
 
-class _WatchedFakeMode(FakeTensorMode):  # type: ignore[no-untyped-call]
+class _WatchedFakeMode(FakeTensorMode):
     """A fake mode that reports every look at values, and guards the tensors that are real."""
 
     def __init__(self, escapes: escape.Escapes, random: torch.Tensor) -> None:

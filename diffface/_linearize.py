@@ -50,7 +50,8 @@ def linearize(f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]) 
     (array([2., 0.]), array([0., 4.]))
     """
     point = FixedPoint(PUSHFORWARD, "linearize", f, args, options)
-    adapter, push = point.adapter, None  # type: ignore[var-annotated]
+    adapter = point.adapter
+    push: Pull | None = None
     with point.scope():
         if adapter.reverse:
             y, push, aux = linearize_by_transposing(adapter, point.f, point.x)
@@ -64,9 +65,7 @@ def linearize(f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]) 
 
     run: Pull = again if push is None else push
 
-    def pushforward(
-        tangents: Any, *, batched: bool = False, chunk_size: int | None = None
-    ) -> Any:
+    def pushforward(tangents: Any, *, batched: bool = False, chunk_size: int | None = None) -> Any:
         """``J tangents`` at the point of linearisation; ``batched`` adds a leading axis."""
         with point.scope():
             dx = _seeds.tangents(tangents, point.layout, adapter, batched)

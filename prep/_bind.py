@@ -32,7 +32,8 @@ def bind(
 def _positions(argnums: int | Sequence[int], args: Sequence[object]) -> tuple[int, ...]:
     count = len(args)
     found: list[int] = []
-    for n in argnums if _is_sequence(argnums) else (argnums,):
+    positions: Any = argnums if _is_sequence(argnums) else (argnums,)
+    for n in positions:
         position = _integer(n, argnums)
         if not -count <= position < count:
             noun = "argument" if count == 1 else "arguments"

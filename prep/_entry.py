@@ -77,7 +77,7 @@ class _Writer:
         body = [line for line in (*self.lines, check, *tail) if line]
         source = "\n    ".join([f"def entry({head}):", *body])
         scope = dict(self.names.namespace)
-        exec(compile(source, "<diffface entry>", "exec"), scope)
+        exec(compile(source, "<diffface entry>", "exec"), scope)  # noqa: S102 - our own source
         entry: Entry = scope["entry"]  # type: ignore[assignment]
         return entry
 
@@ -88,7 +88,7 @@ def emit(
     trace: Trace,
     primals: Sequence[Any],
     constants: Sequence[Any],
-    seeds: object,
+    seeds: Any,
     outputs: Arrays,
 ) -> Entry | None:
     """The entry to ``compiled`` for arguments and seeds like the examples; None if there is none.
@@ -150,7 +150,7 @@ def _arguments(
 
 
 def _seeds(
-    writer: _Writer, derivation: Derivation, trace: Trace, primals: Sequence[Any], given: object
+    writer: _Writer, derivation: Derivation, trace: Trace, primals: Sequence[Any], given: Any
 ) -> list[str]:
     """Expressions for the tangents or cotangents."""
     which, layout = derivation.operator.seeds, derivation.layout
@@ -164,10 +164,9 @@ def _seeds(
         given = layout.like_active(primals) if given is None else given
         entries, trees, specs = [name], [given], [layout.arguments[i].spec for i in layout.active]
         if not layout.bare:
-            entries, trees = [f"{name}[{n}]" for n in range(len(specs))], list(given)  # type: ignore[call-overload]
+            entries, trees = [f"{name}[{n}]" for n in range(len(specs))], list(given)
             writer.lines.append(
-                f"if type({name}) is not tuple or len({name}) != {len(specs)}: "
-                f"return {writer.miss}"
+                f"if type({name}) is not tuple or len({name}) != {len(specs)}: return {writer.miss}"
             )
     else:
         given = _like_result(derivation, trace) if given is None else given
@@ -215,8 +214,9 @@ def _results(
     if isinstance(tree, _Place):
         return [run, f"return {exits[0]}"]
     found, spec = optree.tree_flatten(tree, namespace=NAMESPACE)
+    plain: Any = tuple(found)
     ordered = ", ".join(exits[place.index] for place in found)
-    if spec == optree.tree_structure(tuple(found), namespace=NAMESPACE):
+    if spec == optree.tree_structure(plain, namespace=NAMESPACE):
         return [run, f"return ({ordered},)"]
     return [run, f"return {names(optree.tree_unflatten)}({names(spec)}, ({ordered},))"]
 

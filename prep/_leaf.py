@@ -40,7 +40,7 @@ class Static:
             return False
         try:
             return bool(self.value == other.value)
-        except Exception:  # an object that cannot be compared equals only itself
+        except Exception:  # noqa: BLE001 - an object that cannot be compared equals only itself
             return False
 
     def __hash__(self) -> int:

@@ -59,7 +59,9 @@ class Specialised:
             self._try_eagerly(primals, constants, seeds)
             self._fall_back(error, fallback)
             return
-        self.entry = emit(derivation, self.compiled, self._trace, primals, constants, seeds, outputs)
+        self.entry = emit(
+            derivation, self.compiled, self._trace, primals, constants, seeds, outputs
+        )
 
     @property
     def strategy(self) -> str:

@@ -1,7 +1,7 @@
 """Trees of arguments: optree, plus dataclasses and whatever the backend's library registers."""
 
 import dataclasses
-from collections.abc import Callable
+import threading
 from typing import Any
 
 import optree
@@ -14,14 +14,23 @@ NAMESPACE = "diffface"
 
 Spec = optree.PyTreeSpec
 
+# Types that optree was taught under the namespace, once each.
+_known: set[type] = set()
+_LEARNING = threading.Lock()
+
 
 def flatten(tree: object, adapter: Adapter) -> tuple[list[Any], Spec]:
     """Leaves and structure of ``tree``."""
     while True:
-        leaves, spec = optree.tree_flatten(tree, namespace=NAMESPACE)  # type: ignore[arg-type]
+        leaves, spec = _flatten(tree)
         new = {type(leaf): leaf for leaf in leaves if kind_of(leaf) is None}
-        if not any([_register(leaf, adapter) for leaf in new.values()]):
+        learnt = [_register(leaf, adapter) for leaf in new.values()]
+        if not any(learnt):
             return leaves, spec
+
+
+def _flatten(tree: Any) -> tuple[list[Any], Spec]:
+    return optree.tree_flatten(tree, namespace=NAMESPACE)
 
 
 def unflatten(spec: Spec, leaves: Any) -> Any:
@@ -36,27 +45,32 @@ def paths(spec: Spec) -> list[str]:
 
 def _register(node: Any, adapter: Adapter) -> bool:
     """Teach optree the type of ``node``, if it is no leaf; say whether it was news."""
-    cls = type(node)
-    if dataclasses.is_dataclass(cls):
-        fields = [f.name for f in dataclasses.fields(cls) if f.init]
-        optree.register_pytree_node(
-            cls,
-            lambda value: ([getattr(value, name) for name in fields], None, fields),
-            lambda _, children: cls(**dict(zip(fields, children, strict=True))),
-            path_entry_type=optree.GetAttrEntry,
-            namespace=NAMESPACE,
-        )
+    cls: Any = type(node)
+    with _LEARNING:
+        if cls in _known:
+            return True
+        if dataclasses.is_dataclass(cls):
+            _register_dataclass(cls)
+        elif adapter.subtree(node) is not None:
+            split: Any = adapter.subtree
+            optree.register_pytree_node(
+                cls, split, lambda rebuild, leaves: rebuild(leaves), namespace=NAMESPACE
+            )
+        else:
+            return False
+        _known.add(cls)
         return True
-    if adapter.subtree(node) is None:
-        return False
+
+
+def _register_dataclass(cls: Any) -> None:
+    fields = [f.name for f in dataclasses.fields(cls) if f.init]
     optree.register_pytree_node(
-        cls, _splitter(adapter), lambda rebuild, children: rebuild(children), namespace=NAMESPACE
+        cls,
+        lambda value: ([getattr(value, name) for name in fields], None, fields),
+        lambda _, leaves: cls(**dict(zip(fields, leaves, strict=True))),
+        path_entry_type=optree.GetAttrEntry,
+        namespace=NAMESPACE,
     )
-    return True
-
-
-def _splitter(adapter: Adapter) -> Callable[[Any], Any]:
-    return adapter.subtree  # type: ignore[return-value]
 
 
 def leaves_of(tree: object) -> list[Any]:

@@ -139,5 +139,3 @@ def test_complex_step_refuses_what_is_not_analytic(f: Any, operator: str, caller
     with pytest.raises(NotDifferentiable) as caught:
         caller(operator, f, "complex-step")
     assert str(caught.value) == NOT_ANALYTIC
-
-

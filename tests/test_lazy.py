@@ -1,6 +1,5 @@
 """Preparations that specialise as they are called."""
 
-
 import numpy as np
 import pytest
 from helpers import EVERYWHERE, FIRST, STRATEGY, Counted, cube_sum, make, same, weighted

@@ -1,6 +1,5 @@
 """Tensors that require grad, and the modes of torch that a caller may be in."""
 
-
 import numpy as np
 import pytest
 from helpers import (
