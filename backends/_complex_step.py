@@ -69,7 +69,8 @@ class ComplexStep(Adapter):
         if any(is_complex(self, a) for a in x):
             raise UnsupportedOperatorError(
                 "The complex-step backend cannot differentiate with respect to complex arguments, "
-                'since it uses the imaginary part itself; use "jax", "torch", "autograd" or "numpy".'
+                "since it uses the imaginary part itself; "
+                'use "jax", "torch", "autograd" or "numpy".'
             )
         # A copy, since a function that writes to its argument would move the other points.
         y, aux = f(tuple(map(np.array, x))) if value else ((), ())

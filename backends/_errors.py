@@ -61,7 +61,7 @@ class CannotRecord(Exception):
     reason : str
         What the user's function did, in words: "a comparison decided a branch".
     line : str or None
-        ``file:line`` in the user's code where it happened, if known.
+        Where in the user's code it happened, beginning with ``file:line``, if known.
     """
 
     def __init__(self, reason: str, line: str | None = None) -> None:

@@ -46,7 +46,7 @@ class JAX(Adapter):
         value: bool = True,
     ) -> tuple[Arrays, Arrays, Arrays]:
         if not batched:
-            return jax.jvp(f, (x,), (dx,), has_aux=True)  # type: ignore[return-value]
+            return jax.jvp(f, (x,), (dx,), has_aux=True)
 
         def push(seed: Arrays) -> tuple[tuple[Arrays, Arrays], Arrays]:
             y, dy, aux = jax.jvp(f, (x,), (seed,), has_aux=True)

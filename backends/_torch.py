@@ -104,7 +104,7 @@ class Torch(Adapter):
             if not ends:
                 return tuple([torch.zeros_like(a) for a in x])
             seeds = [dy[i] for i in ends]
-            again = nested or any([a.requires_grad for a in seeds])
+            again = nested or any(a.requires_grad for a in seeds)
             dx = torch.autograd.grad(
                 outputs, leaves, seeds, retain_graph=True, create_graph=again, allow_unused=True
             )

@@ -4,6 +4,7 @@ Knows: the errors of torch's fake tensors, and which frames belong to the user.
 Must not know: how tracing is done.
 """
 
+import linecache
 import sys
 from collections.abc import Iterator
 from types import FrameType
@@ -123,7 +124,9 @@ def _traceback(error: BaseException) -> Iterator[tuple[FrameType, int]]:
 def _user_line(frames: Iterator[tuple[FrameType, int]]) -> str | None:
     for frame in frames:
         if not _is_library(frame):
-            return f"{frame[0].f_code.co_filename}:{frame[1]}"
+            code = frame[0].f_code
+            source = linecache.getline(code.co_filename, frame[1]).strip()
+            return f"{code.co_filename}:{frame[1]} in {code.co_name}: `{source}`"
     return None
 
 

@@ -31,8 +31,8 @@ def linearize(f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]) 
     y : tree of arrays
         ``f(*args)``.
     pushforward : callable
-        ``pushforward(tangents, batched=False, chunk_size=None)`` is ``J tangents``, like ``y``. Where the backend
-        has a reverse mode, ``f`` is not evaluated again.
+        ``pushforward(tangents, batched=False, chunk_size=None)`` is ``J tangents``, like ``y``.
+        Where the backend has a reverse mode, ``f`` is not evaluated again.
     aux : tree
         With ``has_aux`` only.
 

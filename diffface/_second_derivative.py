@@ -85,5 +85,5 @@ def prepare_second_derivative(
 def prepare_value_derivative_and_second_derivative(
     f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
 ) -> Prepared:
-    """Prepare :func:`value_derivative_and_second_derivative` for repeated calls; see :class:`Prepared`."""
+    """Prepare :func:`value_derivative_and_second_derivative`; see :class:`Prepared`."""
     return prepare(SECOND_DERIVATIVE, (0, 1, 2), f, example_args, options)

@@ -28,8 +28,8 @@ def vjp(f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]) -> Any
     y : tree of arrays
         ``f(*args)``.
     pullback : callable
-        ``pullback(cotangents, batched=False, chunk_size=None)`` is ``J^H cotangents``, like the active arguments.
-        Where the backend has a reverse mode, ``f`` is not evaluated again.
+        ``pullback(cotangents, batched=False, chunk_size=None)`` is ``J^H cotangents``, like the
+        active arguments. Where the backend has a reverse mode, ``f`` is not evaluated again.
     aux : tree
         With ``has_aux`` only.
 

@@ -1,0 +1,1 @@
+"""Preparation: signatures of arguments, the prepared callable, reports of what differs."""

@@ -23,7 +23,8 @@ class Const(Generic[T]):
     --------
     >>> import numpy as np
     >>> from diffface import Const, gradient
-    >>> gradient(lambda x, a: (a * x**2).sum(), np.array([1.0, 2.0]), Const(3.0), backend="autograd")
+    >>> x = np.array([1.0, 2.0])
+    >>> gradient(lambda x, a: (a * x**2).sum(), x, Const(3.0), backend="autograd")
     array([ 6., 12.])
     """
 

@@ -36,12 +36,13 @@ def check_differentiable(
                 raise NotDifferentiableError(f"`{_place(layout, f, i, n)}` {problem}")
     for i, argument in enumerate(layout.arguments):
         for n, leaf in enumerate(argument.leaves):
-            if type(leaf) is Leaf and leaf.kind is not adapter.kind:
-                if not adapter.kind.takes(leaf.dtype):
-                    raise NotDifferentiableError(
-                        f"`{_place(layout, f, i, n)}` has dtype {leaf.dtype.name}, which "
-                        f"{adapter.library} lacks; convert it with astype, or use another backend."
-                    )
+            if type(leaf) is not Leaf or leaf.kind is adapter.kind:
+                continue
+            if not adapter.kind.takes(leaf.dtype):
+                raise NotDifferentiableError(
+                    f"`{_place(layout, f, i, n)}` has dtype {leaf.dtype.name}, which "
+                    f"{adapter.library} lacks; convert it with astype, or use another backend."
+                )
     if not layout.primals:
         raise InvalidArgumentError(
             "There is nothing to differentiate: the active arguments have no leaves."

@@ -100,7 +100,8 @@ class Specialised:
                 derivation.f, derivation.layout, c, derivation.inner, self._trace,
                 derivation.settings.has_aux, derivation.operator.scalar,
             )  # fmt: skip
-            y = flat(x)[0]
+            # On copies, since f may write to its arguments.
+            y = flat(tuple(map(derivation.outer.kind.fresh, x)))[0]
             if given is None:
                 return tuple(map(xp.ones_like, y))
         return self._seeds(given)

@@ -53,13 +53,15 @@ def _register(node: Any, adapter: Adapter) -> bool:
             _register_dataclass(cls)
         elif adapter.subtree(node) is not None:
             split: Any = adapter.subtree
-            optree.register_pytree_node(
-                cls, split, lambda rebuild, leaves: rebuild(leaves), namespace=NAMESPACE
-            )
+            optree.register_pytree_node(cls, split, _rebuild, namespace=NAMESPACE)
         else:
             return False
         _known.add(cls)
         return True
+
+
+def _rebuild(rebuild: Any, leaves: Any) -> Any:
+    return rebuild(leaves)
 
 
 def _register_dataclass(cls: Any) -> None:
