@@ -99,7 +99,7 @@ def jax_gradient_numpy(size: int) -> Pair:
     return lambda: ours(x), hand
 
 
-def _torch_gradient_by_hand(x: Any) -> Callable[[], Any]:
+def torch_gradient_by_hand(x: Any) -> Callable[[], Any]:
     import torch
 
     def hand() -> Any:
@@ -114,7 +114,7 @@ def torch_gradient(size: int, compile: bool = False) -> Pair:
 
     x = torch.tensor(_point(size)[0])
     ours = dif.prepare_gradient(rosenbrock, x, backend=dif.Torch(compile=compile))
-    return lambda: ours(x), _torch_gradient_by_hand(x)
+    return lambda: ours(x), torch_gradient_by_hand(x)
 
 
 def torch_hvp(size: int, compile: bool = False) -> Pair:
@@ -211,15 +211,15 @@ def torch_tree(size: int) -> Pair:
     return lambda: ours(tree), hand
 
 
-def _gmm(
-    size: int, asarray: Callable[[Any], Any]
-) -> tuple[Any, tuple[Any, ...], Callable[..., Any]]:
-    """ADBench's GMM (d = 10, K = 5): parameters, constants, and the function."""
-    *parameters, points, gamma, m = problems.plain(problems.GMM.make_args((size, 10, 5), 0))
+def gmm(
+    size: int, asarray: Callable[[Any], Any], d: int = 10, k: int = 5
+) -> tuple[tuple[Any, ...], tuple[Any, ...], Callable[..., Any]]:
+    """ADBench's GMM: parameters, constants, and the function."""
+    *parameters, points, gamma, m = problems.plain(problems.GMM.make_args((size, d, k), 0))
     return tuple(map(asarray, parameters)), (asarray(points), float(gamma), m), problems.GMM.f
 
 
-def _prepared_gmm(x: Any, data: Any, f: Callable[..., Any], backend: Any) -> Callable[[], Any]:
+def prepared_gmm(x: Any, data: Any, f: Callable[..., Any], backend: Any) -> Callable[[], Any]:
     ours = dif.prepare_gradient(f, *x, *map(dif.Const, data), backend=backend)
     return lambda: ours(*x, *data)
 
@@ -227,8 +227,8 @@ def _prepared_gmm(x: Any, data: Any, f: Callable[..., Any], backend: Any) -> Cal
 def jax_gmm(size: int) -> Pair:
     import jax
 
-    x, data, f = _gmm(size, jax.numpy.asarray)
-    ours = _prepared_gmm(x, data, f, "jax")
+    x, data, f = gmm(size, jax.numpy.asarray)
+    ours = prepared_gmm(x, data, f, "jax")
     hand = jax.jit(jax.grad(f, argnums=(0, 1, 2)), static_argnums=(5,))
     return lambda: jax.block_until_ready(ours()), lambda: jax.block_until_ready(hand(*x, *data))
 
@@ -236,21 +236,21 @@ def jax_gmm(size: int) -> Pair:
 def torch_gmm(size: int, compile: bool = False) -> Pair:
     import torch
 
-    x, data, f = _gmm(size, torch.tensor)
+    x, data, f = gmm(size, torch.tensor)
 
     def hand() -> Any:
         leaves = [a.detach().requires_grad_() for a in x]
         return torch.autograd.grad(f(*leaves, *data), leaves)
 
-    return _prepared_gmm(x, data, f, dif.Torch(compile=compile)), hand
+    return prepared_gmm(x, data, f, dif.Torch(compile=compile)), hand
 
 
 def autograd_gmm(size: int) -> Pair:
     import autograd
 
-    x, data, f = _gmm(size, np.asarray)
+    x, data, f = gmm(size, np.asarray)
     hand = autograd.grad(f, argnum=(0, 1, 2))
-    return _prepared_gmm(x, data, f, "autograd"), lambda: hand(*x, *data)
+    return prepared_gmm(x, data, f, "autograd"), lambda: hand(*x, *data)
 
 
 def _compiled(make: Callable[..., Pair]) -> Callable[[int], Pair]:
