@@ -17,6 +17,8 @@ from diffface.backends._compiled import Array, Arrays, Compiled, Program
 from diffface.backends._kind import Kind
 
 # x -> (y, aux): both flat tuples of arrays; aux is carried along and not differentiated.
+# Where `f.direct` exists and is not None, it is the same function of the one array in x, returning
+# its one number as it comes, unchecked: for backends that evaluate f very often.
 Function = Callable[[Arrays], tuple[Arrays, Arrays]]
 
 

@@ -16,7 +16,14 @@ from diffface.backends._errors import InvalidArgumentError
 from diffface.backends._kind import NUMPY
 from diffface.backends._numpy_lift import contiguous, lift
 from diffface.backends._richardson import extrapolate
-from diffface.backends._stencil import STENCILS, Evaluate, Stencil, differences, unit_differences
+from diffface.backends._stencil import (
+    STENCILS,
+    Evaluate,
+    Stencil,
+    differences,
+    unit_differences,
+    unit_differences_directly,
+)
 
 _SCHEMES = (*STENCILS, "richardson")
 
@@ -99,7 +106,11 @@ class FiniteDifferences(Adapter):
         if stencil is None or self.vectorized:
             return Adapter.columns(self, f, x, chunk_size=chunk_size, value=value)
         y, aux = self._value(f, x, value)
-        derivatives = unit_differences(stencil, f, x, self._step(x, stencil), y)
+        step = self._step(x, stencil)
+        column = unit_differences_directly(stencil, f, x[0], step, y) if len(x) == 1 else None
+        if column is not None:
+            return y, (column,), aux
+        derivatives = unit_differences(stencil, f, x, step, y)
         return y, tuple(np.stack(column) for column in zip(*derivatives, strict=True)), aux
 
     def estimate(self, f: Function, x: Arrays, dx: Arrays) -> tuple[Arrays, Arrays]:

@@ -4,11 +4,13 @@ import math
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from diffface.backends._adapter import Function
-from diffface.backends._compiled import Arrays
+from diffface.backends._compiled import Array, Arrays
+from diffface.backends._errors import NotDifferentiableError
 
 # Evaluates f at many points, in order.
 Evaluate = Callable[[Iterable[Arrays]], Iterator[Arrays]]
@@ -91,26 +93,67 @@ def unit_differences(
     stencil: Stencil, f: Function, x: Arrays, step: float, y: Arrays
 ) -> list[Arrays]:
     """Like ``differences`` along all unit vectors; each point moves one coordinate only."""
-    outside = [(o, w) for o, w in zip(stencil.offsets, stencil.weights, strict=True) if o]
+    terms = [(o, w) for o, w in zip(stencil.offsets, stencil.weights, strict=True) if o]
     center = sum(w for o, w in zip(stencil.offsets, stencil.weights, strict=True) if not o)
-    derivatives = []
+    derivatives: list[Arrays] = []
     for j, leaf in enumerate(x):
-        flat, shape = leaf.reshape(-1), leaf.shape
-        exponents = np.rint(np.log2(step * np.maximum(1.0, np.abs(flat))))
-        distances = np.exp2(np.where(np.isfinite(exponents), exponents, 0.0)).tolist()
-        for k, (coordinate, t) in enumerate(zip(flat.tolist(), distances, strict=True)):
+        flat, distances = leaf.reshape(-1), _distances(leaf.reshape(-1), step)
+        moves = [(w, (flat + o * distances).tolist()) for o, w in terms]
+        for k, t in enumerate(distances.tolist()):
             total = [center * a for a in y] if center else None
-            for o, w in outside:
+            for w, coordinates in moves:
                 # Every point is new to f, which may keep or overwrite what it is given.
                 moved = flat.copy()
-                moved[k] = coordinate + o * t
-                point = tuple(
-                    [moved.reshape(shape) if i == j else np.array(a) for i, a in enumerate(x)]
-                )
-                terms = [w * a for a in f(point)[0]]
-                total = terms if total is None else list(map(operator.add, total, terms))
+                moved[k] = coordinates[k]
+                point = [moved.reshape(leaf.shape) if i == j else a.copy() for i, a in enumerate(x)]
+                values = [w * a for a in f(tuple(point))[0]]
+                total = values if total is None else list(map(operator.add, total, values))
             derivatives.append(tuple([a / t for a in total or ()]))
     return derivatives
+
+
+def unit_differences_directly(
+    stencil: Stencil, f: Function, vector: Array, step: float, y: Arrays
+) -> Array | None:
+    """``unit_differences`` of a function of one vector that returns a float: a plain loop.
+
+    Returns None, having evaluated nothing, where ``f`` is no such function.
+    """
+    direct = getattr(f, "direct", None)
+    if direct is None or vector.ndim != 1 or vector.dtype != np.float64 or not vector.size:
+        return None
+    distances = _distances(vector, step)
+    center = 0.0
+    moves = []
+    for offset, weight in zip(stencil.offsets, stencil.weights, strict=True):
+        if offset:
+            moves.append((weight, (vector + offset * distances).tolist()))
+        else:
+            center = weight * y[0]
+    derivatives = []
+    # The first evaluation goes the checked way.
+    evaluate: Any = lambda array: f((array,))[0][0]
+    for k in range(len(vector)):
+        total = center
+        for weight, coordinates in moves:
+            moved = vector.copy()
+            moved[k] = coordinates[k]
+            total += weight * evaluate(moved)
+            evaluate = direct
+        derivatives.append(total)
+    column = np.array(derivatives)
+    if column.dtype != np.float64 or column.ndim != 1:
+        raise NotDifferentiableError(
+            "`f` must return the same kind of real scalar (shape ()) at every evaluation, got "
+            f"also {column.dtype.name} of shape {column.shape[1:]}."
+        )
+    return column / distances
+
+
+def _distances(flat: Array, step: float) -> Array:
+    """``distance`` along each of the unit vectors."""
+    exponents = np.rint(np.log2(step * np.maximum(1.0, np.abs(flat))))
+    return np.exp2(np.where(np.isfinite(exponents), exponents, 0.0))
 
 
 def shifted(x: Arrays, v: Arrays, distance: complex) -> Arrays:

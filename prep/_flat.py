@@ -90,6 +90,19 @@ class Flat:
             return type(returned).__name__
         return "one array"
 
+    @property
+    def direct(self) -> Callable[[Array], Any] | None:
+        """``f`` itself as a function of one array that returns a number, if it is one."""
+        if not self.scalar or self.has_aux or self._names or len(self._active) != 1:
+            return None
+        ((place, spec, _, _),) = self._active
+        if spec is not None:
+            return None
+        if len(self._values) == 1:
+            return self.f
+        before, after = self._values[:place], self._values[place + 1 :]
+        return lambda array: self.f(*before, array, *after)
+
     def _value(self, value: object, like: Array) -> Arrays:
         if type(value) is self._seen:
             return (value,)

@@ -16,6 +16,12 @@ X = np.array([1.0, 2.0, 3.0])
 INSTALLED = "Installed: 'jax', 'torch', 'autograd', 'numpy', 'complex-step'."
 
 
+@pytest.fixture(autouse=True)
+def own_backends_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests register backends of their own, which messages would list."""
+    monkeypatch.setattr(_registry, "_registered", {})
+
+
 @pytest.mark.parametrize(
     ("name", "nearest"),
     [
