@@ -159,13 +159,12 @@ def _all_like(derivatives: list[Array | None], like: Arrays) -> Arrays:
 
 def _like(derivative: Array | None, like: Array) -> Array:
     """``derivative`` in the dtype of ``like``: mixed precisions promote it on the way."""
-    dtype = anp.result_type(like)
     if derivative is None:
-        return np.zeros(anp.shape(like), dtype)
-    return (
-        derivative if anp.result_type(derivative) == dtype else namespace.astype(derivative, dtype)
-    )
+        return np.zeros(like.shape, like.dtype)
+    if derivative.dtype == like.dtype:
+        return derivative
+    return namespace.astype(derivative, like.dtype)
 
 
 def _conj(arrays: Arrays) -> Arrays:
-    return tuple(anp.conj(a) if anp.iscomplexobj(a) else a for a in arrays)
+    return tuple([anp.conj(a) if a.dtype.kind == "c" else a for a in arrays])

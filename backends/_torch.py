@@ -94,8 +94,8 @@ class Torch(Adapter):
             return _functional_pullback(f, x)
         # Only an outer differentiation hands in arrays that carry derivatives; then the graph of
         # the backward pass is needed, too.
-        nested = any(a.requires_grad for a in x)
-        leaves = tuple(_leaf(a) for a in x)
+        nested = any([a.requires_grad for a in x])  # noqa: C419 - a generator takes longer
+        leaves = tuple([_leaf(a) for a in x])
         y, aux = f(leaves)
         ends = [i for i, a in enumerate(y) if a.requires_grad]
         outputs = [y[i] for i in ends]
@@ -115,7 +115,9 @@ class Torch(Adapter):
         def pull(dy: Arrays, *, batched: bool = False, chunk_size: int | None = None) -> Arrays:
             return _batched(single, dy, chunk_size) if batched else single(dy)
 
-        return y if nested else _detach(y), pull, aux if nested else _detach(aux)
+        if nested or not value:
+            return y, pull, aux
+        return _detach(y), pull, _detach(aux)
 
     def build(self, program: Program, examples: Arrays) -> Compiled:
         from diffface.backends._torch_inductor import inductor

@@ -81,16 +81,15 @@ class Derivation(NamedTuple):
 
     def destinations(self, trace: Trace) -> list[tuple[Kind, Hashable]]:
         """For every output of the program, the caller's kind of array and device."""
-        like_y = self.layout.result_kind()
         found: list[tuple[Kind, Hashable]] = []
         for i, count in zip(self.wanted, trace.counts, strict=True):
             if self.operator.parts[i] in (Part.VALUE, Part.LIKE_Y):
-                found += [like_y] * count
+                found += [self.layout.result_kind()] * count
             else:
                 columns = [(leaf.kind, leaf.device) for leaf in self.layout.primals]
                 found += columns * (count // len(columns))
         if self.settings.has_aux:
-            found += [like_y] * trace.aux_leaves.count(None)
+            found += [self.layout.result_kind()] * trace.aux_leaves.count(None)
         return found
 
     def structure(self, leaves: Sequence[Any], trace: Trace, out: object = None) -> Any:

@@ -122,13 +122,16 @@ class Flat:
     def _note(self, y: Arrays, like: Array) -> None:
         """Remember the leaves of ``y`` as they would be at the arguments that were given.
 
-        A backend may step into the complex plane, or add a leading axis to evaluate a batch of
-        points; that is not the function's doing.
+        A backend without a reverse mode may step into the complex plane, or add a leading axis to
+        evaluate a batch of points; that is not the function's doing.
         """
-        describe, primal = self.adapter.kind.describe, self.layout.primals[0]
+        describe = self.adapter.kind.describe
+        self.trace.y_leaves = [describe(a) for a in y]
+        if self.adapter.reverse:
+            return
+        primal = self.layout.primals[0]
         shape, dtype, _ = describe(like)
         batch = len(shape) - len(primal.shape)
-        self.trace.y_leaves = [describe(a) for a in y]
         if batch or (dtype.kind == "c") != (primal.dtype.kind == "c"):
             self.trace.y_leaves = [
                 (s[batch:], np.empty(0, d).real.dtype, device)
