@@ -14,6 +14,7 @@ from autograd.util import toposort
 
 from diffface.backends._adapter import Adapter, Function, Pull
 from diffface.backends._autograd_namespace import namespace
+from diffface.backends._autograd_recorder import record
 from diffface.backends._batch import loop
 from diffface.backends._compiled import Array, Arrays, Compiled, Program
 from diffface.backends._kind import NUMPY
@@ -84,8 +85,6 @@ class Autograd(Adapter):
         return y, pull, aux
 
     def build(self, program: Program, examples: Arrays) -> Compiled:
-        from diffface.backends._autograd_recorder import record
-
         return build_with_numbers(record, program, examples, self.lift)
 
     def lift(self, value: object, like: Array) -> Array:

@@ -120,8 +120,8 @@ class Torch(Adapter):
         return _detach(y), pull, _detach(aux)
 
     def build(self, program: Program, examples: Arrays) -> Compiled:
-        from diffface.backends._torch_inductor import inductor
-        from diffface.backends._torch_replay import replay
+        from diffface.backends._torch_graph._inductor import inductor
+        from diffface.backends._torch_graph._replay import replay
 
         build = inductor if self.compile else replay
         return build_with_numbers(build, program, examples, self.lift)

@@ -22,7 +22,7 @@ def jax_function(x: Any, data: Any, f: Callable[..., Any]) -> Callable[[], Any]:
 
 
 def torch_function(x: Any, data: Any, f: Callable[..., Any]) -> Callable[[], Any]:
-    from diffface.backends._torch_inductor import inductor
+    from diffface.backends._torch_graph._inductor import inductor
 
     points, gamma, m = data
     compiled = inductor(lambda *a: (f(*a, gamma, m),), (*x, points))

@@ -8,7 +8,7 @@ import numpy as np
 
 # First match wins: (library, type, module that holds the namespace, attribute in it).
 _NAMESPACES = (
-    ("autograd.tracer", "Box", "diffface.backends._autograd_namespace", "namespace"),
+    ("autograd.tracer", "Box", "diffface.backends._autograd_namespace._namespace", "namespace"),
     ("jax", "Array", "jax.numpy", ""),
     ("torch", "Tensor", "array_api_compat.torch", ""),
 )

@@ -93,13 +93,13 @@ def file_rows(floor: str) -> Iterator[tuple[str, ...]]:
     """One row for each file of a floor; the further files of an adapter are only counted."""
     yield "file", "what it is"
     adapters = {row.module.rpartition(".")[2] for row in ROWS.values()}
-    stems = [path.stem for path in sorted((ROOT / floor).glob("_[a-z]*.py"))]
-    for stem in stems:
+    stems = [path.stem for path in sorted((ROOT / floor).glob("_[a-z]*"))]
+    for stem in [stem for stem in stems if (ROOT / floor / f"{stem}.py").exists()]:
         if any(stem.startswith(f"{adapter}_") for adapter in adapters):
             continue
         docstring = ast.get_docstring(ast.parse((ROOT / floor / f"{stem}.py").read_text()))
         family = stem in adapters and any(other.startswith(f"{stem}_") for other in stems)
-        further = f"; the rest of it is in `{stem}_*.py`" if family else ""
+        further = f"; the rest of it is in `{stem}_*`" if family else ""
         yield f"`{stem}.py`", first_line(docstring) + further
 
 

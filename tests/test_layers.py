@@ -18,7 +18,7 @@ FLOORS = {
     "backends": ("diffface.backends", ()),
 }
 LIBRARIES = {module for row in ROWS.values() for module in row.needs}
-# The first file of each adapter; its others begin with the same word.
+# The first file of each adapter; its other files and folders begin with the same word.
 ADAPTERS = {row.module.rpartition(".")[2] for row in ROWS.values()}
 
 
@@ -44,8 +44,14 @@ def within(name: str, package: str) -> bool:
 
 
 def family(stem: str) -> str | None:
-    """The adapter that a file of ``backends/`` belongs to."""
+    """The adapter that a file or folder of ``backends/`` belongs to."""
     return next((a for a in ADAPTERS if stem == a or stem.startswith(f"{a}_")), None)
+
+
+def family_of(path: Path) -> str | None:
+    """The adapter that a file on any floor belongs to."""
+    floor, first, *_ = path.relative_to(ROOT).parts
+    return family(first.removesuffix(".py")) if floor == "backends" else None
 
 
 @every_file
@@ -67,20 +73,20 @@ def test_folders_are_imported_by_their_package(path):
 
 @every_file
 def test_only_an_adapter_imports_its_library(path):
-    is_adapters = path.parent.name == "backends" and family(path.stem) is not None
+    is_adapters = family_of(path) is not None
     for imported in imports(path):
         library = imported.split(".")[0]
         assert library not in LIBRARIES or is_adapters, f"{path} imports {library}"
 
 
 @pytest.mark.parametrize(
-    "path", sorted((ROOT / "backends").glob("*.py")), ids=lambda path: path.stem
+    "path", sorted((ROOT / "backends").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT))
 )
 def test_adapters_do_not_know_each_other(path):
     for imported in imports(path):
         if within(imported, "diffface.backends"):
             other = family(imported.split(".")[2])
-            assert other in (None, family(path.stem)), f"{path.stem} imports {imported}"
+            assert other in (None, family_of(path)), f"{path} imports {imported}"
 
 
 @every_file
@@ -88,7 +94,7 @@ def test_no_condition_on_a_backends_name(path):
     if path.name == "_registry.py":
         return
     # Among adapters, that is the name of the library that most of them compute with.
-    names = ROWS.keys() - ({"numpy"} if family(path.stem) else set())
+    names = ROWS.keys() - ({"numpy"} if family_of(path) else set())
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Compare | ast.match_case):
             tested = node.pattern if isinstance(node, ast.match_case) else node

@@ -1,0 +1,78 @@
+"""What an outsider gets to see of a recorded value: shape and dtype, and nothing else."""
+
+import sys
+from collections.abc import Callable
+from types import CodeType
+from typing import Any, NoReturn
+
+import numpy as np
+from autograd.core import VSpace, vspace
+from autograd.numpy import numpy_wrapper
+
+from diffface.backends._autograd_recorder._functions import METADATA
+
+
+def code_inside(code: CodeType) -> set[CodeType]:
+    """Return `code` and the code objects inside it: comprehensions, closures."""
+    return {code}.union(*(code_inside(c) for c in code.co_consts if isinstance(c, CodeType)))
+
+
+# NumPy's parser of einsum strings makes arrays of the operands, only to look at their shapes.
+_PARSER = code_inside(numpy_wrapper._parse_einsum_input.__code__)
+
+
+def refuse(reason: str) -> Callable[..., NoReturn]:
+    """Return a method that stops the recording."""
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> NoReturn:
+        escape(self, reason)
+
+    return method
+
+
+def escape(box: Any, reason: str) -> NoReturn:
+    """Stop the recording to which a box or its shadow belongs."""
+    box = box._box if type(box) is Shadow else box
+    box._node.tape.escape(reason)
+    raise AssertionError
+
+
+class Shadow:
+    """What an outsider sees of a recorded value: type, shape and dtype."""
+
+    def __init__(self, box: Any) -> None:
+        self._box = box
+
+    def __array_function__(self, fn: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if fn not in METADATA:
+            escape(self, f"`{getattr(fn, '__name__', fn)}` was called on the value inside a box")
+        return fn(*(a._box._concrete if isinstance(a, Shadow) else a for a in args), **kwargs)
+
+    def dummy(self) -> Any:
+        """Return an array of the right shape and dtype, without memory or meaning."""
+        return np.broadcast_to(
+            np.zeros((), np.result_type(self._box._concrete)), np.shape(self._box._concrete)
+        )
+
+    def vspace(self) -> Any:
+        """Return autograd's vector space of the value."""
+        concrete = self._box._concrete
+        return vspace(self.dummy() if isinstance(concrete, (np.ndarray, np.generic)) else concrete)
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        if sys._getframe(1).f_code in _PARSER:
+            return self.dummy()
+        escape(self, "NumPy asked for the value inside a box")
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        escape(self, f"`.{name}` of the value inside a box was read")
+
+
+for _name in ("bool", "float", "int", "index", "complex", "hash", "iter", "len"):
+    setattr(Shadow, f"__{_name}__", refuse("the value inside a box was used"))
+for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
+    setattr(Shadow, f"__{_name}__", refuse("the value inside a box was compared"))
+
+VSpace.mappings[Shadow] = Shadow.vspace

@@ -1,0 +1,79 @@
+"""Emission: a simplified graph becomes Python source, one cheap call after the other.
+
+Knows: which spelling of an operation is the cheapest to call.
+Must not know: where the graph comes from, and what the operations are for.
+
+At small sizes time goes into calls, not into arithmetic. What pays, as measured on torch 2.13 CPU:
+0.4 us where a result overwrites an operand, 0.6 us where a number is a 0-d tensor already, 0.6 us
+for indexing with a ready slice, 0.2 to 0.6 us per call below autograd's dispatch keys.
+"""
+
+from typing import Any
+
+import torch
+from torch import fx
+
+from diffface.backends._compiled import Program
+from diffface.backends._torch_graph._lifetimes import Lifetimes, allocates
+from diffface.backends._torch_graph._spelling import Spelling
+from diffface.backends._torch_graph._statements import Statements
+
+# A hand-written program would run under no_grad; to stay below autograd altogether costs the same
+# to enter and makes every call cheaper. Autocast had its say when the graph was recorded.
+BELOW = torch._C.DispatchKeySet(torch._C.DispatchKey.AutogradFunctionality)
+for _key in ("ADInplaceOrView", "AutocastCPU", "AutocastCUDA"):
+    BELOW = BELOW | torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, _key))
+
+
+def emit(module: fx.GraphModule) -> tuple[str, Program]:
+    """Write down the graph of ``module`` as a Python function.
+
+    Parameters
+    ----------
+    module : GraphModule
+        Simplified and lowered.
+
+    Returns
+    -------
+    tuple
+        The source, and the function. It is re-entrant, takes inputs of any strides, and returns
+        new, contiguous tensors.
+    """
+    lifetimes, spelling = Lifetimes(module.graph), Spelling()
+    statements = Statements(lifetimes, spelling)
+    inputs: list[str] = []
+    for node in module.graph.nodes:
+        if node.op == "placeholder":
+            inputs.append(name := spelling.variable(node, f"x{len(inputs)}"))
+            if node.meta["val"].dim() and node.users:
+                statements.write(f"if not {name}.is_contiguous(): {name} = {name}.contiguous()")
+        elif node.op == "get_attr":
+            spelling.variable(node, spelling.constant(getattr(module, str(node.target)), "c"))
+        elif node.op == "output":
+            outputs: Any = node.args[0]
+            results = _results(outputs, lifetimes, spelling)
+            statements.write(f"return ({''.join(f'{result}, ' for result in results)})", *outputs)
+        else:
+            statements.add(node)
+    lines = [f"def run({', '.join(inputs)}):", "    with below(keys):"]
+    lines += [f"        {line}" for line in statements.text()]
+    source = "\n".join([*lines, ""])
+    scope = {"below": torch._C._ExcludeDispatchKeyGuard, "keys": BELOW, **spelling.constants}
+    exec(compile(source, "<diffface replay>", "exec"), scope)  # noqa: S102 - the text comes from a graph
+    run: Program = scope["run"]
+    return source, run
+
+
+def _results(outputs: Any, lifetimes: Lifetimes, spelling: Spelling) -> list[str]:
+    """Write the results, copied where they are not new, contiguous and apart from each other."""
+    results, seen = [], set()
+    for output in outputs:
+        memory = lifetimes.memory(output)
+        shown = spelling.show(output)
+        if not output.meta["val"].is_contiguous():
+            shown = f"{shown}.clone(memory_format={spelling.constant(torch.contiguous_format)})"
+        elif not allocates(output) or memory in seen:
+            shown = f"{shown}.clone()"
+        seen.add(memory)
+        results.append(shown)
+    return results
