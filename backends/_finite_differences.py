@@ -50,6 +50,9 @@ class FiniteDifferences(Adapter):
     -----
     Second derivatives are differences of differences with the ``central4`` scheme: their
     truncation error has order 4, and the default step is ``epsilon ** (1/6)``.
+
+    The scale ``max(1, abs(x_k))`` is SciPy's. It is too large for coordinates far below 1 that
+    matter, such as rates of 1e-7: scale them, or pass a ``step`` to suit.
     """
 
     scheme: Literal["central", "forward", "central4", "richardson"] = "central"
