@@ -82,6 +82,9 @@ class Prepared:
     ) -> Any:
         """The operator at ``args``; see the operator for tangents, cotangents and ``out``.
 
+        Tangents may also come second, as in SciPy's ``hessp(x, p, *args)``, where example
+        arguments have shown how many there are.
+
         Raises
         ------
         PreparationMismatchError
@@ -91,7 +94,16 @@ class Prepared:
             result = self._entry(args, tangents, cotangents)
             if result is not MISS:
                 return result
+        if tangents is None and self._tangents_come_second(args):
+            x, tangents, *rest = args
+            return self(x, *rest, tangents=tangents, out=out, kwargs=kwargs)
         return self._general(args, self._chosen_seeds(tangents, cotangents), out, kwargs)
+
+    def _tangents_come_second(self, args: tuple[Any, ...]) -> bool:
+        if self._fixed is None or self._recipe.operator.seeds is not Seeds.TANGENTS:
+            return False
+        count = len(self._fixed.arguments) - len(self._fixed.keywords)
+        return len(args) == count + 1
 
     def _general(
         self, args: tuple[Any, ...], seeds: Any, out: Any, kwargs: Mapping[str, Any] | None

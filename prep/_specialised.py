@@ -55,6 +55,7 @@ class Specialised:
                 self.compiled = derivation.outer.build(program, examples)
                 outputs = self.compiled.run(*examples)
         except (CannotRecord, NotDifferentiableError) as error:
+            self.compiled = None
             # A function that cannot be differentiated at all says so here.
             self._try_eagerly(primals, constants, seeds)
             self._fall_back(error, fallback)

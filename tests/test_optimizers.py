@@ -267,3 +267,19 @@ def test_without_any_leaf():
     x, unravel = dif.ravel({})
     assert x.shape == (0,)
     assert unravel(x) == {}
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch", "autograd", "numpy", "complex-step"])
+@pytest.mark.parametrize("method", ["Newton-CG", "trust-ncg", "trust-krylov", "trust-constr"])
+def test_plain_prepared_operators_drop_in(backend, method):
+    """A prepared gradient and a prepared product with the Hessian, with data in ``args``."""
+
+    def loss(x, data):
+        xp = dif.namespace(x, data)
+        return xp.sum((x - data) ** 4) + xp.sum((x - data) ** 2) + 0.5 * (x[0] - x[1] + 1) ** 2
+
+    data, x0 = np.array([1.0, 2.0, 3.0]), np.zeros(3)
+    jac = dif.prepare_gradient(loss, x0, dif.Const(data), backend=backend)
+    hessp = dif.prepare_hvp(loss, x0, dif.Const(data), backend=backend)
+    found = minimize(loss, x0, args=(data,), method=method, jac=jac, hessp=hessp)
+    np.testing.assert_allclose(found.x, data, atol=1e-4)
