@@ -1,0 +1,77 @@
+"""Wrong usage: how it is reported, and the parser that reports it so."""
+
+import argparse
+import difflib
+import re
+from collections.abc import Iterable
+from typing import Any, Never
+
+from diffface.backends._registry import Backend, resolve
+
+
+class UsageError(Exception):
+    """The command line asks for what does not exist or makes no sense; says what to do instead."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Options are written in full, texts of help keep their lines, errors name the nearest."""
+
+    def __init__(self, **options: Any) -> None:
+        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message: str) -> Never:
+        """Raise UsageError; an unknown option gets the nearest known one."""
+        hint = ""
+        if unknown := re.search(r"unrecognized arguments: (--[\w-]+)", message):
+            hint = nearest(unknown[1], re.findall(r"--[\w-]+", self.format_help()))
+        raise UsageError(f"{message}.{hint} See {self.prog} --help.")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Like argparse's, but a subcommand complains of what it does not know itself."""
+        found, rest = super().parse_known_args(args, namespace)
+        if rest:
+            self.error(f"unrecognized arguments: {' '.join(rest)}")
+        return found, rest
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`` Did you mean 'this'?``, or, where nothing is near, what there is; begins with a space."""
+    names = sorted(set(known))
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    if close:
+        return f" Did you mean {close[0]!r}?"
+    return f" There is {', '.join(map(repr, names))}." if names else ""
+
+
+def one_of(name: str, known: Iterable[str], noun: str) -> str:
+    """``name``, if it is known.
+
+    Raises
+    ------
+    UsageError
+        If it is not; names the nearest.
+    """
+    names = list(known)
+    if name not in names:
+        raise UsageError(f"there is no {noun} {name!r}.{nearest(name, names)}")
+    return name
+
+
+def chosen_backends(text: str) -> dict[str, Backend]:
+    """The backends of a list such as ``jax,torch``, by name.
+
+    Raises
+    ------
+    UnknownBackendError, BackendNotAvailableError
+        If one does not exist (names the nearest), or is not installed (says what to install).
+    """
+    return {name: resolve(name) for name in split(text)}
+
+
+def split(text: str) -> list[str]:
+    """The words of a comma-separated list, each once."""
+    words = list(dict.fromkeys(filter(None, map(str.strip, text.split(",")))))
+    if not words:
+        raise UsageError(f"expected names separated by commas, got {text!r}.")
+    return words
