@@ -11,8 +11,10 @@ from diffface.backends import _errors
 _FRONTEND = Path(str(sys.modules["diffface"].__file__)).parent
 _OURS = (
     Path(__file__).parent, Path(_errors.__file__).parent,
-    *(Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")),
+    Path(sysconfig.get_path("stdlib")),
 )  # fmt: skip
+# Of this environment, or of one that it is on top of.
+_INSTALLED = {"site-packages", "dist-packages"}
 
 
 def raised_by_user(error: BaseException) -> bool:
@@ -45,4 +47,8 @@ def users_line(error: BaseException) -> str:
 
 def _in_library(filename: str) -> bool:
     path = Path(filename)
-    return path.parent == _FRONTEND or any(path.is_relative_to(root) for root in _OURS)
+    return (
+        path.parent == _FRONTEND
+        or not _INSTALLED.isdisjoint(path.parts)
+        or any(path.is_relative_to(root) for root in _OURS)
+    )

@@ -14,6 +14,7 @@ import optree
 from diffface.backends._compiled import Arrays, Compiled
 from diffface.backends._kind import PYTHON, Kind, kind_of
 from diffface.backends._names import Names
+from diffface.backends._source import code
 from diffface.prep._derivation import Derivation
 from diffface.prep._flat import Trace
 from diffface.prep._leaf import Static
@@ -77,7 +78,7 @@ class _Writer:
         body = [line for line in (*self.lines, check, *tail) if line]
         source = "\n    ".join([f"def entry({head}):", *body])
         scope = dict(self.names.namespace)
-        exec(compile(source, "<diffface entry>", "exec"), scope)  # noqa: S102 - our own source
+        exec(code(source, "<diffface entry>"), scope)  # noqa: S102 - our own source
         entry: Entry = scope["entry"]  # type: ignore[assignment]
         return entry
 

@@ -46,12 +46,12 @@ def thin(graph: Graph, x: Any) -> Any:
 
 def elementwise(graph: Graph, fn: Any, args: tuple[Any, ...], shape: Shape, dtype: Any) -> Node:
     """Add ``fn(*args)`` for a function that works element by element and broadcasts."""
-    operands = tuple(thin(graph, x) for x in args)
-    small = common_shape(*(x.shape for x in operands))
-    simple = simplify(graph, fn, operands, dtype)
-    if simple is not None:
-        return broadcast(graph, simple, shape)
-    return broadcast(graph, graph.node(fn, operands, {}, small, dtype), shape)
+    operands = tuple([thin(graph, x) for x in args])
+    found = simplify(graph, fn, operands, dtype)
+    if found is None:
+        small = common_shape(*[x.shape for x in operands])
+        found = graph.node(fn, operands, {}, small, dtype)
+    return found if found.shape == shape else broadcast(graph, found, shape)
 
 
 def number(x: Node) -> Any:
@@ -62,7 +62,9 @@ def number(x: Node) -> Any:
 def simplify(graph: Graph, fn: Any, operands: tuple[Node, ...], dtype: Any) -> Node | None:
     """Return an equal, cheaper node of the broadcast shape of `operands` or smaller, or None."""
     rule: Any = _RULES.get(fn)
-    if rule is None or dtype.kind not in "fc" or any(x.dtype.kind not in "fciub" for x in operands):
+    if rule is None or dtype.kind not in "fc":
+        return None
+    if any(x.dtype.kind not in "fciub" for x in operands):
         return None
     result: Node | None = rule(graph, *operands, dtype)
     return result if result is None or result.dtype == dtype else None

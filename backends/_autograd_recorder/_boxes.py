@@ -35,8 +35,9 @@ class _Recorded:
     _trace: float
 
     def __init__(self, value: Any, trace: float, node: Any) -> None:
-        for name, content in (("_concrete", value), ("_trace", trace), ("_node", node)):
-            setattr(self, name, content)
+        self._concrete = value
+        self._trace = trace
+        self._node = node
 
     @property
     def _value(self) -> Any:

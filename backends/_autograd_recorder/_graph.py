@@ -7,6 +7,7 @@ execution.
 """
 
 from collections.abc import Callable, Iterator
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ class Node:
         self.splat: Any = None
         self.parents: tuple[Node, ...] = ()
         if args:
-            self.parents = tuple(nodes_in((args, *kwargs.values()) if kwargs else args))
+            self.parents = _nodes_of(args, kwargs)
 
     @property
     def is_constant(self) -> bool:
@@ -69,7 +70,7 @@ class Node:
     @property
     def size(self) -> int:
         """Number of elements."""
-        return int(np.prod(self.shape, dtype=int))
+        return prod(self.shape)
 
 
 Rule = Callable[["Graph", Args, Kwargs, Shape, Any], Node | None]
@@ -88,6 +89,14 @@ def nodes_in(structure: Any) -> Iterator[Node]:
                 yield from nodes_in(item)
     elif isinstance(structure, slice):
         yield from nodes_in((structure.start, structure.stop, structure.step))
+
+
+def _nodes_of(args: Args, kwargs: Kwargs) -> tuple[Node, ...]:
+    """Return the nodes in the arguments of a call."""
+    plain = tuple([a for a in args if type(a) is Node])
+    if len(plain) == len(args) and not kwargs:
+        return plain  # as nearly always
+    return tuple(nodes_in((args, *kwargs.values())))
 
 
 def substitute(structure: Any, change: Callable[[Node], Any]) -> Any:
@@ -152,12 +161,13 @@ class Graph:
     def node(self, fn: Function, args: Args, kwargs: Kwargs, shape: Any, dtype: Any) -> Node:
         """Return the node of a call: a known one, a folded constant, or a new one."""
         named = tuple((name, _key(kwargs[name])) for name in sorted(kwargs)) if kwargs else ()
-        key = (fn, _key(args), named)
+        key = (fn, tuple([a if type(a) is Node else _key(a) for a in args]), named)
         found = self._known.get(key)
         if found is not None:
             return found
         node = Node(len(self.nodes), fn, args, kwargs, shape, dtype)
-        if shape is not None and is_foldable(fn) and all(p.is_constant for p in node.parents):
+        varies = any(p.value is None for p in node.parents)
+        if not varies and shape is not None and is_foldable(fn):
             values = {name: substitute(item, _value) for name, item in kwargs.items()}
             with np.errstate(all="ignore"):
                 return self.constant(fn(*substitute(args, _value), **values))

@@ -51,10 +51,11 @@ class Names:
     def constant(self, value: Any) -> str:
         """Return the name of a constant."""
         scalar = isinstance(value, np.ndarray) and value.ndim == 0
-        key = (value.dtype.str, repr(value[()])) if scalar else id(value)
+        key = (value.dtype.str, value.tobytes()) if scalar else id(value)
         if key not in self._known:
             self._known[key] = name = f"c{len(self.comments)}"
             self.globals[name] = value  # which keeps its id alive, too
+            value = value[()] if scalar else value  # NumPy shows its numbers faster than its arrays
             text = f"{value.dtype} {value.shape}" if getattr(value, "ndim", 0) else repr(value)
             self.comments.append(f"# {name}: {text.splitlines()[0]}")
         return self._known[key]

@@ -25,6 +25,7 @@ def patched() -> Iterator[None]:
     meanwhile do not notice; boxes are treated differently only if they are ours.
     """
     new_box, mut_add, unpermuter = tracer.new_box, VSpace._mut_add, numpy_vjps.unpermuter
+    unbroadcast = numpy_vjps.unbroadcast
     vjps = {fun: core.primitive_vjps[fun] for fun in _CHANGED}
     jvps = {fun: core.primitive_jvps[fun] for fun in _CHANGED}
 
@@ -33,7 +34,13 @@ def patched() -> Iterator[None]:
             return new_box(value, trace, node)
         return value if node.constant else node.tape.box(value, node.content)
 
+    def fitted(x: Any, target: Any, *axes: Any) -> Any:
+        # Where nothing is to be done, autograd takes its time to find out.
+        same = is_a(x, RecordedArray) and x.shape == target[0] and x.dtype == target[2]
+        return x if same else unbroadcast(x, target, *axes)
+
     tracer.new_box, VSpace._mut_add = box, _added
+    numpy_vjps.unbroadcast = fitted
     numpy_vjps.unpermuter = lambda g, permutation: _take(g, anp.argsort(permutation))
     core.defvjp(
         ArrayBox.__getitem__, lambda ans, a, index: lambda g: _untake(g, index, core.vspace(a))
@@ -47,6 +54,7 @@ def patched() -> Iterator[None]:
         yield
     finally:
         tracer.new_box, VSpace._mut_add, numpy_vjps.unpermuter = new_box, mut_add, unpermuter
+        numpy_vjps.unbroadcast = unbroadcast
         for table, saved in ((core.primitive_vjps, vjps), (core.primitive_jvps, jvps)):
             table.update(saved)
 

@@ -1,5 +1,6 @@
 """Lowering of sums and products of vectors and matrices."""
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ def _mean(graph: Graph, args: Args, kwargs: Kwargs, shape: Shape, dtype: Any) ->
     if x.dtype != dtype or dtype.char not in "fdFD" or not x.size:
         return None
     whole = _sum(graph, args, kwargs, shape, dtype)
-    count = float(x.size // max(1, int(np.prod(shape, dtype=int))))
+    count = float(x.size // max(1, prod(shape)))
     return None if whole is None else elementwise(graph, np.divide, (whole, count), shape, dtype)
 
 

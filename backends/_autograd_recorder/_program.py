@@ -18,6 +18,7 @@ from diffface.backends._autograd_recorder._lifetimes import Lifetimes
 from diffface.backends._autograd_recorder._names import Names
 from diffface.backends._autograd_recorder._scattering import scatter_lines
 from diffface.backends._compiled import Compiled
+from diffface.backends._source import code
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ def compile_graph(inputs: list[Node], outputs: list[Node]) -> Compiled:
     """Compile the part of a graph that leads from `inputs` to `outputs`."""
     writer = _Writer(inputs, outputs)
     source = writer.write()
-    code = compile(source, "<diffface recorded program>", "exec")
-    exec(code, writer.names.globals)  # noqa: S102  # our own source: names and calls, no user's text
+    compiled = code(source, "<diffface recorded program>")
+    exec(compiled, writer.names.globals)  # noqa: S102  # our own: names and calls, no user's text
     run = writer.names.globals["run"]
     return Compiled(run, "program", SourceProgram(source, run))
 

@@ -4,6 +4,7 @@
 it has nothing to offer; then the call stays as it is.
 """
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -98,7 +99,7 @@ def scatter_add(
     graph: Graph, previous: Node | None, index: Any, x: Node, shape: Shape, dtype: Any
 ) -> Node:
     """Add ``previous + (zeros with x at index)``; additions in a row become one node."""
-    if only_new_axes(index) and x.dtype == dtype and x.size == int(np.prod(shape, dtype=int)):
+    if only_new_axes(index) and x.dtype == dtype and x.size == prod(shape):
         x = reshape(graph, x, shape)
         added = (previous, x)
         return x if previous is None else lower(graph, np.add, added, {}, shape, dtype)

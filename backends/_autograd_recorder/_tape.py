@@ -73,11 +73,11 @@ class Tape:
         structural = STRUCTURAL.get(fn)
         if structural is not None:
             return structural(self, args, value, raw)
-        lifted = tuple(self.lift(a) if is_ufunc(fn) else self.argument(a) for a in args)
+        lifted = tuple(map(self.lift if is_ufunc(fn) else self.argument, args))
         for i in range(min(len(lifted), DATA_ARGUMENTS.get(fn, 0))):
             if isinstance(lifted[i], (int, float)):
                 lifted = (*lifted[:i], self.graph.constant(lifted[i]), *lifted[i + 1 :])
-        named = {k: self.argument(v) for k, v in kwargs.items()}
+        named = {k: self.argument(v) for k, v in kwargs.items()} if kwargs else {}
         if isinstance(value, _CONTAINERS):
             node = lower(self.graph, fn, lifted, named, None, None)
             return tuple(

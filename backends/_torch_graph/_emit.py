@@ -14,6 +14,7 @@ import torch
 from torch import fx
 
 from diffface.backends._compiled import Program
+from diffface.backends._source import code
 from diffface.backends._torch_graph._lifetimes import Lifetimes, allocates
 from diffface.backends._torch_graph._spelling import Spelling
 from diffface.backends._torch_graph._statements import Statements
@@ -59,7 +60,7 @@ def emit(module: fx.GraphModule) -> tuple[str, Program]:
     lines += [f"        {line}" for line in statements.text()]
     source = "\n".join([*lines, ""])
     scope = {"below": torch._C._ExcludeDispatchKeyGuard, "keys": BELOW, **spelling.constants}
-    exec(compile(source, "<diffface replay>", "exec"), scope)  # noqa: S102 - the text comes from a graph
+    exec(code(source, "<diffface replay>"), scope)  # noqa: S102 - the text comes from a graph
     run: Program = scope["run"]
     return source, run
 
