@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Unpack
 
-from diffface._call import prepare
+from diffface._call import call, prepare
 from diffface._options import Options, PrepareOptions
 from diffface.backends._compiled import Arrays
 from diffface.prep._operator import Operator, Part, Point
@@ -15,10 +15,17 @@ def _derive(at: Point) -> tuple[tuple[Arrays, ...], Arrays]:
     return (y,), aux
 
 
+# None of the operators that users know.
+VALUE = Operator({(0,): "value"}, _derive, (Part.VALUE,), keywords=Options.__optional_keys__)
+
+
+def value(f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]) -> Any:
+    """``f(*args)`` as a backend computes it, on arrays of its own."""
+    return call(VALUE, (0,), f, args, options)
+
+
 def prepare_value(
     f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
 ) -> Prepared:
     """Prepare ``f`` itself for repeated calls: compiled as its derivatives are."""
-    # Made here, since it is none of the operators that users know.
-    value = Operator({(0,): "value"}, _derive, (Part.VALUE,), keywords=Options.__optional_keys__)
-    return prepare(value, (0,), f, example_args, options)
+    return prepare(VALUE, (0,), f, example_args, options)

@@ -4,6 +4,7 @@ import dis
 import sys
 import sysconfig
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 
 from diffface.backends import _errors
@@ -37,7 +38,12 @@ def users_stacklevel() -> int:
 
 def users_line(error: BaseException) -> str:
     """``, at file:line in function: `source` `` of the innermost frame outside any library."""
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+    return line_of(traceback.extract_tb(error.__traceback__))
+
+
+def line_of(stack: Sequence[traceback.FrameSummary]) -> str:
+    """The same for a stack."""
+    for frame in reversed(stack):
         if frame.filename.startswith("<") or _in_library(frame.filename):
             continue
         source = f": `{frame.line}`" if frame.line else ""

@@ -5,9 +5,7 @@ A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->`` in a Markdo
 
 import ast
 import dataclasses
-import importlib
 import inspect
-import pkgutil
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -15,8 +13,9 @@ from functools import partial
 from pathlib import Path
 
 import diffface as dif
+from diffface._operators import main_name, operators
 from diffface.backends._registry import ROWS, adapter_class
-from diffface.prep._operator import Operator, Part, Seeds
+from diffface.prep._operator import Part, Seeds
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -30,20 +29,6 @@ SHAPES = {
     Part.X_BY_X: "`x.shape + x.shape` for each pair of leaves",
 }
 EVERY_OPERATOR = {"backend", "argnums", "has_aux", "kwargs", "out"}
-
-
-def operators() -> list[Operator]:
-    """Every operator that derives something, first order first."""
-    names = (module.name for module in pkgutil.iter_modules(dif.__path__))
-    modules = [importlib.import_module(f"diffface.{name}") for name in names]
-    found = {id(o): o for m in modules for o in vars(m).values() if isinstance(o, Operator)}
-    deriving = (operator for operator in found.values() if operator.parts != (Part.VALUE,))
-    return sorted(deriving, key=lambda o: (o.order, main_name(o)))
-
-
-def main_name(operator: Operator) -> str:
-    """The name under which nothing but the derivative itself is returned."""
-    return operator.names[(len(operator.parts) - 1,)]
 
 
 def operator_rows() -> Iterator[tuple[str, ...]]:

@@ -1,4 +1,9 @@
-"""The conformance kit: scenarios with known answers, and the protocol that makes them bite.
+"""Tests of functions and of backends.
+
+:func:`check` compares the derivatives of one function over all backends, and with differences::
+
+    report = diffface.testing.check(f, x)
+    assert report.ok, report
 
 :class:`Scenario` is a function with closed-form derivatives, :func:`scenarios` the default table,
 and :func:`conformance` runs a backend through all of it under pytest, in one line::
@@ -10,16 +15,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from diffface.testing._comparison._check import check
+    from diffface.testing._comparison._report import Finding, Report, Row
     from diffface.testing._conformance import conformance
     from diffface.testing._limits import Limit
     from diffface.testing._scenario import Scenario
     from diffface.testing._scenarios import scenarios
 
-__all__ = ["Limit", "Scenario", "conformance", "scenarios"]
+__all__ = ["Finding", "Limit", "Report", "Row", "Scenario", "check", "conformance", "scenarios"]
 
 _HOMES = {
+    "Finding": "_comparison._report",
     "Limit": "_limits",
+    "Report": "_comparison._report",
+    "Row": "_comparison._report",
     "Scenario": "_scenario",
+    "check": "_comparison._check",
     "conformance": "_conformance",
     "scenarios": "_scenarios",
 }

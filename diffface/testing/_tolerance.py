@@ -29,3 +29,19 @@ def relative(backend: Backend, order: int, dtype: np.dtype[Any]) -> float:
         epsilon = float(np.finfo(real).eps)
         return float(FACTOR * epsilon**DIFFERENCES)
     return EXACT[real.name]
+
+
+def agreement(backend: Backend, order: int, dtype: np.dtype[Any]) -> float:
+    """Largest relative difference between right derivatives of functions that nothing is known of.
+
+    More than the rounding errors of long computations, and less than those of float32 within
+    float64; for differences, that of their default steps where higher derivatives are large.
+    """
+    if order and adapter_of(backend, order).black_box:
+        return float(np.finfo(dtype).eps ** (1 / 3 if order == 1 else 1 / 4))
+    return rounding(dtype)
+
+
+def rounding(dtype: np.dtype[Any]) -> float:
+    """What is left of a dtype's precision after long computations: 4e-10 for float64."""
+    return float(np.finfo(dtype).eps ** 0.6)

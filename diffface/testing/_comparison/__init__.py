@@ -1,0 +1,1 @@
+"""The comparison of a function's derivatives over backends, and with differences."""
