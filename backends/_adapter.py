@@ -99,6 +99,16 @@ class Adapter(ABC):
     ) -> tuple[Arrays, Pull, Arrays]:
         """``(y, dy -> J^H dy, aux)``; ``y`` and ``aux`` may be empty when ``value`` is false."""
 
+    def gradient(
+        self, f: Function, x: Arrays, *, value: bool = True
+    ) -> tuple[Arrays, Arrays, Arrays]:
+        """``(y, dx, aux)`` of a function with one real output of shape ``()``.
+
+        It is the pullback of 1; backends that know a shorter way override it.
+        """
+        y, pull, aux = self.pullback(f, x, value=value)
+        return y, pull((self.xp.ones_like(y[0]) if y else 1.0,)), aux
+
     @abstractmethod
     def build(self, program: Program, examples: Arrays) -> Compiled:
         """Make ``program`` ready to run often on arrays like ``examples``.

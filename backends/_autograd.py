@@ -70,10 +70,7 @@ class Autograd(Adapter):
     def pullback(
         self, f: Function, x: Arrays, *, value: bool = True
     ) -> tuple[Arrays, Pull, Arrays]:
-        with trace_stack.new_trace() as trace:
-            roots = [VJPNode.new_root() for _ in x]
-            boxes = tuple(new_box(a, trace, r) for a, r in zip(x, roots, strict=True))
-            y, nodes, aux = _unbox(f(boxes), trace)
+        y, nodes, aux, roots = _trace(f, x)
 
         def single(dy: Arrays) -> Arrays:
             grads = _backward(roots, nodes, _conj(dy))
@@ -83,6 +80,13 @@ class Autograd(Adapter):
             return loop(single, dy, anp) if batched else single(dy)
 
         return y, pull, aux
+
+    def gradient(
+        self, f: Function, x: Arrays, *, value: bool = True
+    ) -> tuple[Arrays, Arrays, Arrays]:
+        y, nodes, aux, roots = _trace(f, x)
+        one = np.ones((), y[0].dtype)
+        return y, _conj(_all_like(_backward(roots, nodes, (one,)), x)), aux
 
     def build(self, program: Program, examples: Arrays) -> Compiled:
         return build_with_numbers(record, program, examples, self.lift)
@@ -116,14 +120,29 @@ class Autograd(Adapter):
         return None
 
 
+def _trace(f: Function, x: Arrays) -> tuple[Arrays, list[Any], Arrays, list[Any]]:
+    """Values and nodes of ``f(x)`` for a backward pass, aux, and the nodes of ``x``."""
+    roots, boxes = [], []
+    with trace_stack.new_trace() as trace:
+        for array in x:
+            root = VJPNode.new_root()
+            roots.append(root)
+            boxes.append(new_box(array, trace, root))
+        y, nodes, aux = _unbox(f(tuple(boxes)), trace)
+    return y, nodes, aux, roots
+
+
 def _unbox(returned: tuple[Arrays, Arrays], trace: int) -> tuple[Arrays, list[Any], Arrays]:
     """Values and nodes of what ``f`` returned; the node is None where ``trace`` left no mark."""
-    y, aux = returned
-    marked = [isbox(a) and a._trace == trace for a in y]
-    values = tuple(a._value if m else a for a, m in zip(y, marked, strict=True))
-    nodes = [a._node if m else None for a, m in zip(y, marked, strict=True)]
-    plain = tuple(a._value if isbox(a) and a._trace == trace else a for a in aux)
-    return values, nodes, plain
+    values, nodes = [], []
+    for array in returned[0]:
+        marked = isbox(array) and array._trace == trace
+        values.append(array._value if marked else array)
+        nodes.append(array._node if marked else None)
+    if not returned[1]:
+        return tuple(values), nodes, ()
+    plain = [a._value if isbox(a) and a._trace == trace else a for a in returned[1]]
+    return tuple(values), nodes, tuple(plain)
 
 
 def _forward(f: Function, x: Arrays, dx: Arrays) -> tuple[Arrays, Arrays, Arrays]:
@@ -138,11 +157,14 @@ def _backward(roots: list[Any], nodes: list[Any], dy: Arrays) -> list[Array | No
 
     Returns None for a root that no output depends on.
     """
-    reached = [(node, g) for node, g in zip(nodes, dy, strict=True) if node is not None]
-    end = VJPNode.new_root()
-    end.parents = [node for node, _ in reached]
-    end.vjp = lambda cotangents: cotangents
-    outgrads: dict[Any, Any] = {end: (tuple(g for _, g in reached), False)}
+    if len(nodes) == 1 and nodes[0] is not None:
+        end, start = nodes[0], dy[0]
+    else:
+        reached = [(node, g) for node, g in zip(nodes, dy, strict=True) if node is not None]
+        end, start = VJPNode.new_root(), tuple(g for _, g in reached)
+        end.parents = [node for node, _ in reached]
+        end.vjp = lambda cotangents: cotangents
+    outgrads: dict[Any, Any] = {end: (start, False)}
     for node in toposort(end):
         # Roots have no parents: their sums stay in outgrads.
         if node.parents:

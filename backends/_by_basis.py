@@ -14,24 +14,16 @@ def pull_by_basis(
     ``dx_k = Re<dy, J e_k> + i Re<dy, J i e_k>``, with the second term for complex leaves only.
     """
     xp = adapter.xp
-    y, real, aux = adapter.columns(f, x, value=value)
-    parts = [real]
-    if any(is_complex(adapter, a) for a in x):
-        seeds = basis(adapter, x, imaginary=True)
-        parts.append(adapter.pushforward(f, x, seeds, batched=True, value=False)[1])
+    y, parts, aux = _columns(adapter, f, x, value)
 
     def coordinates(columns: Arrays, dy: Arrays) -> Array:
-        # The gradient of a real function is its one column as it is.
-        if type(dy[0]) is float and dy[0] == 1.0 and not is_complex(adapter, columns[0]):
-            return columns[0]
         return sum(
             xp.sum(xp.reshape(xp.real(column * xp.conj(c)), (column.shape[0], -1)), axis=1)
             for column, c in zip(columns, map(xp.asarray, dy), strict=True)
         )
 
     def single(dy: Arrays) -> Arrays:
-        flat = [coordinates(columns, dy) for columns in parts]
-        return split(adapter, flat[0] if len(flat) == 1 else flat[0] + 1j * flat[1], x)
+        return split(adapter, [coordinates(columns, dy) for columns in parts], x)
 
     def pull(dy: Arrays, *, batched: bool = False, chunk_size: int | None = None) -> Arrays:
         return loop(single, dy, xp) if batched else single(dy)
@@ -43,8 +35,30 @@ def pull_by_basis(
     return y, pull if any(map(size, x)) else empty, aux
 
 
-def split(adapter: Adapter, flat: Array, like: Arrays) -> Arrays:
-    """A vector of all coordinates as leaves of the shapes and dtypes of ``like``."""
+def gradient_by_basis(
+    adapter: Adapter, f: Function, x: Arrays, value: bool
+) -> tuple[Arrays, Arrays, Arrays]:
+    """``adapter.gradient`` from ``adapter.pushforward``: the one column of a real function."""
+    y, parts, aux = _columns(adapter, f, x, value)
+    if not any(map(size, x)):
+        return y, tuple(map(adapter.xp.zeros_like, x)), aux
+    return y, split(adapter, [column for (column,) in parts], x), aux
+
+
+def _columns(
+    adapter: Adapter, f: Function, x: Arrays, value: bool
+) -> tuple[Arrays, list[Arrays], Arrays]:
+    """``y``, its derivatives by the real and, if there are any, imaginary coordinates, and aux."""
+    y, real, aux = adapter.columns(f, x, value=value)
+    if not any(is_complex(adapter, a) for a in x):
+        return y, [real], aux
+    seeds = basis(adapter, x, imaginary=True)
+    return y, [real, adapter.pushforward(f, x, seeds, batched=True, value=False)[1]], aux
+
+
+def split(adapter: Adapter, parts: list[Array], like: Arrays) -> Arrays:
+    """All coordinates (their real parts, then imaginary ones if any) as leaves like ``like``."""
+    flat = parts[0] if len(parts) == 1 else parts[0] + 1j * parts[1]
     leaves, offset = [], 0
     for leaf in like:
         part = flat[offset : offset + size(leaf)]

@@ -11,7 +11,7 @@ import numpy as np
 from diffface.backends._adapter import Adapter, Function, Pull
 from diffface.backends._basis import is_complex
 from diffface.backends._batch import slices, stack
-from diffface.backends._by_basis import pull_by_basis
+from diffface.backends._by_basis import gradient_by_basis, pull_by_basis
 from diffface.backends._compiled import Array, Arrays, Compiled, Program
 from diffface.backends._errors import NotDifferentiableError, UnsupportedOperatorError
 from diffface.backends._kind import NUMPY
@@ -94,6 +94,11 @@ class ComplexStep(Adapter):
         self, f: Function, x: Arrays, *, value: bool = True
     ) -> tuple[Arrays, Pull, Arrays]:
         return pull_by_basis(self, f, x, value)
+
+    def gradient(
+        self, f: Function, x: Arrays, *, value: bool = True
+    ) -> tuple[Arrays, Arrays, Arrays]:
+        return gradient_by_basis(self, f, x, value)
 
     def build(self, program: Program, examples: Arrays) -> Compiled:
         program(*examples)

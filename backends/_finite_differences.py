@@ -10,7 +10,7 @@ import numpy as np
 
 from diffface.backends._adapter import Adapter, Function, Pull
 from diffface.backends._batch import slices, stack
-from diffface.backends._by_basis import pull_by_basis
+from diffface.backends._by_basis import gradient_by_basis, pull_by_basis
 from diffface.backends._compiled import Array, Arrays, Compiled, Program
 from diffface.backends._errors import InvalidArgumentError
 from diffface.backends._kind import NUMPY
@@ -124,6 +124,11 @@ class FiniteDifferences(Adapter):
         self, f: Function, x: Arrays, *, value: bool = True
     ) -> tuple[Arrays, Pull, Arrays]:
         return pull_by_basis(self, f, x, value)
+
+    def gradient(
+        self, f: Function, x: Arrays, *, value: bool = True
+    ) -> tuple[Arrays, Arrays, Arrays]:
+        return gradient_by_basis(self, f, x, value)
 
     def build(self, program: Program, examples: Arrays) -> Compiled:
         return Compiled(contiguous(program), "stencil", program)

@@ -33,7 +33,7 @@ def compile_xla(program: Program, examples: Arrays, wide: bool) -> Compiled:
 
     compiled = Compiled(jitted, "xla", jitted)
     if wide:
-        compiled = Compiled(run, "xla", jitted, (jitted, jax.config, "jax_enable_x64"))
+        compiled = Compiled(run, "xla", jitted, (jitted, jax.enable_x64, "value"))
     try:
         jax.block_until_ready(compiled.run(*examples))
     except (jax.errors.ConcretizationTypeError, jax.errors.NonConcreteBooleanIndexError) as error:

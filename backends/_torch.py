@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, final
@@ -22,6 +22,8 @@ from diffface.backends._transpose import push_by_transposing
 
 # torch counts levels of forward differentiation in globals that all threads share.
 _LEVELS = threading.RLock()
+
+_AS_IT_IS = nullcontext()
 
 # Set inside the transforms of torch.func, where a pullback has to be one of them, too.
 _functional: ContextVar[bool] = ContextVar("functional", default=False)
@@ -94,17 +96,21 @@ class Torch(Adapter):
             return _functional_pullback(f, x)
         # Only an outer differentiation hands in arrays that carry derivatives; then the graph of
         # the backward pass is needed, too.
-        nested = any([a.requires_grad for a in x])  # noqa: C419 - a generator takes longer
-        leaves = tuple([_leaf(a) for a in x])
-        y, aux = f(leaves)
+        nested, leaves = False, []
+        for a in x:
+            nested |= a.requires_grad
+            leaves.append(_leaf(a))
+        y, aux = f(tuple(leaves))
         ends = [i for i, a in enumerate(y) if a.requires_grad]
         outputs = [y[i] for i in ends]
 
         def single(dy: Arrays) -> Arrays:
+            again, seeds = nested, []
+            for i in ends:
+                again |= dy[i].requires_grad
+                seeds.append(dy[i])
             if not ends:
                 return tuple([torch.zeros_like(a) for a in x])
-            seeds = [dy[i] for i in ends]
-            again = nested or any(a.requires_grad for a in seeds)
             dx = torch.autograd.grad(
                 outputs, leaves, seeds, retain_graph=True, create_graph=again, allow_unused=True
             )
@@ -112,12 +118,37 @@ class Torch(Adapter):
                 [torch.zeros_like(a) if d is None else d for d, a in zip(dx, x, strict=True)]
             )
 
+        # Not one function that calls itself: a cycle would keep the graph until it is collected.
         def pull(dy: Arrays, *, batched: bool = False, chunk_size: int | None = None) -> Arrays:
             return _batched(single, dy, chunk_size) if batched else single(dy)
 
         if nested or not value:
             return y, pull, aux
         return _detach(y), pull, _detach(aux)
+
+    def gradient(
+        self, f: Function, x: Arrays, *, value: bool = True
+    ) -> tuple[Arrays, Arrays, Arrays]:
+        if _functional.get():
+            return Adapter.gradient(self, f, x, value=value)
+        leaves = []
+        for a in x:
+            if a.requires_grad:
+                return Adapter.gradient(self, f, x, value=value)
+            leaves.append(a.detach().requires_grad_())
+        y, aux = f(tuple(leaves))
+        if not y[0].requires_grad:
+            return _detach(y), tuple(map(torch.zeros_like, x)), _detach(aux)
+        # Once through the graph, which need not be kept for another time.
+        dx: Arrays = torch.autograd.grad(y[0], leaves, allow_unused=True)
+        unused = False
+        for d in dx:
+            unused |= d is None
+        if unused:
+            dx = tuple(
+                [torch.zeros_like(a) if d is None else d for d, a in zip(dx, x, strict=True)]
+            )
+        return (_detach(y), dx, _detach(aux)) if value else (y, dx, aux)
 
     def build(self, program: Program, examples: Arrays) -> Compiled:
         from diffface.backends._torch_graph._inductor import inductor
@@ -140,7 +171,7 @@ class Torch(Adapter):
 
     def scope(self, dtypes: Sequence[np.dtype[Any]]) -> AbstractContextManager[object]:
         if not torch.is_inference_mode_enabled():
-            return torch.enable_grad()
+            return _AS_IT_IS if torch.is_grad_enabled() else torch.enable_grad()
         scopes = ExitStack()
         scopes.enter_context(torch.inference_mode(False))
         scopes.enter_context(torch.enable_grad())

@@ -43,7 +43,8 @@ class TorchArrays(Kind):
         return array.clone() if array.is_inference() else array.detach()
 
     def fresh(self, array: Array) -> Array:
-        return array.detach().clone(memory_format=torch.contiguous_format)
+        plain = array.detach() if array.requires_grad else array
+        return plain.clone(memory_format=_CONTIGUOUS)
 
     def guard(self, a: str, example: Array, names: Names) -> str:
         if type(example) is not torch.Tensor or example.is_complex():
@@ -70,6 +71,8 @@ class TorchArrays(Kind):
             return f"{a}.item()"
         return NUMPY.exit(f"{a}.numpy()", target, shape, names)
 
+
+_CONTIGUOUS = torch.contiguous_format
 
 _NUMPY: dict[torch.dtype, np.dtype[Any]] = {
     getattr(torch, name): np.dtype(name)

@@ -1,7 +1,7 @@
 """An operator called, or prepared: from the user's arguments to a result, or a callable."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from diffface._options import PREPARATION, check_choice, settings
 from diffface._using import backend_for
@@ -10,11 +10,10 @@ from diffface.backends._registry import resolve
 from diffface.prep._bind import bind
 from diffface.prep._evaluate import evaluate
 from diffface.prep._layout import Call
-from diffface.prep._operator import Operator, Settings
+from diffface.prep._operator import Operator
 from diffface.prep._prepared import Prepared
 from diffface.prep._recipe import Recipe
-
-_DEFAULT = Settings()
+from diffface.prep._signature import derivation_for
 
 
 def call(
@@ -26,13 +25,14 @@ def call(
     seeds: object = None,
 ) -> Any:
     """Evaluate ``operator`` once, eagerly."""
-    _check_callable(f)
+    if not callable(f):
+        refuse(f)
     bound = bind(args, options.get("argnums"), options.get("kwargs"))
-    chosen = settings(options, operator.keywords, operator.names[wanted]) if options else _DEFAULT
-    backend = backend_for(options.get("backend"), bound)
-    recipe = Recipe(operator, wanted, f, lambda _: backend, chosen)
-    derivation, primals, constants = recipe.derivation(bound)
-    return evaluate(derivation, primals, constants, seeds, options.get("out"))
+    chosen = settings(options, operator.keywords, operator.names[wanted])
+    named = options.get("backend")
+    backend = backend_for(None, bound) if named is None else resolve(named)
+    derivation, primals, constants = derivation_for(operator, wanted, f, backend, chosen, bound)
+    return evaluate(derivation, f, primals, constants, seeds, options.get("out"))
 
 
 def prepare(
@@ -43,7 +43,8 @@ def prepare(
     options: Mapping[str, Any],
 ) -> Prepared:
     """Make ``operator`` ready for many calls."""
-    _check_callable(f)
+    if not callable(f):
+        refuse(f)
     allowed = (operator.keywords - {"out"}) | PREPARATION
     chosen = settings(options, allowed, f"prepare_{operator.names[wanted]}")
     on_mismatch = check_choice(options, "on_mismatch", ("error", "reprepare"))
@@ -60,9 +61,9 @@ def prepare(
     )
 
 
-def _check_callable(f: object) -> None:
-    if not callable(f):
-        raise NotDifferentiableError(
-            f"`f` must be callable, got {type(f).__name__}; the function comes first, then its "
-            "arguments."
-        )
+def refuse(f: object) -> NoReturn:
+    """Say that ``f`` is no function."""
+    raise NotDifferentiableError(
+        f"`f` must be callable, got {type(f).__name__}; the function comes first, then its "
+        "arguments."
+    )

@@ -7,20 +7,11 @@ from diffface.backends._second_order import bridge
 from diffface.prep._operator import Mode, Point
 
 
-def gradient(
-    adapter: Adapter, f: Function, x: Arrays, value: bool
-) -> tuple[Arrays, Arrays, Arrays]:
-    """``(y, gradient, aux)`` of a function with one real output of shape ``()``."""
-    y, pull, aux = adapter.pullback(f, x, value=value)
-    one = adapter.xp.ones_like(y[0]) if y else 1.0
-    return y, pull((one,)), aux
-
-
 def gradient_function(point: Point) -> Function:
     """``x -> (gradient, (y, *aux))`` on arrays of the outer backend, to be differentiated again."""
 
     def g(x: Arrays) -> tuple[Arrays, Arrays]:
-        y, dx, aux = gradient(point.adapter, point.f, x, point.value)
+        y, dx, aux = point.adapter.gradient(point.f, x, value=point.value)
         return dx, y + aux
 
     return bridge(point.outer, point.adapter, g)

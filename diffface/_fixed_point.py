@@ -11,11 +11,9 @@ from diffface.backends._compiled import Arrays
 from diffface.backends._kind import Kind
 from diffface.prep._bind import bind
 from diffface.prep._carry import take
-from diffface.prep._derivation import Derivation
-from diffface.prep._evaluate import inputs
 from diffface.prep._flat import Flat, Trace
 from diffface.prep._operator import Operator, Part
-from diffface.prep._recipe import Recipe
+from diffface.prep._signature import derivation_for
 
 
 class FixedPoint:
@@ -43,19 +41,19 @@ class FixedPoint:
         chosen = settings(options, allowed, name)
         call = bind(args, options.get("argnums"), options.get("kwargs"))
         backend = backend_for(options.get("backend"), call)
-        recipe = Recipe(operator, (1,), f, lambda _: backend, chosen)
-        self._derivation: Derivation
-        self._derivation, primals, constants = recipe.derivation(call)
+        self._derivation, primals, constants = derivation_for(
+            operator, (1,), f, backend, chosen, call
+        )
         self.adapter: Adapter = self._derivation.inner
         self.layout = self._derivation.layout
         self.trace = Trace()
         with self.scope():
-            self.x, c = inputs(self._derivation, primals, constants, copy=True)
+            self.x, c = self._derivation.bring(primals, constants, copy=True)
         self.f = Flat(f, self.layout, c, self.adapter, self.trace, chosen.has_aux, scalar=False)
 
     def scope(self) -> AbstractContextManager[object]:
         """Where anything of this point has to be computed."""
-        return self._derivation.scope()
+        return self.adapter.scope(self._derivation.dtypes)
 
     def result(self, part: Part, arrays: Arrays) -> Any:
         """A part of the result as the user sees it."""

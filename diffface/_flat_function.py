@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
-from diffface._call import _check_callable
+from diffface._call import refuse
 from diffface._options import check_choice, settings
 from diffface._ravel import floating, ravel_with
 from diffface._using import backend_for
@@ -39,7 +39,8 @@ class ProblemOptions(TypedDict, total=False):
 
 def check(f: Callable[..., Any], options: ProblemOptions, name: str) -> None:
     """Refuse what is no function, and options that there are not, of the function ``name``."""
-    _check_callable(f)
+    if not callable(f):
+        refuse(f)
     settings(options, ProblemOptions.__optional_keys__, name)
     check_choice(options, "fallback", ("eager", "error"))
 

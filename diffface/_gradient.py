@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any, Unpack
 
 from diffface._call import call, prepare
-from diffface._derive import gradient as derive_gradient
 from diffface._options import Options, PrepareOptions
 from diffface.backends._compiled import Arrays
 from diffface.prep._operator import Operator, Part, Point
@@ -12,7 +11,7 @@ from diffface.prep._prepared import Prepared
 
 
 def _derive(at: Point) -> tuple[tuple[Arrays, ...], Arrays]:
-    y, dx, aux = derive_gradient(at.adapter, at.f, at.x, at.value)
+    y, dx, aux = at.adapter.gradient(at.f, at.x, value=at.value)
     return (y, dx), aux
 
 

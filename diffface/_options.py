@@ -103,6 +103,10 @@ class PrepareOptions(MatrixOptions, SeededOptions, PreparationOptions, total=Fal
 
 PREPARATION = PreparationOptions.__optional_keys__
 
+_DEFAULT = Settings()
+# Options of which the settings know nothing.
+_ELSEWHERE = Options.__optional_keys__ - {"has_aux"}
+
 
 def settings(options: Mapping[str, Any], allowed: frozenset[str], name: str) -> Settings:
     """The options that change what is derived, checked.
@@ -114,6 +118,8 @@ def settings(options: Mapping[str, Any], allowed: frozenset[str], name: str) -> 
     InvalidArgumentError
         If its value makes no sense.
     """
+    if options.keys() <= _ELSEWHERE <= allowed:
+        return _DEFAULT
     for key in options:
         if key not in allowed:
             close = difflib.get_close_matches(key, allowed, n=1)

@@ -13,10 +13,16 @@ def bind(
     args: Sequence[object], argnums: int | Sequence[int] | None, kwargs: Mapping[str, Any] | None
 ) -> Call:
     """The arguments without their ``Const``, and which are active."""
-    values = tuple(a.value if isinstance(a, Const) else a for a in args)
+    values: list[object] = []
+    unwrapped: list[int] = []
+    for i, a in enumerate(args):
+        if isinstance(a, Const):
+            values.append(a.value)
+        else:
+            values.append(a)
+            unwrapped.append(i)
     if argnums is None:
-        active = tuple(i for i, a in enumerate(args) if not isinstance(a, Const))
-        bare = len(active) == 1
+        active, bare = tuple(unwrapped), len(unwrapped) == 1
     else:
         active, bare = _positions(argnums, args), not _is_sequence(argnums)
     if not active:
@@ -25,6 +31,8 @@ def bind(
             + ("`f` was given none." if not args else "every one is Const, or `argnums` is empty.")
             + " Leave at least one argument outside Const."
         )
+    if kwargs is None:
+        return Call(tuple(values), (), active, bare)
     keywords = _named(kwargs)
     return Call((*values, *keywords.values()), tuple(keywords), active, bare)
 
@@ -68,9 +76,7 @@ def _integer(n: Any, argnums: object) -> int:
         ) from None
 
 
-def _named(kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
-    if kwargs is None:
-        return {}
+def _named(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(kwargs, Mapping):
         raise InvalidArgumentError(
             f"`kwargs` must be a mapping from names to values, got {type(kwargs).__name__}."

@@ -1,78 +1,152 @@
 """From an operator and a signature to a program on flat arrays, and from its outputs to results."""
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from typing import Any
 
 from diffface.backends._adapter import Adapter
 from diffface.backends._compiled import Array, Arrays, Program
+from diffface.backends._errors import UnsupportedOperatorError
 from diffface.backends._kind import PYTHON, Kind
-from diffface.prep._carry import take
+from diffface.backends._registry import Backend
+from diffface.prep._carry import bring, take
+from diffface.prep._differentiable import find_problem
 from diffface.prep._flat import Flat, Trace
 from diffface.prep._layout import Layout
-from diffface.prep._operator import Operator, Part, Point, Settings
+from diffface.prep._operator import Mode, Operator, Part, Point, Settings
 from diffface.prep._out import Slot, check, targets, write
 from diffface.prep._tree import unflatten
 
 
-class Derivation(NamedTuple):
-    """Everything that is fixed once the signature of a call is known.
+class Derivation:
+    """Everything that follows from the signature of a call: from neither its values nor ``f``.
 
-    Attributes
+    Parameters
     ----------
     operator : Operator
         What to derive.
     wanted : tuple of int
         Which of the operator's parts are asked for.
-    f : callable
-        The user's function.
     layout : Layout
-        Its arguments.
-    inner, outer : Adapter
-        Who computes first derivatives, and who differentiates those; the same for first order.
+        The arguments.
+    backend : Adapter or SecondOrder
+        Who derives.
     settings : Settings
         Options.
+
+    Attributes
+    ----------
+    inner, outer : Adapter
+        Who computes first derivatives, and who differentiates those; the same for first order.
+    problem : Problem or None
+        Why the arguments cannot be differentiated, if they cannot.
+    device : hashable
+        Where NumPy arrays go: to the first array of the framework.
+    dtypes : list of dtype
+        What the scope of ``inner``, in which everything is computed, must allow.
+    value : bool
+        Whether anything besides the last part is asked for.
     """
 
-    operator: Operator
-    wanted: tuple[int, ...]
-    f: Callable[..., Any]
-    layout: Layout
-    inner: Adapter
-    outer: Adapter
-    settings: Settings
+    __slots__ = (
+        "_only", "device", "dtypes", "inner", "layout", "operator", "outer", "problem", "settings",
+        "value", "wanted",
+    )  # fmt: skip
 
-    def scope(self) -> AbstractContextManager[object]:
-        """Where everything of it is computed, from bringing the arguments in."""
+    def __init__(
+        self, operator: Operator, wanted: tuple[int, ...], layout: Layout, backend: Backend,
+        settings: Settings,
+    ) -> None:  # fmt: skip
+        self.operator = operator
+        self.wanted = wanted
+        self.layout = layout
+        self.settings = settings
+        self.inner: Adapter = backend.first_order()
+        self.outer: Adapter = self.inner
+        if operator.order == 2:
+            self.outer, self.inner = backend.second_order()
+        _check_mode(settings.mode, self.outer)
+        self.problem = find_problem(
+            layout, operator, operator.names[wanted], settings.holomorphic, self.inner
+        )
+        self.value = len(wanted) > 1 or settings.has_aux
+        leaves = layout.primals + layout.constants
+        self.device: Hashable = next(
+            (leaf.device for leaf in leaves if leaf.kind is self.inner.kind), None
+        )
         # Python numbers among the constants promote nothing.
-        constants = [c.dtype for c in self.layout.constants if c.kind is not PYTHON]
-        return self.inner.scope([p.dtype for p in self.layout.primals] + constants)
+        self.dtypes = [p.dtype for p in layout.primals]
+        self.dtypes += [c.dtype for c in layout.constants if c.kind is not PYTHON]
+        # The one leaf that the result is like, if it is one array and nothing else.
+        like_x = [operator.parts[i] for i in wanted] == [Part.LIKE_X]
+        alone = layout.bare and layout.arguments[layout.active[0]].spec is None
+        self._only = layout.primals[0] if like_x and alone and not settings.has_aux else None
 
-    def program(self, trace: Trace, seeds: Callable[[], Arrays] | None = None) -> Program:
-        """``(*primals, *constants, *seeds) -> (*parts, *aux)``, all flat arrays.
+    def bring(
+        self, primals: Sequence[Any], constants: Sequence[Any], copy: bool = False
+    ) -> tuple[Arrays, Arrays]:
+        """Primals and constants as arrays of the backends that take them.
 
-        Primals, seeds and outputs are arrays of the outer adapter, constants of the inner one.
-        ``seeds`` is asked for when they are needed, if they are not among the inputs.
+        With ``copy`` they share no memory with what was given.
         """
-        n_primals, n_constants = len(self.layout.primals), len(self.layout.constants)
+        kind = self.outer.kind
+        device = self.device if self.inner is self.outer else None
+        x = []
+        for value, leaf in zip(primals, self.layout.primals, strict=True):
+            if leaf.kind is kind and not copy:
+                x.append(kind.detach(value))
+            else:
+                x.append(bring(value, leaf.kind, kind, device, copy))
+        if not constants:
+            return tuple(x), ()
+        kind = self.inner.kind
+        # Python numbers stay what they are: frameworks promote them weakly.
+        c = [
+            value if leaf.kind is PYTHON else bring(value, leaf.kind, kind, self.device, copy)
+            for value, leaf in zip(constants, self.layout.constants, strict=True)
+        ]
+        return tuple(x), tuple(c)
+
+    def run(
+        self, f: Callable[..., Any], x: Arrays, constants: Arrays, seeds: Callable[[], Arrays],
+        trace: Trace,
+    ) -> Arrays:  # fmt: skip
+        """The arrays of the parts that are wanted, then those of aux.
+
+        Primals, seeds and outputs are arrays of the outer adapter, constants of the inner one;
+        ``seeds`` is called when they are needed.
+        """
+        flat = Flat(
+            f, self.layout, constants, self.inner, trace, self.settings.has_aux,
+            self.operator.scalar,
+        )  # fmt: skip
+        point = Point(
+            flat, x, seeds, self.inner, self.outer, self.settings, self.value,
+        )  # fmt: skip
+        parts, aux = self.operator.derive(point)
+        outputs: Arrays = ()
+        counts = []
+        for i in self.wanted:
+            outputs += parts[i]
+            counts.append(len(parts[i]))
+        trace.counts = counts
+        return outputs + aux
+
+    def program(self, f: Callable[..., Any], trace: Trace) -> Program:
+        """``(*primals, *constants, *seeds) -> (*parts, *aux)``, all flat arrays."""
+        primals = len(self.layout.primals)
+        both = primals + len(self.layout.constants)
 
         def program(*inputs: Array) -> Arrays:
-            x, rest = inputs[:n_primals], inputs[n_primals:]
-            f = Flat(
-                self.f, self.layout, rest[:n_constants], self.inner, trace,
-                self.settings.has_aux, self.operator.scalar,
-            )  # fmt: skip
-            value = len(self.wanted) > 1 or self.settings.has_aux
-            given = seeds or (lambda: rest[n_constants:])
-            point = Point(f, x, given, self.inner, self.outer, self.settings, value)
-            parts, aux = self.operator.derive(point)
-            trace.counts = [len(parts[i]) for i in self.wanted]
-            return tuple(a for i in self.wanted for a in parts[i]) + aux
+            x, constants = inputs[:primals], inputs[primals:both]
+            return self.run(f, x, constants, lambda: inputs[both:], trace)
 
         return program
 
     def assemble(self, outputs: Arrays, trace: Trace, out: object = None) -> Any:
         """The result as the user sees it, from the fresh outputs of the program."""
+        if self._only is not None and out is None:
+            kind, _, _, device = self._only
+            return take(outputs[0], self.outer.kind, kind, device)
         taken = [
             take(output, self.outer.kind, kind, device)
             for output, (kind, device) in zip(outputs, self.destinations(trace), strict=True)
@@ -156,3 +230,12 @@ class Derivation(NamedTuple):
 
 def _like_y(leaves: Sequence[Any], trace: Trace) -> Any:
     return leaves[0] if trace.y is None else unflatten(trace.y, leaves)
+
+
+def _check_mode(mode: Mode, adapter: Adapter) -> None:
+    if mode != "auto" and not getattr(adapter, mode):
+        other = "forward" if adapter.forward else "reverse"
+        raise UnsupportedOperatorError(
+            f"{adapter!r} has no {mode} mode; use mode={other!r} or mode='auto', "
+            "or a backend that has both."
+        )

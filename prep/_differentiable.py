@@ -2,60 +2,81 @@
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from diffface.backends._adapter import Adapter
-from diffface.backends._errors import InvalidArgumentError, NotDifferentiableError
+from diffface.backends._errors import (
+    DifffaceError,
+    InvalidArgumentError,
+    NotDifferentiableError,
+)
 from diffface.prep._layout import Layout
 from diffface.prep._leaf import Leaf, Static
 from diffface.prep._operator import Operator
 from diffface.prep._tree import paths
 
 
-def check_differentiable(
-    layout: Layout,
-    f: Callable[..., Any],
-    operator: Operator,
-    name: str,
-    holomorphic: bool,
-    adapter: Adapter,
-) -> None:
-    """Refuse active arguments that have no derivative, before any work.
+class Problem(NamedTuple):
+    """Why arguments cannot be differentiated.
 
-    Raises
-    ------
-    NotDifferentiableError
-        If a leaf is no floating-point array or number, or of a dtype that the backend lacks.
-    InvalidArgumentError
-        If there is no leaf at all, or not the one number that the operator needs.
+    Attributes
+    ----------
+    error : type of exception
+        What to raise.
+    text : str
+        What is wrong; goes on after the name of the leaf, if it is about one.
+    place : tuple of int, optional
+        Argument and leaf that it is about.
+    """
+
+    error: type[DifffaceError]
+    text: str
+    place: tuple[int, int] | None = None
+
+    def said_of(self, f: Callable[..., Any], layout: Layout) -> DifffaceError:
+        """The exception, with the argument's name in ``f``."""
+        if self.place is None:
+            return self.error(self.text)
+        return self.error(f"`{_name(layout, f, *self.place)}` {self.text}")
+
+
+def find_problem(
+    layout: Layout, operator: Operator, name: str, holomorphic: bool, adapter: Adapter
+) -> Problem | None:
+    """What there is to refuse about the active arguments, before any work.
+
+    It is a NotDifferentiableError if a leaf is no floating-point array or number, or of a dtype
+    that the backend lacks, and an InvalidArgumentError if there is no leaf at all, or not the one
+    number that the operator needs.
     """
     for i in layout.active:
         for n, leaf in enumerate(layout.arguments[i].leaves):
-            problem = _problem(leaf, operator, name, holomorphic)
-            if problem:
-                raise NotDifferentiableError(f"`{_place(layout, f, i, n)}` {problem}")
+            if text := _refusal(leaf, operator, name, holomorphic):
+                return Problem(NotDifferentiableError, text, (i, n))
     for i, argument in enumerate(layout.arguments):
         for n, leaf in enumerate(argument.leaves):
             if type(leaf) is not Leaf or leaf.kind is adapter.kind:
                 continue
             if not adapter.kind.takes(leaf.dtype):
-                raise NotDifferentiableError(
-                    f"`{_place(layout, f, i, n)}` has dtype {leaf.dtype.name}, which "
-                    f"{adapter.library} lacks; convert it with astype, or use another backend."
+                text = (
+                    f"has dtype {leaf.dtype.name}, which {adapter.library} lacks; convert it with "
+                    "astype, or use another backend."
                 )
+                return Problem(NotDifferentiableError, text, (i, n))
     if not layout.primals:
-        raise InvalidArgumentError(
-            "There is nothing to differentiate: the active arguments have no leaves."
-        )
+        text = "There is nothing to differentiate: the active arguments have no leaves."
+        return Problem(InvalidArgumentError, text)
     if operator.scalar_argument and [leaf.shape for leaf in layout.primals] != [()]:
         shapes = ", ".join(str(leaf.shape) for leaf in layout.primals)
-        raise InvalidArgumentError(
+        text = (
             f"`{name}` takes one active argument of shape (), got {shapes}; use `jacobian` or "
             "`pushforward` for arrays, and Const for the arguments that are constant."
         )
+        return Problem(InvalidArgumentError, text)
+    return None
 
 
-def _problem(leaf: Leaf | Static, operator: Operator, name: str, holomorphic: bool) -> str:
+def _refusal(leaf: Leaf | Static, operator: Operator, name: str, holomorphic: bool) -> str:
     """What is wrong with an active leaf; empty if nothing is."""
     if isinstance(leaf, Static):
         found = type(leaf.value).__name__
@@ -83,7 +104,7 @@ def _problem(leaf: Leaf | Static, operator: Operator, name: str, holomorphic: bo
     return ""
 
 
-def _place(layout: Layout, f: Callable[..., Any], position: int, leaf: int) -> str:
+def _name(layout: Layout, f: Callable[..., Any], position: int, leaf: int) -> str:
     keyword = position - (len(layout.arguments) - len(layout.keywords))
     name = layout.keywords[keyword] if keyword >= 0 else argument_name(f, position)
     spec = layout.arguments[position].spec

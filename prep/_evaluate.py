@@ -1,30 +1,14 @@
 """One evaluation of a derivation, eagerly: nothing cached, nothing stale."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from diffface.backends._compiled import Arrays
 from diffface.prep import _seeds
-from diffface.prep._carry import bring, bring_constants
 from diffface.prep._derivation import Derivation
 from diffface.prep._flat import Trace
 from diffface.prep._operator import Seeds
 from diffface.prep._tree import leaves_of
-
-
-def inputs(
-    derivation: Derivation, primals: Sequence[Any], constants: Sequence[Any], copy: bool = False
-) -> tuple[Arrays, Arrays]:
-    """Primals and constants as arrays of the backends that take them."""
-    layout, outer, inner = derivation.layout, derivation.outer, derivation.inner
-    # NumPy arrays go where the first array of the framework is.
-    device = None
-    for leaf in layout.primals + layout.constants:
-        if leaf.kind is inner.kind:
-            device = leaf.device
-            break
-    x = bring(primals, layout.primals, outer.kind, device if inner is outer else None, copy)
-    return x, bring_constants(constants, layout.constants, inner.kind, device, copy)
 
 
 def batch_of(seeds: object, batched: bool) -> tuple[int, ...]:
@@ -36,6 +20,7 @@ def batch_of(seeds: object, batched: bool) -> tuple[int, ...]:
 
 def evaluate(
     derivation: Derivation,
+    f: Callable[..., Any],
     primals: Sequence[Any],
     constants: Sequence[Any],
     seeds: object = None,
@@ -45,19 +30,21 @@ def evaluate(
     trace = Trace()
     if out is not None:
         derivation.check_out(out, batch_of(seeds, derivation.settings.batched))
-    outer, batched = derivation.outer, derivation.settings.batched
-    which = derivation.operator.seeds
-
-    def seeded() -> Arrays:
-        if which is Seeds.TANGENTS:
-            return dx
-        # What cotangents must look like is known once f has been evaluated.
-        return _seeds.cotangents(seeds, trace.y, trace.y_leaves, outer, batched)
-
-    with derivation.scope():
-        if which is Seeds.TANGENTS:
-            dx = _seeds.tangents(seeds, derivation.layout, outer, batched)
-        x, c = inputs(derivation, primals, constants)
-        outputs = derivation.program(trace, seeded)(*x, *c)
-        fresh = tuple([outer.kind.fresh(a) for a in outputs])
+    outer = derivation.outer
+    with derivation.inner.scope(derivation.dtypes):
+        given: Callable[[], Arrays] = tuple
+        if derivation.operator.seeds is not Seeds.NONE:
+            given = _given(derivation, seeds, trace)
+        x, c = derivation.bring(primals, constants)
+        fresh = tuple(map(outer.kind.fresh, derivation.run(f, x, c, given, trace)))
     return derivation.assemble(fresh, trace, out)
+
+
+def _given(derivation: Derivation, seeds: object, trace: Trace) -> Callable[[], Arrays]:
+    """What gives the seeds when they are needed; they are checked as early as can be."""
+    outer, batched = derivation.outer, derivation.settings.batched
+    if derivation.operator.seeds is Seeds.TANGENTS:
+        dx = _seeds.tangents(seeds, derivation.layout, outer, batched)
+        return lambda: dx
+    # What cotangents must look like is known once f has been evaluated.
+    return lambda: _seeds.cotangents(seeds, trace.y, trace.y_leaves, outer, batched)

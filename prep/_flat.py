@@ -1,6 +1,6 @@
 """The user's function on flat tuples of arrays."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,16 +18,13 @@ from diffface.prep._tree import Spec, flatten, unflatten
 class Trace:
     """What one evaluation showed of ``f``'s results: their trees, and what is not an array."""
 
-    __slots__ = ("aux", "aux_leaves", "counts", "y", "y_leaves")
-
-    def __init__(self) -> None:
-        self.y: Spec | None = None
-        self.y_leaves: list[tuple[Any, Any, Any]] = []
-        self.aux: Spec | None = None
-        # Static leaves of aux as they are; None where an array goes.
-        self.aux_leaves: list[Static | None] = []
-        # How many arrays each part of the result has.
-        self.counts: list[int] = []
+    y: Spec | None = None
+    y_leaves: Sequence[tuple[Any, Any, Any]] = ()
+    aux: Spec | None = None
+    # Static leaves of aux as they are; None where an array goes.
+    aux_leaves: Sequence[Static | None] = ()
+    # How many arrays each part of the result has.
+    counts: Sequence[int] = ()
 
 
 class Flat:
@@ -48,7 +45,8 @@ class Flat:
         self.trace = trace
         self.has_aux = has_aux
         self.scalar = scalar
-        self._values, self._active = layout.fill(constants)
+        self._values = layout.values(constants)
+        self._active = layout.places
         self._names = layout.keywords
         # The type of the NumPy number that f returned before: it needs no second look.
         self._seen: type | None = None
@@ -57,13 +55,13 @@ class Flat:
         args = self._values.copy()
         for i, spec, start, stop in self._active:
             args[i] = x[start] if spec is None else unflatten(spec, x[start:stop])
-        kwargs: dict[str, Any] = {}
-        if self._names:
-            count = len(args) - len(self._names)
-            kwargs = dict(zip(self._names, args[count:], strict=True))
-            args = args[:count]
         try:
-            returned = self.f(*args, **kwargs)
+            if self._names:
+                count = len(args) - len(self._names)
+                named = dict(zip(self._names, args[count:], strict=True))
+                returned = self.f(*args[:count], **named)
+            else:
+                returned = self.f(*args)
         except Exception as error:
             hint = None if raised_by_user(error) else self.adapter.explain(error)
             if hint is None:
@@ -106,31 +104,34 @@ class Flat:
     def _value(self, value: object, like: Array) -> Arrays:
         if type(value) is self._seen:
             return (value,)
+        adapter, trace = self.adapter, self.trace
         try:
-            y: Arrays = (self.adapter.lift(value, like),)
-            self.trace.y = None
+            array = adapter.lift(value, like)
         except TypeError:
-            leaves, self.trace.y = flatten(value, self.adapter)
-            leaves = leaves or [value]
-            y = tuple(self._lifted(leaf, like) for leaf in leaves)
-        self._note(y, like)
+            leaves, trace.y = flatten(value, adapter)
+            y = tuple([self._lifted(leaf, like) for leaf in leaves or [value]])
+            trace.y_leaves = [adapter.kind.describe(a) for a in y]
+        else:
+            y, trace.y = (array,), None
+            described = adapter.kind.describe(array)
+            trace.y_leaves = [described]
+            if adapter.reverse and described[0] == () and described[1].kind == "f":
+                return y
+        if not adapter.reverse:
+            self._note(like)
         self._check(value)
         if isinstance(value, np.generic):
             self._seen = type(value)
         return y
 
-    def _note(self, y: Arrays, like: Array) -> None:
-        """Remember the leaves of ``y`` as they would be at the arguments that were given.
+    def _note(self, like: Array) -> None:
+        """Correct what is known of the leaves of ``y`` to how they are at the arguments given.
 
         A backend without a reverse mode may step into the complex plane, or add a leading axis to
         evaluate a batch of points; that is not the function's doing.
         """
-        describe = self.adapter.kind.describe
-        self.trace.y_leaves = [describe(a) for a in y]
-        if self.adapter.reverse:
-            return
         primal = self.layout.primals[0]
-        shape, dtype, _ = describe(like)
+        shape, dtype, _ = self.adapter.kind.describe(like)
         batch = len(shape) - len(primal.shape)
         if batch or (dtype.kind == "c") != (primal.dtype.kind == "c"):
             self.trace.y_leaves = [
@@ -170,13 +171,14 @@ class Flat:
     def _auxiliary(self, aux: object, like: Array) -> Arrays:
         leaves, self.trace.aux = flatten(aux, self.adapter)
         arrays: list[Array] = []
-        self.trace.aux_leaves = []
+        static: list[Static | None] = []
         for leaf in leaves:
             try:
                 array = None if kind_of(leaf) is PYTHON else self.adapter.lift(leaf, like)
             except TypeError:
                 array = None
-            self.trace.aux_leaves.append(Static(leaf) if array is None else None)
+            static.append(Static(leaf) if array is None else None)
             if array is not None:
                 arrays.append(array)
+        self.trace.aux_leaves = static
         return tuple(arrays)

@@ -27,6 +27,15 @@ class Call(NamedTuple):
     bare: bool
 
 
+class Place(NamedTuple):
+    """Where an active argument is, and which primals make it up."""
+
+    position: int
+    spec: Spec | None
+    start: int
+    stop: int
+
+
 class Layout(NamedTuple):
     """The signature of a call: everything about its arguments but the values of arrays."""
 
@@ -34,10 +43,30 @@ class Layout(NamedTuple):
     keywords: tuple[str, ...]
     active: tuple[int, ...]
     bare: bool
-    # Leaves of the active arguments, in the order of the result; of the others, those that may
-    # differ from call to call. Both follow from `arguments`.
+    # What follows: leaves of the active arguments, in the order of the result; of the others, those
+    # that may differ from call to call; and which primals make up which active argument.
     primals: tuple[Leaf, ...]
     constants: tuple[Leaf, ...]
+    places: tuple["Place", ...]
+
+    @classmethod
+    def of(
+        cls, arguments: tuple[Argument, ...], keywords: tuple[str, ...], active: tuple[int, ...],
+        bare: bool,
+    ) -> "Layout":  # fmt: skip
+        """The layout of ``arguments``, with what follows from them."""
+        places, start = [], 0
+        for i in active:
+            stop = start + len(arguments[i].leaves)
+            places.append(Place(i, arguments[i].spec, start, stop))
+            start = stop
+        inside = [leaf for i in active for leaf in arguments[i].leaves]
+        rest = [leaf for i, a in enumerate(arguments) if i not in active for leaf in a.leaves]
+        # Static leaves of active arguments are refused before anything is derived.
+        primals, constants = (
+            tuple(leaf for leaf in leaves if isinstance(leaf, Leaf)) for leaves in (inside, rest)
+        )
+        return cls(arguments, keywords, active, bare, primals, constants, tuple(places))
 
     def __str__(self) -> str:
         return ", ".join(
@@ -45,28 +74,17 @@ class Layout(NamedTuple):
             for i, argument in enumerate(self.arguments)
         )
 
-    def fill(self, c: Arrays) -> tuple[list[Any], list[tuple[int, Spec | None, int, int]]]:
-        """Arguments with constants in place, and where which leaves of active ones go.
-
-        Returns
-        -------
-        values : list
-            One entry per argument; those of active arguments are to be filled.
-        active : list of (position, spec, start, stop)
-            Which primals make up the argument at ``position``.
-        """
-        constants = iter(c)
+    def values(self, c: Arrays) -> list[Any]:
+        """Arguments with constants in place; those that are active are to be filled."""
         values: list[Any] = [None] * len(self.arguments)
+        if len(self.active) == len(values):
+            return values
+        constants = iter(c)
         for i, (spec, leaves) in enumerate(self.arguments):
             if i not in self.active:
                 filled = [n.value if isinstance(n, Static) else next(constants) for n in leaves]
                 values[i] = filled[0] if spec is None else unflatten(spec, filled)
-        active, start = [], 0
-        for i in self.active:
-            spec, leaves = self.arguments[i]
-            active.append((i, spec, start, start + len(leaves)))
-            start += len(leaves)
-        return values, active
+        return values
 
     def like_active(self, leaves: Sequence[Any]) -> Any:
         """``leaves`` of all active arguments as trees: bare, or a tuple with one entry for each."""
@@ -91,7 +109,6 @@ def lay_out(call: Call, adapter: Adapter) -> tuple[Layout, list[Any], list[Any]]
     """Layout of a call, with the leaves of its active arguments and of its constants."""
     arguments: list[Argument] = []
     constants: list[Any] = []
-    constant_leaves: list[Leaf] = []
     active: dict[int, Sequence[Any]] = {}
     for i, value in enumerate(call.values):
         if kind_of(value) is not None:
@@ -108,11 +125,5 @@ def lay_out(call: Call, adapter: Adapter) -> tuple[Layout, list[Any], list[Any]]
         for leaf, known in zip(leaves, described, strict=True):
             if type(known) is Leaf:
                 constants.append(leaf)
-                constant_leaves.append(known)
     primals = [leaf for i in call.active for leaf in active[i]]
-    primal_leaves = tuple([leaf for i in call.active for leaf in arguments[i].leaves])
-    layout = Layout(
-        tuple(arguments), call.keywords, call.active, call.bare,
-        primal_leaves, tuple(constant_leaves),  # type: ignore[arg-type]
-    )  # fmt: skip
-    return layout, primals, constants
+    return Layout.of(tuple(arguments), *call[1:]), primals, constants

@@ -67,7 +67,7 @@ class Point(NamedTuple):
     value: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Operator:
     """An operator, derived once for all backends.
 

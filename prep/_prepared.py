@@ -222,7 +222,9 @@ class Prepared:
             key = self._key(derivation, seeds)
             if (known := self._known.get(key)) is not None:
                 return known
-            known = Specialised(derivation, primals, constants, seeds, self._fallback)
+            known = Specialised(
+                derivation, self._recipe.f, primals, constants, seeds, self._fallback
+            )
             self._known[key] = known
             self._adopt(known)
             while len(self._known) > CAPACITY:

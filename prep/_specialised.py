@@ -1,7 +1,7 @@
 """A derivation compiled for one signature."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from diffface.backends._compiled import Arrays, Compiled
@@ -15,7 +15,7 @@ from diffface.prep import _seeds
 from diffface.prep._blame import users_line, users_stacklevel
 from diffface.prep._derivation import Derivation
 from diffface.prep._entry import Entry, emit
-from diffface.prep._evaluate import evaluate, inputs
+from diffface.prep._evaluate import evaluate
 from diffface.prep._flat import Flat, Trace
 from diffface.prep._operator import Seeds
 
@@ -29,6 +29,8 @@ class Specialised:
     ----------
     derivation : Derivation
         What to run.
+    f : callable
+        The user's function.
     primals, constants : sequence of leaves
         Example arguments.
     seeds : tree of arrays or None
@@ -37,21 +39,22 @@ class Specialised:
         What to do where the function cannot be recorded.
     """
 
-    __slots__ = ("_trace", "compiled", "derivation", "entry")
+    __slots__ = ("_f", "_trace", "compiled", "derivation", "entry")
 
     def __init__(
-        self, derivation: Derivation, primals: Sequence[Any], constants: Sequence[Any],
-        seeds: object, fallback: Fallback,
+        self, derivation: Derivation, f: Callable[..., Any], primals: Sequence[Any],
+        constants: Sequence[Any], seeds: object, fallback: Fallback,
     ) -> None:  # fmt: skip
         self.derivation = derivation
+        self._f = f
         self._trace = Trace()
         self.compiled: Compiled | None = None
         self.entry: Entry | None = None
         try:
-            with derivation.scope():
-                x, c = inputs(derivation, primals, constants)
+            with derivation.inner.scope(derivation.dtypes):
+                x, c = derivation.bring(primals, constants)
                 examples = (*x, *c, *self._example_seeds(x, c, seeds))
-                program = derivation.program(self._trace)
+                program = derivation.program(f, self._trace)
                 self.compiled = derivation.outer.build(program, examples)
                 outputs = self.compiled.run(*examples)
         except (CannotRecord, NotDifferentiableError) as error:
@@ -75,8 +78,8 @@ class Specialised:
         """The result as the user sees it."""
         derivation = self.derivation
         if self.compiled is None:
-            return evaluate(derivation, primals, constants, seeds, out)
-        x, c = inputs(derivation, primals, constants)
+            return evaluate(derivation, self._f, primals, constants, seeds, out)
+        x, c = derivation.bring(primals, constants)
         outputs = self.compiled.run(*x, *c, *self._seeds(seeds))
         return derivation.assemble(outputs, self._trace, out)
 
@@ -98,7 +101,7 @@ class Specialised:
         if which is Seeds.COTANGENTS:
             # What cotangents look like is known once f has been evaluated.
             flat = Flat(
-                derivation.f, derivation.layout, c, derivation.inner, self._trace,
+                self._f, derivation.layout, c, derivation.inner, self._trace,
                 derivation.settings.has_aux, derivation.operator.scalar,
             )  # fmt: skip
             # On copies, since f may write to its arguments.
@@ -111,7 +114,7 @@ class Specialised:
         if seeds is None and self.derivation.operator.seeds is Seeds.TANGENTS:
             seeds = self.derivation.layout.like_active(primals)
         if seeds is not None or self.derivation.operator.seeds is Seeds.NONE:
-            evaluate(self.derivation, primals, constants, seeds)
+            evaluate(self.derivation, self._f, primals, constants, seeds)
 
     def _fall_back(self, error: CannotRecord | NotDifferentiableError, fallback: Fallback) -> None:
         cause = error.__cause__
