@@ -62,7 +62,9 @@ def split(adapter: Adapter, parts: list[Array], like: Arrays) -> Arrays:
     leaves, offset = [], 0
     for leaf in like:
         part = flat[offset : offset + size(leaf)]
-        part = part if is_complex(adapter, leaf) else adapter.xp.real(part)
-        leaves.append(adapter.xp.astype(adapter.xp.reshape(part, leaf.shape), leaf.dtype))
         offset += size(leaf)
+        if part.dtype != leaf.dtype:
+            part = part if is_complex(adapter, leaf) else adapter.xp.real(part)
+            part = adapter.xp.astype(part, leaf.dtype)
+        leaves.append(adapter.xp.reshape(part, leaf.shape))
     return tuple(leaves)

@@ -151,9 +151,10 @@ def unit_differences_directly(
 
 
 def _distances(flat: Array, step: float) -> Array:
-    """``distance`` along each of the unit vectors."""
-    exponents = np.rint(np.log2(step * np.maximum(1.0, np.abs(flat))))
-    return np.exp2(np.where(np.isfinite(exponents), exponents, 0.0))
+    """``distance`` along each of the unit vectors; 1 where a coordinate is not finite."""
+    # The nearest power of two, by the exponent of v / sqrt(2): 2^k for v in [2^k / sqrt(2), ...).
+    scale = step * math.sqrt(0.5) * np.maximum(1.0, np.abs(flat))
+    return np.ldexp(scale.dtype.type(1.0), np.frexp(scale)[1])
 
 
 def shifted(x: Arrays, v: Arrays, distance: complex) -> Arrays:
