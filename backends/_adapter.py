@@ -70,6 +70,13 @@ class Adapter(ABC):
     def xp(self) -> Any:
         """The namespace (array API names) whose functions this backend differentiates."""
 
+    def devices(self) -> tuple[str, ...]:
+        """Where arrays can be, found by starting the library's drivers.
+
+        Backends that compute elsewhere, too, override it.
+        """
+        return ("cpu",)
+
     @abstractmethod
     def pushforward(
         self,

@@ -35,6 +35,9 @@ class JAX(Adapter):
     def xp(self) -> Any:
         return jnp
 
+    def devices(self) -> tuple[str, ...]:
+        return tuple(str(device) for device in jax.devices())
+
     def pushforward(
         self,
         f: Function,

@@ -60,6 +60,13 @@ class Torch(Adapter):
     def xp(self) -> Any:
         return xp
 
+    def devices(self) -> tuple[str, ...]:
+        found = (
+            torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        )
+        count = torch.accelerator.device_count() if found is not None else 0
+        return ("cpu", *(f"{found}:{i}" for i in range(count)))
+
     def pushforward(
         self,
         f: Function,

@@ -5,6 +5,7 @@ A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->`` in a Markdo
 
 import ast
 import dataclasses
+import functools
 import inspect
 import re
 import sys
@@ -16,6 +17,7 @@ import diffface as dif
 from diffface._operators import main_name, operators
 from diffface.backends._registry import ROWS, adapter_class
 from diffface.prep._operator import Part, Seeds
+from diffface.testing._support import Support, reasons_table, support, support_table
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -88,6 +90,24 @@ def file_rows(floor: str) -> Iterator[tuple[str, ...]]:
         yield f"`{stem}.py`", first_line(docstring) + further
 
 
+@functools.cache
+def supported() -> tuple[Support, ...]:
+    """What every backend of diffface's own can do: asked once for all tables."""
+    return support(ROWS)
+
+
+def support_rows() -> Iterator[tuple[str, ...]]:
+    """One row for each operator, one column for each backend."""
+    table = support_table(supported())
+    yield from (tuple(row) for row in (table.head, *table.rows))
+
+
+def reason_rows() -> Iterator[tuple[str, ...]]:
+    """One row for each reason why a backend cannot do something."""
+    table = reasons_table(supported())
+    yield from (tuple(row) for row in (table.head, *table.rows))
+
+
 def summary(thing: object) -> str:
     """First line of the docstring of ``thing``."""
     return first_line(inspect.getdoc(thing))
@@ -110,6 +130,8 @@ TABLES: dict[str, Callable[[], Iterable[tuple[str, ...]]]] = {
     "operators": operator_rows,
     "backends": backend_rows,
     "public": public_rows,
+    "reasons": reason_rows,
+    "support": support_rows,
     **{
         f"files_of_{floor}": partial(file_rows, floor) for floor in ("diffface", "prep", "backends")
     },

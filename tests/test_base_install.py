@@ -90,3 +90,37 @@ except ImportError as error:
 def test_backends_lists_what_is_there_and_what_is_not(python):
     code = "print(json.dumps({b.name: bool(b.available) for b in dif.backends()}))"
     assert run(python, code) == {name: not row.needs for name, row in ROWS.items()}
+
+
+def command(python, *words, cwd="/"):
+    """What ``python -m diffface`` said."""
+    return subprocess.run(
+        [python, "-W", "error", "-m", "diffface", *words], capture_output=True, text=True, cwd=cwd,
+    )  # fmt: skip
+
+
+def test_the_command_line_lists_backends(python):
+    done = command(python, "backends", "--installed")
+    assert (done.returncode, done.stderr) == (0, "")
+    version = installed("numpy").version
+    assert f"numpy         {version}" in done.stdout
+    assert "jax           not installed\n" in done.stdout
+    assert "run: pip install 'diffface[torch]'" in done.stdout
+
+
+def test_the_command_line_checks_functions(python, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\n"
+        "def f(x): return np.sum(np.sin(x))\n"
+        "def g(x): return np.sum(abs(x))\n"
+        "x = np.array([0.0, 1.0])\n"
+    )
+    done = command(python, "check", "mine:f", "--args", "mine:x", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("\nAll agree: numpy, complex-step.\n")
+    done = command(python, "check", "mine:g", "--args", "mine:x", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "kink: `f` has a kink at this point: along `x[0]`" in done.stdout
+    done = command(python, "check", "mine:f", "--args", "mine:x", "--backends", "jax")
+    assert done.returncode == 2
+    assert "pip install 'diffface[jax]'" in done.stderr

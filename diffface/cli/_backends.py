@@ -6,6 +6,17 @@ from typing import Any
 from diffface._backends import BackendInfo, backends
 from diffface._table import Table
 from diffface.cli._show import show
+from diffface.cli._usage import one_of, split
+from diffface.testing._support import reasons_table, support, support_table
+
+EXAMPLE = """\
+examples:
+
+  $ python -m diffface backends
+  $ python -m diffface backends --backends jax,torch --installed
+
+The second table is found out by running functions whose derivatives are known, unprepared and
+prepared, which takes some seconds."""
 
 
 def add(subparsers: Any) -> None:
@@ -13,22 +24,44 @@ def add(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "backends",
         help="what is installed, and what it can do",
-        description="List the backends: versions and modes.",
-        epilog="example: python -m diffface backends",
+        description="List the backends: versions, devices, modes, and which operators they have.",
+        epilog=EXAMPLE,
+    )
+    parser.add_argument(
+        "--backends", metavar="NAME,...", help="only these; by default all that there are"
+    )
+    parser.add_argument(
+        "--installed", action="store_true", help="only say what is installed, which is quick"
     )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the tables."""
-    infos = backends()
-    show(Table(("backend", "version", "modes"), [_row(info) for info in infos]))
-    for info in infos:
+    infos = {info.name: info for info in backends()}
+    if options.backends is not None:
+        infos = {name: infos[one_of(name, infos, "backend")] for name in split(options.backends)}
+    show(Table(("backend", "version", "modes", "devices"), [_row(i) for i in infos.values()]))
+    for info in infos.values():
         if not info.available:
-            print(info.problem)
+            print(f"\n{info.problem}")
+    available = [info.name for info in infos.values() if info.available]
+    if options.installed or not available:
+        return 0
+    found = support(available)
+    print()
+    show(support_table(found))
+    reasons = reasons_table(found)
+    if reasons.rows:
+        print("\nno, because:")
+        for backend, sort, operators, why in reasons.rows:
+            print(f"- {backend}, {operators} of {sort}: {why}")
     return 0
 
 
 def _row(info: BackendInfo) -> tuple[str, ...]:
+    if info.backend is None:
+        return info.name, "not installed", "", ""
     modes = [mode for mode in ("forward", "reverse") if getattr(info, mode)]
-    return info.name, info.version if info.available else "not installed", ", ".join(modes)
+    devices = info.backend.first_order().devices()
+    return info.name, info.version, ", ".join(modes), ", ".join(devices)

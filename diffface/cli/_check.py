@@ -7,6 +7,7 @@ from typing import Any
 from diffface.cli._show import show
 from diffface.cli._target import load
 from diffface.cli._usage import UsageError, chosen_backends
+from diffface.prep._blame import users_line
 from diffface.testing import check
 
 EXAMPLE = """\
@@ -80,7 +81,14 @@ def arguments(target: str) -> tuple[Any, ...]:
     """The point that ``target`` names, or returns."""
     found = load(target)
     if callable(found):
-        found = found()
+        try:
+            found = found()
+        except BrokenPipeError:
+            raise
+        except Exception as error:
+            raise UsageError(
+                f"{target} cannot be called: {type(error).__name__}: {error}{users_line(error)}"
+            ) from error
     return found if isinstance(found, tuple) else (found,)
 
 

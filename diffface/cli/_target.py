@@ -58,7 +58,7 @@ def _failure(name: str, error: Exception) -> str:
 def _beside(parent: str) -> list[str]:
     """Modules of the package ``parent``, or of the current directory."""
     package = sys.modules.get(parent)
-    paths = list(package.__path__) if isinstance(package, ModuleType) else ["."]
+    paths = ["."] if package is None else getattr(package, "__path__", [])
     prefix = f"{parent}." if parent else ""
     return [prefix + module.name for module in pkgutil.iter_modules(paths)]
 
