@@ -1,8 +1,11 @@
 """A backend from outside: one class, one registration, one line for the whole suite."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, final
 
 import array_api_compat.torch as xp
@@ -96,3 +99,31 @@ def test_registered() -> None:
     with dif.using("forward-torch"):
         assert dif.derivative(lambda t: t**3, 2.0) == 12.0
     assert "forward-torch" in [info.name for info in dif.backends()]
+
+
+PACKAGE = """
+import diffface
+from diffface.testing import conformance
+
+diffface.register_backend("mine", lambda: diffface.FiniteDifferences("central4"))
+test_mine = conformance("mine")
+"""
+
+
+def test_the_whole_suite_from_one_line(tmp_path: Path) -> None:
+    """In a test file of another package, which has none of diffface's own settings."""
+    (tmp_path / "test_mine.py").write_text(PACKAGE)
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "test_mine.py"]
+    listed = subprocess.run(
+        [*command, "--collect-only"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    found = [line for line in listed.stdout.splitlines() if "::" in line]
+    names = {scenario.name.replace(" ", "_") for scenario in scenarios()}
+    assert {name for name in names if any(f"[mine-{name}-" in line for line in found)} == names
+    assert len(found) == len(set(found)) == listed.stdout.count("::test_mine[mine-")
+    run = subprocess.run(
+        [*command, "-k", "mine-vector_to_number-"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stdout
+    count = sum("[mine-vector_to_number-" in line for line in found)
+    assert f"\n{count} passed, " in run.stdout
