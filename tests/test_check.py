@@ -1,6 +1,8 @@
 """`diffface.testing.check` on functions that are what it has to recognise."""
 
 import re
+import sys
+from pathlib import Path
 
 import autograd.numpy as anp
 import jax
@@ -11,7 +13,7 @@ import torch
 from helpers import AD, BACKENDS
 
 import diffface as dif
-from diffface.testing import check, scenarios
+from diffface.testing import Finding, check, scenarios
 
 X = np.array([0.5, 0.0, -2.0])
 xp_of = dif.namespace
@@ -337,6 +339,22 @@ def test_another_value_on_one_backend():
     assert reasons(report) == {("value", ("torch",))}
 
 
+def test_decisions_that_a_preparation_freezes():
+    def f(x):
+        try:
+            factor = 1.0 if float(x[0]) else 0.0
+        except jax.errors.ConcretizationTypeError:
+            factor = 2.0
+        return factor * xp_of(x).sum(x**2)
+
+    report = check(f, X, backends=["jax", "numpy"])
+    assert not report.ok
+    assert reasons(report) == {("frozen", ("jax",))}
+    assert text(report, "frozen").startswith(
+        "the prepared value disagrees where the unprepared one agrees: a preparation freezes"
+    )
+
+
 def test_the_step_of_finite_differences():
     report = check(
         lambda x: xp_of(x).sum(xp_of(x).sin(1e7 * x)), np.array([1e-7, 2e-7]),
@@ -480,3 +498,17 @@ def test_nothing_is_left_changed():
     check(rosenbrock, x)
     assert (jax.config.jax_enable_x64, torch.get_default_dtype(), np.geterr()) == before
     assert x.tobytes() == X.tobytes()
+
+
+def test_every_kind_of_finding_is_documented():
+    page = (Path(__file__).parent.parent / "docs" / "checking.md").read_text()
+    documented = {
+        kind for line in re.findall(r"^\| (`.*?) \|", page, re.MULTILINE)
+        for kind in re.findall(r"`([^`]+)`", line)
+    }  # fmt: skip
+    assert documented == set(re.findall(r'``"([^"]+)"``', Finding.__doc__))
+    code = "".join(
+        path.read_text() for path in Path(sys.modules[Finding.__module__].__file__).parent.iterdir()
+        if path.suffix == ".py"
+    )  # fmt: skip
+    assert set(re.findall(r'Finding\(\s*"([^"]+)"', code)) <= documented

@@ -137,10 +137,11 @@ def frozen(evidence: Evidence, rows: Rows) -> Iterator[Finding]:
 
     backends = _those(rows, is_frozen)
     if backends:
+        names = ", ".join(dict.fromkeys(row.operator for row in rows if is_frozen(row)))
         yield Finding(
             "frozen",
-            "only the prepared call disagrees: a preparation freezes what `f` captures and what "
-            "Python decides. Pass what changes as an argument.",
+            f"the prepared {names} disagrees where the unprepared one agrees: a preparation freezes "
+            "what `f` captures and what Python decides. Pass what changes as an argument.",
             backends,
         )
 
