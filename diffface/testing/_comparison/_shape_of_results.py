@@ -140,8 +140,8 @@ def frozen(evidence: Evidence, rows: Rows) -> Iterator[Finding]:
         names = ", ".join(dict.fromkeys(row.operator for row in rows if is_frozen(row)))
         yield Finding(
             "frozen",
-            f"the prepared {names} disagrees where the unprepared one agrees: a preparation freezes "
-            "what `f` captures and what Python decides. Pass what changes as an argument.",
+            f"the prepared {names} disagrees where the unprepared one agrees: a preparation "
+            "freezes what `f` captures and what Python decides. Pass what changes as an argument.",
             backends,
         )
 
