@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from diffface.testing._comparison._evidence import Evidence
-from diffface.testing._comparison._report import Finding, Row
+from diffface.testing._comparison._report import Finding, Row, able_to_differentiate
 from diffface.testing._comparison._shape_of_f import (
     jumps,
     kinks,
@@ -57,29 +57,34 @@ def explain(evidence: Evidence) -> Iterator[Finding]:
 
 def no_result(rows: Sequence[Row]) -> Iterator[Finding]:
     """Errors, each once, with the backends and operators that they came from."""
-    unable = {row.backend for row in rows if row.operator == "value" and row.problem}
+    able = able_to_differentiate(rows)
+    others = f", which runs on {', '.join(able)}" if able else ""
+    # By backend and problem, what cannot be done.
     problems: dict[tuple[str, str], list[str]] = {}
+    unable: set[str] = set()
     for row in rows:
-        if row.problem and (row.operator == "value" or row.backend not in unable):
+        if row.problem and row.backend not in unable:
             first_line = row.problem.splitlines()[0]
-            problems.setdefault((row.backend, first_line), []).append(row.operator)
-    # The same problem of several backends is said once.
-    found: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-    for (backend, problem), operators in problems.items():
-        found.setdefault((problem, tuple(operators)), []).append(backend)
-    running = ", ".join(r.backend for r in rows if r.operator == "value" and not r.problem)
-    others = f", which runs on {running}" if running else ""
-    for (problem, names), backends in found.items():
-        what = f"run this function{others}" if "value" in names else f"do {', '.join(names)}"
+            what = row.operator
+            if row.backend not in able:
+                unable.add(row.backend)
+                what = f"{'run' if row.operator == 'value' else 'differentiate'} this function"
+            problems.setdefault((row.backend, first_line), []).append(what)
+    found: dict[tuple[str, str], list[str]] = {}
+    for (backend, problem), things in problems.items():
+        what = things[0] + others if backend in unable else f"do {', '.join(things)}"
+        found.setdefault((what, problem), []).append(backend)
+    for (what, problem), backends in found.items():
         yield Finding("no result", f"cannot {what}: {problem}", tuple(backends))
 
 
 def branches(evidence: Evidence) -> Iterator[Finding]:
     """Functions that a preparation could not record."""
     slow: dict[str, str] = {}
+    able = able_to_differentiate(evidence.rows)
     for asked in evidence.asked.values():
         for (backend, _), outcome in asked.answers.items():
-            if outcome.slow:
+            if outcome.slow and backend in able:
                 slow.setdefault(backend, outcome.slow)
     if slow:
         yield Finding("branch", next(iter(slow.values())), tuple(slow))

@@ -1,5 +1,6 @@
 """What a comparison found: numbers in rows, and reasons in words."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from diffface._table import Table
@@ -99,8 +100,7 @@ class Report:
 
         A backend that cannot run the function counts only if it was named. There must be a result.
         """
-        return not self.wrong and any(row.backend != DIFFERENCES and not row.problem
-                                      for row in self.rows)  # fmt: skip
+        return not self.wrong and bool(able_to_differentiate(self.rows))
 
     @property
     def wrong(self) -> tuple[Row, ...]:
@@ -124,8 +124,7 @@ class Report:
 
     def conclusion(self) -> str:
         """What it comes to, and why, below the table."""
-        ran = dict.fromkeys(r.backend for r in self.rows if not r.problem)
-        names = ", ".join(name for name in ran if name != DIFFERENCES)
+        names = ", ".join(able_to_differentiate(self.rows))
         if self.ok:
             first = f"All agree: {names}."
         elif names:
@@ -136,6 +135,12 @@ class Report:
 
     def __str__(self) -> str:
         return f"{self.table()}\n\n{self.conclusion()}"
+
+
+def able_to_differentiate(rows: Sequence[Row]) -> tuple[str, ...]:
+    """The backends that have a derivative to show, in order."""
+    found = (row.backend for row in rows if row.operator != "value" and not row.problem)
+    return tuple(name for name in dict.fromkeys(found) if name != DIFFERENCES)
 
 
 def _shown(error: float | None) -> str:
