@@ -5,7 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from threading import Lock
 from typing import Any, Literal, Never
 
-from diffface.backends._errors import InvalidArgumentError, PreparationMismatchError
+from diffface.backends._errors import (
+    CannotRecord,
+    InvalidArgumentError,
+    PreparationMismatchError,
+)
 from diffface.prep._bind import bind
 from diffface.prep._const import Const
 from diffface.prep._derivation import Derivation
@@ -91,7 +95,10 @@ class Prepared:
             If the signature differs from the prepared one.
         """
         if out is None and kwargs is None:
-            result = self._entry(args, tangents, cotangents)
+            try:
+                result = self._entry(args, tangents, cotangents)
+            except CannotRecord:
+                result = MISS
             if result is not MISS:
                 return result
         if tangents is None and self._tangents_come_second(args):

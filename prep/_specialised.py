@@ -39,7 +39,7 @@ class Specialised:
         What to do where the function cannot be recorded.
     """
 
-    __slots__ = ("_f", "_trace", "compiled", "derivation", "entry")
+    __slots__ = ("_f", "_fallback", "_trace", "compiled", "derivation", "entry")
 
     def __init__(
         self, derivation: Derivation, f: Callable[..., Any], primals: Sequence[Any],
@@ -47,6 +47,7 @@ class Specialised:
     ) -> None:  # fmt: skip
         self.derivation = derivation
         self._f = f
+        self._fallback = fallback
         self._trace = Trace()
         self.compiled: Compiled | None = None
         self.entry: Entry | None = None
@@ -61,7 +62,7 @@ class Specialised:
             self.compiled = None
             # A function that cannot be differentiated at all says so here.
             self._try_eagerly(primals, constants, seeds)
-            self._fall_back(error, fallback)
+            self._fall_back(error, "every")
             return
         self.entry = emit(
             derivation, self.compiled, self._trace, primals, constants, seeds, outputs
@@ -80,7 +81,12 @@ class Specialised:
         if self.compiled is None:
             return evaluate(derivation, self._f, primals, constants, seeds, out)
         x, c = derivation.bring(primals, constants)
-        outputs = self.compiled.run(*x, *c, *self._seeds(seeds))
+        try:
+            outputs = self.compiled.run(*x, *c, *self._seeds(seeds))
+        except CannotRecord as error:
+            # What the user's own primitive returned does not fit the rest of the program.
+            self._fall_back(error, "this")
+            return evaluate(derivation, self._f, primals, constants, seeds, out)
         return derivation.assemble(outputs, self._trace, out)
 
     def _seeds(self, given: object) -> Arrays:
@@ -116,7 +122,9 @@ class Specialised:
         if seeds is not None or self.derivation.operator.seeds is Seeds.NONE:
             evaluate(self.derivation, self._f, primals, constants, seeds)
 
-    def _fall_back(self, error: CannotRecord | NotDifferentiableError, fallback: Fallback) -> None:
+    def _fall_back(
+        self, error: CannotRecord | NotDifferentiableError, which: Literal["every", "this"]
+    ) -> None:
         cause = error.__cause__
         if isinstance(error, NotDifferentiableError):
             if not isinstance(cause, Exception):
@@ -126,13 +134,13 @@ class Specialised:
             line = f", at {error.line}" if error.line else ""
             reason = error.reason.rstrip(".")
             place = users_line(error) or (users_line(cause) if cause else "") or line
-        if fallback == "error":
+        if self._fallback == "error":
             raise UnsupportedOperatorError(
                 f"`f` cannot be recorded{place} ({reason}). Prepare with fallback='eager' to run "
                 "it anew at every call."
             ) from error
         warnings.warn(
-            f"`f` cannot be recorded{place} ({reason}). It runs eagerly at every call: right, but "
+            f"`f` cannot be recorded{place} ({reason}). It runs eagerly at {which} call: right, but "
             "slower. Move the decision on values into `xp.where`, or pass fallback='error'.",
             PreparationWarning,
             stacklevel=users_stacklevel(),

@@ -4,6 +4,9 @@ import inspect
 import warnings
 from typing import Any
 
+import autograd.extend
+import autograd.numpy as anp
+import numpy as np
 import pytest
 from helpers import AD, same
 from test_never_wrong import CASES, POINTS, branch, largest, loop, python_sorted, where
@@ -64,3 +67,49 @@ def test_lazy_preparations_warn_at_the_first_call(backend: str) -> None:
     assert len(caught) == 1
     assert caught[0].filename == __file__
     same(g(POINTS[1]), CASES["branch"].gradient(POINTS[1]))
+
+
+def fickle() -> Any:
+    """A function whose own primitive returns another shape once its argument is large."""
+
+    @autograd.extend.primitive
+    def head(x: Any) -> Any:
+        return x[: 2 if x[0] > 10 else 3]
+
+    def pad(g: Any, x: Any) -> Any:
+        return anp.concatenate((g, anp.zeros(len(x) - len(g))))
+
+    autograd.extend.defvjp(head, lambda ans, x: lambda g: pad(g, x))
+    return lambda x: anp.sum(head(x) ** 2)
+
+
+SMALL, LARGE = np.array([1.0, 2.0, 3.0, 4.0]), np.array([11.0, 2.0, 3.0, 4.0])
+
+
+@pytest.mark.parametrize("out", [None, np.empty(4)])
+def test_a_primitive_that_changes_its_shape_runs_eagerly(out: Any) -> None:
+    g = dif.prepare_gradient(fickle(), SMALL, backend="autograd")
+    assert g.strategy == "program"
+    same(g(SMALL), np.array([2.0, 4.0, 6.0, 0.0]))
+    with pytest.warns(dif.PreparationWarning) as caught:
+        same(g(LARGE, out=out), np.array([22.0, 4.0, 0.0, 0.0]))
+    assert [str(w.message) for w in caught] == [
+        "`f` cannot be recorded (`head` returned another shape or dtype than when it was "
+        "recorded). It runs eagerly at this call: right, but slower. Move the decision on values "
+        "into `xp.where`, or pass fallback='error'."
+    ]
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        same(g(SMALL), np.array([2.0, 4.0, 6.0, 0.0]))
+
+
+def test_a_primitive_that_changes_its_shape_is_refused() -> None:
+    g = dif.prepare_gradient(fickle(), SMALL, backend="autograd", fallback="error")
+    with pytest.raises(dif.UnsupportedOperatorError) as caught:
+        g(LARGE)
+    assert str(caught.value) == (
+        "`f` cannot be recorded (`head` returned another shape or dtype than when it was "
+        "recorded). Prepare with fallback='eager' to run it anew at every call."
+    )
+    same(g(SMALL), np.array([2.0, 4.0, 6.0, 0.0]))
