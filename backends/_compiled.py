@@ -25,9 +25,14 @@ class Compiled:
         The framework's own callable, for those who want to look or to go on without diffface.
     shortcut : tuple of (callable, object, str), optional
         What may be called in place of ``run`` while that attribute of that object is true.
+    into : callable, optional
+        ``into(places)`` is ``run`` with arrays for the outputs at ``places`` as further inputs. It
+        writes these outputs there, and nowhere else, and returns the arrays in their places. They
+        have the outputs' shapes and dtypes and share no memory with anything.
     """
 
     run: Program
     strategy: str
     native: object
     shortcut: tuple[Program, object, str] | None = None
+    into: Callable[[tuple[int, ...]], Program] | None = None

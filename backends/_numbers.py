@@ -27,7 +27,15 @@ def build_with_numbers(
             changed[i] = lift(inputs[i], like)
         return tuple(changed)
 
+    def lifted(run: Program) -> Program:
+        return lambda *inputs: run(*arrays(inputs))
+
     # Its dtype and device are all that is kept of the first example.
     like = lift(0.0, examples[0])
     compiled = build(program, arrays(examples))
-    return replace(compiled, run=lambda *inputs: compiled.run(*arrays(inputs)))
+    into = compiled.into
+    return replace(
+        compiled,
+        run=lifted(compiled.run),
+        into=None if into is None else lambda places: lifted(into(places)),
+    )

@@ -5,82 +5,20 @@ assemble) walks over structure that never changes. The code emitted here has it 
 it does not know for sure it leaves to the general way, by returning ``MISS``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import optree
 
 from diffface.backends._compiled import Arrays, Compiled
-from diffface.backends._kind import PYTHON, Kind, kind_of
-from diffface.backends._names import Names
-from diffface.backends._source import code
+from diffface.backends._kind import NUMPY
 from diffface.prep._derivation import Derivation
 from diffface.prep._flat import Trace
 from diffface.prep._leaf import Static
 from diffface.prep._operator import Seeds
-from diffface.prep._tree import NAMESPACE, Spec, unflatten
-
-MISS = object()
-
-# (args, tangents, cotangents) -> result or MISS
-Entry = Callable[[tuple[Any, ...], Any, Any], Any]
-
-
-class _Unknown(Exception):
-    """There is no straight line for this signature."""
-
-
-class _Writer:
-    """Source of an entry, as it grows."""
-
-    def __init__(self) -> None:
-        self.names = Names()
-        self.lines: list[str] = []
-        self.guards: list[str] = []
-        self.miss = self.names(MISS)
-        # Whether arrays of another kind go in.
-        self.foreign = False
-
-    def unpack(self, tree: str, spec: Spec | None, count: int, prefix: str) -> list[str]:
-        """Names of the leaves of ``tree``, which must have the structure ``spec``."""
-        if spec is None:
-            return [tree]
-        flat = f"{self.names(optree.tree_flatten)}({tree}, namespace={NAMESPACE!r})"
-        leaves = [f"{prefix}_{i}" for i in range(count)]
-        self.lines += [
-            f"{prefix}, {prefix}_spec = {flat}",
-            f"if {prefix}_spec != {self.names(spec)}: return {self.miss}",
-            f"{''.join(f'{leaf}, ' for leaf in leaves)} = {prefix}" if leaves else "",
-        ]
-        return leaves
-
-    def carry_in(self, a: str, example: Any, target: Kind, constant: bool = False) -> str:
-        """The leaf ``a``, guarded to be like ``example``, as an array of ``target``."""
-        source = kind_of(example)
-        guard = source.guard(a, example, self.names) if source is not None else ""
-        if source is None or not guard:
-            raise _Unknown
-        self.guards.append(guard)
-        if constant and source is PYTHON:
-            return a
-        self.foreign |= source is not target
-        expression, condition = target.entrance(a, source, self.names)
-        if not expression:
-            raise _Unknown
-        if condition:
-            self.guards.append(condition)
-        return expression
-
-    def finish(self, head: str, tail: Sequence[str]) -> Entry:
-        """The function."""
-        check = f"if not ({' and '.join(self.guards)}): return {self.miss}"
-        body = [line for line in (*self.lines, check, *tail) if line]
-        source = "\n    ".join([f"def entry({head}):", *body])
-        scope = dict(self.names.namespace)
-        exec(code(source, "<diffface entry>"), scope)  # noqa: S102 - our own source
-        entry: Entry = scope["entry"]  # type: ignore[assignment]
-        return entry
+from diffface.prep._tree import NAMESPACE, unflatten
+from diffface.prep._writer import Entry, Unknown, Writer
 
 
 def emit(
@@ -97,25 +35,59 @@ def emit(
     ``outputs`` are those of the program at the examples; ``seeds`` may be None for cotangents,
     which are then taken to be of the kind of the result of ``f``.
     """
-    layout = derivation.layout
-    if layout.keywords:
-        return None
-    writer = _Writer()
-    count = len(layout.arguments)
-    names = [f"a{i}" for i in range(count)]
-    writer.lines.append(f"if len(args) != {count}: return {writer.miss}")
-    writer.lines.append(f"{''.join(f'{a}, ' for a in names)} = args")
+    writer = Writer()
+    names = _names(writer, derivation)
     try:
         inputs = _arguments(writer, derivation, names, primals, constants)
         inputs += _seeds(writer, derivation, trace, primals, seeds)
         call = f"{_callable(writer, compiled)}({', '.join(inputs)})"
         tail = _results(writer, derivation, trace, call, outputs)
-    except _Unknown:
+    except Unknown:
         return None
-    return writer.finish("args, tangents, cotangents", tail)
+    into = _into(writer, derivation, compiled, inputs, outputs)
+    return writer.finish("args, kwargs, tangents, cotangents, out", [*into, *tail])
 
 
-def _callable(writer: _Writer, compiled: Compiled) -> str:
+def _names(writer: Writer, derivation: Derivation) -> list[str]:
+    """Names of the arguments, those by keyword last."""
+    layout = derivation.layout
+    count = len(layout.arguments) - len(layout.keywords)
+    names = [f"a{i}" for i in range(len(layout.arguments))]
+    writer.lines.append(f"if len(args) != {count}: return {writer.miss}")
+    writer.lines.append(f"{''.join(f'{a}, ' for a in names[:count])} = args")
+    named = f"type(kwargs) is {writer.names(dict)} and len(kwargs) == {len(layout.keywords)}"
+    writer.lines.append(writer.check([named] if layout.keywords else ["not kwargs"]))
+    # No guard lets one pass that is missing.
+    for a, keyword in zip(names[count:], layout.keywords, strict=True):
+        writer.lines.append(f"{a} = kwargs.get({keyword!r}, {writer.miss})")
+    return names
+
+
+def _into(
+    writer: Writer, derivation: Derivation, compiled: Compiled, inputs: Sequence[str],
+    outputs: Arrays,
+) -> list[str]:  # fmt: skip
+    """Lines that run the program into ``out``, where that is the one array of the result."""
+    miss = f"if out is not None: return {writer.miss}"
+    kind = derivation.outer.kind
+    alone = len(outputs) == 1 and derivation.layout.bare and not derivation.settings.has_aux
+    like = [leaf.kind for leaf in derivation.layout.primals]
+    plain = all(argument.spec is None for argument in derivation.layout.arguments)
+    if not (alone and plain and compiled.into and like == [kind] and kind is NUMPY):
+        return [miss]
+    # NumPy's own functions return scalars for shape (); those take the general way.
+    guards = [kind.guard("out", np.asarray(outputs[0]), writer.names), "out.flags.writeable"]
+    shared = writer.names(np.may_share_memory)
+    guards += [f"not {shared}(out, {a})" for a in inputs]
+    return [
+        "if out is not None:",
+        f"    {writer.check(guards)}",
+        f"    {writer.names(compiled.into)}((0,))({', '.join([*inputs, 'out'])})",
+        "    return out",
+    ]
+
+
+def _callable(writer: Writer, compiled: Compiled) -> str:
     run = writer.names(compiled.run)
     if compiled.shortcut is None:
         return run
@@ -124,7 +96,7 @@ def _callable(writer: _Writer, compiled: Compiled) -> str:
 
 
 def _arguments(
-    writer: _Writer,
+    writer: Writer,
     derivation: Derivation,
     names: Sequence[str],
     primals: Sequence[Any],
@@ -151,7 +123,7 @@ def _arguments(
 
 
 def _seeds(
-    writer: _Writer, derivation: Derivation, trace: Trace, primals: Sequence[Any], given: Any
+    writer: Writer, derivation: Derivation, trace: Trace, primals: Sequence[Any], given: Any
 ) -> list[str]:
     """Expressions for the tangents or cotangents."""
     which, layout = derivation.operator.seeds, derivation.layout
@@ -192,7 +164,7 @@ def _like_result(derivation: Derivation, trace: Trace) -> Any:
 
 
 def _results(
-    writer: _Writer, derivation: Derivation, trace: Trace, call: str, outputs: Arrays
+    writer: Writer, derivation: Derivation, trace: Trace, call: str, outputs: Arrays
 ) -> list[str]:
     """Lines that run the program and return what the user gets."""
     names, kind = writer.names, derivation.outer.kind
@@ -204,7 +176,7 @@ def _results(
         # Only a copy to another kind waits until the caller's arrays are no longer read.
         waits = target is not kind or not (kind.asynchronous and writer.foreign)
         if not expression or not waits:
-            raise _Unknown
+            raise Unknown
         exits.append(expression)
     run = f"{', '.join(results)}, = {call}"
     if derivation.settings.has_aux:

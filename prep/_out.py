@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from diffface.backends._adapter import Adapter
+from diffface.backends._compiled import Arrays
 from diffface.backends._errors import InvalidArgumentError
 from diffface.backends._kind import Kind, kind_of
 from diffface.prep._tree import flatten, paths, shown
@@ -14,12 +15,16 @@ from diffface.prep._tree import flatten, paths, shown
 class Slot:
     """What a leaf of ``out`` has to take."""
 
-    __slots__ = ("dtype", "kind", "shape")
+    __slots__ = ("dtype", "kind", "place", "shape")
 
-    def __init__(self, kind: Kind, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    def __init__(
+        self, kind: Kind, shape: tuple[int, ...], dtype: np.dtype[Any], place: int = -1
+    ) -> None:
         self.kind = kind
         self.shape = shape
         self.dtype = dtype
+        # Which output of a program it is for.
+        self.place = place
 
 
 def targets(out: Any, count: int) -> Sequence[Any]:
@@ -53,11 +58,31 @@ def check(out: Any, template: Any, adapter: Adapter) -> list[Any]:
     return leaves
 
 
+def places(
+    out: Any, templates: Sequence[Any], adapter: Adapter, inputs: Arrays
+) -> dict[int, Any] | None:
+    """The arrays of ``out`` by the program's output, if the program may write to them itself.
+
+    ``templates`` are trees of slots, one for each derivative. None where memory is shared with an
+    input or with another of the arrays, or belongs to anything else than a NumPy array.
+    """
+    found: dict[int, Any] = {}
+    for target, template in zip(targets(out, len(templates)), templates, strict=True):
+        slots = flatten(template, adapter)[0]
+        for slot, leaf in zip(slots, check(target, template, adapter), strict=True):
+            others = [a for a in (*inputs, *found.values()) if isinstance(a, np.ndarray)]
+            if type(leaf) is not np.ndarray or any(np.may_share_memory(leaf, a) for a in others):
+                return None
+            found[slot.place] = leaf
+    return found
+
+
 def write(out: Any, result: Any, adapter: Adapter) -> Any:
     """Overwrite ``out`` with ``result``, and return it."""
     leaves = check(out, result, adapter)
     for leaf, value in zip(leaves, flatten(result, adapter)[0], strict=True):
-        leaf[...] = value
+        if leaf is not value:  # the program may have written it there
+            leaf[...] = value
     return out
 
 

@@ -13,13 +13,13 @@ from diffface.backends._errors import (
 from diffface.prep._bind import bind
 from diffface.prep._const import Const
 from diffface.prep._derivation import Derivation
-from diffface.prep._entry import MISS, Entry
 from diffface.prep._evaluate import batch_of
 from diffface.prep._layout import Call, Layout
 from diffface.prep._mismatch import report
 from diffface.prep._operator import Seeds
 from diffface.prep._recipe import Recipe
 from diffface.prep._specialised import Fallback, Specialised
+from diffface.prep._writer import MISS, Entry
 
 # Signatures that a lazily prepared callable keeps at the same time.
 CAPACITY = 16
@@ -94,13 +94,13 @@ class Prepared:
         PreparationMismatchError
             If the signature differs from the prepared one.
         """
-        if out is None and kwargs is None:
-            try:
-                result = self._entry(args, tangents, cotangents)
-            except CannotRecord:
-                result = MISS
-            if result is not MISS:
-                return result
+        named = self._kwargs if kwargs is None else kwargs
+        try:
+            result = self._entry(args, named, tangents, cotangents, out)
+        except CannotRecord:
+            result = MISS
+        if result is not MISS:
+            return result
         if tangents is None and self._tangents_come_second(args):
             x, tangents, *rest = args
             return self(x, *rest, tangents=tangents, out=out, kwargs=kwargs)
@@ -239,7 +239,7 @@ class Prepared:
             return known
 
 
-def _never(args: tuple[Any, ...], tangents: Any, cotangents: Any) -> Any:
+def _never(args: tuple[Any, ...], kwargs: Any, tangents: Any, cotangents: Any, out: Any) -> Any:
     """The entry while there is none."""
     return MISS
 

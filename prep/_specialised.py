@@ -14,10 +14,12 @@ from diffface.backends._errors import (
 from diffface.prep import _seeds
 from diffface.prep._blame import users_line, users_stacklevel
 from diffface.prep._derivation import Derivation
-from diffface.prep._entry import Entry, emit
+from diffface.prep._entry import emit
 from diffface.prep._evaluate import evaluate
 from diffface.prep._flat import Flat, Trace
 from diffface.prep._operator import Seeds
+from diffface.prep._out import Slot, places
+from diffface.prep._writer import Entry
 
 Fallback = Literal["eager", "error"]
 
@@ -39,7 +41,7 @@ class Specialised:
         What to do where the function cannot be recorded.
     """
 
-    __slots__ = ("_f", "_fallback", "_trace", "compiled", "derivation", "entry")
+    __slots__ = ("_f", "_fallback", "_shapes", "_trace", "compiled", "derivation", "entry")
 
     def __init__(
         self, derivation: Derivation, f: Callable[..., Any], primals: Sequence[Any],
@@ -50,6 +52,7 @@ class Specialised:
         self._fallback = fallback
         self._trace = Trace()
         self.compiled: Compiled | None = None
+        self._shapes: list[tuple[tuple[int, ...], Any]] = []
         self.entry: Entry | None = None
         try:
             with derivation.inner.scope(derivation.dtypes):
@@ -64,6 +67,7 @@ class Specialised:
             self._try_eagerly(primals, constants, seeds)
             self._fall_back(error, "every")
             return
+        self._shapes = [derivation.outer.kind.describe(a)[:2] for a in outputs]
         self.entry = emit(
             derivation, self.compiled, self._trace, primals, constants, seeds, outputs
         )
@@ -82,12 +86,39 @@ class Specialised:
             return evaluate(derivation, self._f, primals, constants, seeds, out)
         x, c = derivation.bring(primals, constants)
         try:
-            outputs = self.compiled.run(*x, *c, *self._seeds(seeds))
+            outputs = self._outputs((*x, *c, *self._seeds(seeds)), out)
         except CannotRecord as error:
             # What the user's own primitive returned does not fit the rest of the program.
             self._fall_back(error, "this")
             return evaluate(derivation, self._f, primals, constants, seeds, out)
         return derivation.assemble(outputs, self._trace, out)
+
+    def _outputs(self, inputs: Arrays, out: object) -> Arrays:
+        """Outputs of the program; those that go into ``out`` are written there, if they can be."""
+        assert self.compiled is not None
+        if out is None or self.compiled.into is None:
+            return self.compiled.run(*inputs)
+        given = places(out, self._templates(), self.derivation.inner, inputs)
+        if given is None:
+            return self.compiled.run(*inputs)
+        return self.compiled.into(tuple(given))(*inputs, *given.values())
+
+    def _templates(self) -> list[Any]:
+        """Trees of what ``out`` has to take, one for each derivative."""
+        derivation, trace, start = self.derivation, self._trace, 0
+        slots = [
+            Slot(kind, shape, dtype, place)
+            for place, ((kind, _), (shape, dtype)) in enumerate(
+                zip(derivation.destinations(trace), self._shapes, strict=True)
+            )
+        ]
+        trees = []
+        for i, count in zip(derivation.wanted, trace.counts, strict=True):
+            if i:
+                part = slots[start : start + count]
+                trees.append(derivation.part(derivation.operator.parts[i], part, trace))
+            start += count
+        return trees
 
     def _seeds(self, given: object) -> Arrays:
         derivation = self.derivation
@@ -140,8 +171,8 @@ class Specialised:
                 "it anew at every call."
             ) from error
         warnings.warn(
-            f"`f` cannot be recorded{place} ({reason}). It runs eagerly at {which} call: right, but "
-            "slower. Move the decision on values into `xp.where`, or pass fallback='error'.",
+            f"`f` cannot be recorded{place} ({reason}). It runs eagerly at {which} call: right, "
+            "but slower. Move the decision on values into `xp.where`, or pass fallback='error'.",
             PreparationWarning,
             stacklevel=users_stacklevel(),
         )

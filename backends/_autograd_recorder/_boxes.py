@@ -36,7 +36,7 @@ class _Recorded:
 
     def __init__(self, value: Any, trace: float, node: Any) -> None:
         self._concrete = value
-        self._trace = trace
+        self._trace = trace  # type: ignore[misc]  # a slot of autograd's Box
         self._node = node
 
     @property

@@ -7,17 +7,19 @@ it may run in many threads at once.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from diffface.backends._autograd_recorder._expressions import expression
 from diffface.backends._autograd_recorder._graph import Node
+from diffface.backends._autograd_recorder._into import into_lines
 from diffface.backends._autograd_recorder._kernels import scatter
 from diffface.backends._autograd_recorder._lifetimes import Lifetimes
 from diffface.backends._autograd_recorder._names import Names
 from diffface.backends._autograd_recorder._scattering import scatter_lines
-from diffface.backends._compiled import Compiled
+from diffface.backends._compiled import Compiled, Program
 from diffface.backends._source import code
 
 
@@ -46,19 +48,37 @@ class SourceProgram:
 
 def compile_graph(inputs: list[Node], outputs: list[Node]) -> Compiled:
     """Compile the part of a graph that leads from `inputs` to `outputs`."""
-    writer = _Writer(inputs, outputs)
+    source, run = _compile(inputs, outputs)
+
+    @cache
+    def into(places: tuple[int, ...]) -> Program:
+        return _compile(inputs, outputs, places)[1]
+
+    return Compiled(run, "program", SourceProgram(source, run), into=into)
+
+
+def _compile(
+    inputs: list[Node], outputs: list[Node], places: tuple[int, ...] = ()
+) -> tuple[str, Program]:
+    """Return the source and the function; it writes the outputs at `places` into more inputs."""
+    writer = _Writer(inputs, outputs, places)
     source = writer.write()
     compiled = code(source, "<diffface recorded program>")
     exec(compiled, writer.names.globals)  # noqa: S102  # our own: names and calls, no user's text
-    run = writer.names.globals["run"]
-    return Compiled(run, "program", SourceProgram(source, run))
+    run: Program = writer.names.globals["run"]
+    return source, run
 
 
 class _Writer:
     """Writes the source of one program."""
 
-    def __init__(self, inputs: list[Node], outputs: list[Node]) -> None:
+    def __init__(
+        self, inputs: list[Node], outputs: list[Node], places: tuple[int, ...] = ()
+    ) -> None:
         self.names = Names(inputs)
+        # Outputs that go into arrays which are given, those that are computed only there first.
+        self._places = {i: f"o{i}" for i in places}
+        self._given = {outputs[i]: name for i, name in reversed(self._places.items())}
         self._inputs = inputs
         self._outputs = outputs
         self._lives = Lifetimes(outputs)
@@ -71,11 +91,18 @@ class _Writer:
                 self._write_statement(position, node)
         results = "".join(f"{self._result(i, node)}, " for i, node in enumerate(self._outputs))
         self._lines.append(f"return ({results.strip()})")
-        head = f"def run({', '.join(f'x{i}' for i in range(len(self._inputs)))}):"
+        arguments = [*(f"x{i}" for i in range(len(self._inputs))), *self._places.values()]
+        head = f"def run({', '.join(arguments)}):"
         body = ("    " + line for line in self._lines)
         return "\n".join([*self.names.comments, head, *body, ""])
 
     def _write_statement(self, position: int, node: Node) -> None:
+        name = self._given.get(node, "")
+        if name and not self._lives.shares(node):
+            self._lines += into_lines(self.names, node, name)
+            self._release(position, node, None)
+            self.names.local[node] = name
+            return
         lender = self._lender(position, node)
         if node.fn is scatter:
             name, start = self._target(node, lender)
@@ -120,10 +147,17 @@ class _Writer:
 
     def _result(self, i: int, node: Node) -> str:
         """Return the expression of a result that aliases nothing and is C-contiguous."""
+        if i in self._places:
+            given = self._places[i]
+            found = self.names.operand(node)
+            if found != given:
+                self._lines.append(f"{given}[...] = {found}")
+            return given
         if node.is_constant:
             return f"{self.names.constant(np.asarray(node.value))}.copy()"
         name = self.names.operand(node)
-        if node.fn is None or self._lives.shares(node) or node in self._outputs[:i]:
+        taken = node in self._given or node in self._outputs[:i]
+        if node.fn is None or self._lives.shares(node) or taken:
             return f"{name}.copy()"
         from_zeros = node.fn is scatter and node.args[0] is None
         if node.ndim < 2 or from_zeros or node.fn is np.broadcast_to:

@@ -1,0 +1,76 @@
+"""The source of an entry to a compiled program, as it grows."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import optree
+
+from diffface.backends._kind import PYTHON, Kind, kind_of
+from diffface.backends._names import Names
+from diffface.backends._source import code
+from diffface.prep._tree import NAMESPACE, Spec
+
+MISS = object()
+
+# (args, kwargs, tangents, cotangents, out) -> result or MISS
+Entry = Callable[[tuple[Any, ...], Any, Any, Any, Any], Any]
+
+
+class Unknown(Exception):
+    """There is no straight line for this signature."""
+
+
+class Writer:
+    """Source of an entry, as it grows."""
+
+    def __init__(self) -> None:
+        self.names = Names()
+        self.lines: list[str] = []
+        self.guards: list[str] = []
+        self.miss = self.names(MISS)
+        # Whether arrays of another kind go in.
+        self.foreign = False
+
+    def unpack(self, tree: str, spec: Spec | None, count: int, prefix: str) -> list[str]:
+        """Names of the leaves of ``tree``, which must have the structure ``spec``."""
+        if spec is None:
+            return [tree]
+        flat = f"{self.names(optree.tree_flatten)}({tree}, namespace={NAMESPACE!r})"
+        leaves = [f"{prefix}_{i}" for i in range(count)]
+        self.lines += [
+            f"{prefix}, {prefix}_spec = {flat}",
+            f"if {prefix}_spec != {self.names(spec)}: return {self.miss}",
+            f"{''.join(f'{leaf}, ' for leaf in leaves)} = {prefix}" if leaves else "",
+        ]
+        return leaves
+
+    def carry_in(self, a: str, example: Any, target: Kind, constant: bool = False) -> str:
+        """The leaf ``a``, guarded to be like ``example``, as an array of ``target``."""
+        source = kind_of(example)
+        guard = source.guard(a, example, self.names) if source is not None else ""
+        if source is None or not guard:
+            raise Unknown
+        self.guards.append(guard)
+        if constant and source is PYTHON:
+            return a
+        self.foreign |= source is not target
+        expression, condition = target.entrance(a, source, self.names)
+        if not expression:
+            raise Unknown
+        if condition:
+            self.guards.append(condition)
+        return expression
+
+    def check(self, guards: Sequence[str]) -> str:
+        """The line that leaves a call to the general way unless all ``guards`` hold."""
+        return f"if not ({' and '.join(guards)}): return {self.miss}"
+
+    def finish(self, head: str, tail: Sequence[str]) -> Entry:
+        """The function."""
+        check = self.check(self.guards)
+        body = [line for line in (*self.lines, check, *tail) if line]
+        source = "\n    ".join([f"def entry({head}):", *body])
+        scope = dict(self.names.namespace)
+        exec(code(source, "<diffface entry>"), scope)  # noqa: S102 - our own source
+        entry: Entry = scope["entry"]  # type: ignore[assignment]
+        return entry

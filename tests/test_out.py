@@ -1,0 +1,142 @@
+"""Results written into the caller's arrays: without memory of their own, right when it overlaps."""
+
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import BACKENDS, FIRST, make, plain, same
+
+import diffface as dif
+
+MATRIX = np.random.default_rng(1).normal(size=(4, 4))
+X = np.random.default_rng(0).normal(size=4)
+
+
+def rosenbrock(x: Any) -> Any:
+    return dif.namespace(x).sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
+
+
+# Programs that end in every kind of operation.
+FUNCTIONS: dict[str, Callable[[Any], Any]] = {
+    "updates": rosenbrock,
+    "ufunc": lambda x: dif.namespace(x).sum(x**3),
+    "repeated number": lambda x: dif.namespace(x).sum(x) ** 2,
+    "constant": lambda x: 2.0,
+    "constant gradient": lambda x: dif.namespace(x).sum(x[:2]),
+    "product": lambda x: dif.namespace(x).sum(MATRIX @ x),
+    "itself": lambda x: 0.5 * dif.namespace(x).sum(x * x),
+    "view": lambda x: dif.namespace(x).sum(dif.namespace(x).reshape(x, (2, 2)) @ MATRIX[:2, :2]),
+    "gather": lambda x: dif.namespace(x).sum(x[np.array([0, 0, 3])] ** 2),
+    "where": lambda x: dif.namespace(x).sum(dif.namespace(x).where(x > 0, x**2, 3 * x)),
+    "base and updates": lambda x: dif.namespace(x).sum(x**2) + x[1] ** 3,
+    "sorted": lambda x: dif.namespace(x).sum(dif.namespace(x).sort(x) * MATRIX[0]),
+}
+LAYOUTS: dict[str, Callable[[], Any]] = {
+    "contiguous": lambda: np.full(4, np.nan),
+    "strided": lambda: np.full(8, np.nan)[::2],
+    "reversed": lambda: np.full(4, np.nan)[::-1],
+    "swapped": lambda: np.full(4, np.nan, ">f8"),
+    "unaligned": lambda: np.frombuffer(bytearray(33), offset=1),
+}
+POINTS = (X, -2 * X, np.zeros(4))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_last_operation_in_every_layout(name: str, layout: str) -> None:
+    f = FUNCTIONS[name]
+    g = dif.prepare_gradient(f, X, backend="autograd", fallback="error")
+    for x in POINTS:
+        out = LAYOUTS[layout]()
+        assert g(x, out=out) is out
+        same(np.array(out, float), g(x))
+        same(np.array(out, float), dif.gradient(f, x, backend="autograd"))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("of", ["numpy", "torch"])
+@pytest.mark.parametrize("shift", [0, 1, -1])
+@pytest.mark.parametrize("step", [1, -1])
+def test_overlap_with_an_argument(step: int, shift: int, of: str, backend: str) -> None:
+    if (of, step) == ("torch", -1):
+        return  # torch has no negative strides
+    memory = make(of, np.zeros(6))
+    x = memory[1:5]
+    g = dif.prepare_gradient(rosenbrock, x, backend=backend)
+    for value in POINTS:
+        x[...] = make(of, value)
+        out = memory[1 + shift : 5 + shift][::step] if step == -1 else memory[1 + shift : 5 + shift]
+        assert g(x, out=out) is out
+        same(plain(out), dif.gradient(rosenbrock, value, backend="autograd"), 10 * FIRST[backend])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_overlap_with_a_constant_or_a_tangent(backend: str) -> None:
+    def f(x: Any, a: Any) -> Any:
+        return dif.namespace(x).sum(a * x**3)
+
+    a, v = 2 * X, X.copy()
+    g = dif.prepare_gradient(f, X, dif.Const(a), backend=backend)
+    same(g(X, a, out=a), 6 * X**3, FIRST[backend])
+    h = dif.prepare_hvp(f, X, dif.Const(X), backend=backend)
+    same(h(X, X, tangents=v, out=v), 6 * X**3, 1e-4)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_several_derivatives_and_their_value(backend: str) -> None:
+    def f(x: Any, t: Any) -> Any:
+        return dif.namespace(x).sum(x**2) * dif.namespace(x).sum(t["b"] * t["a"])
+
+    t = {"b": X, "a": 3 * X}
+    g = dif.prepare_value_and_gradient(f, X, t, backend=backend)
+    out: Any = (np.empty(4), {"b": np.empty(4), "a": np.empty(4)})
+    y, derivatives = g(X, t, out=out)
+    assert derivatives[0] is out[0]
+    assert derivatives[1]["a"] is out[1]["a"]
+    square = np.sum(X**2)
+    right = (6 * X * square, {"b": 3 * X * square, "a": X * square})
+    same((y, derivatives), (3 * square**2, right), 10 * FIRST[backend])
+    # The same array twice: the last one wins, as when results are copied.
+    both = np.empty(4)
+    (y, _), in_turn = g(X, t, out=(both, {"b": both, "a": both})), np.empty(4)
+    dif.value_and_gradient(f, X, t, backend=backend, out=(in_turn, {"b": in_turn, "a": in_turn}))
+    same((y, both), (3 * square**2, in_turn), 10 * FIRST[backend])
+
+
+@pytest.mark.parametrize("operator", ["jacobian", "hessian"])
+def test_matrices(operator: str) -> None:
+    f = (lambda x: MATRIX @ x**2) if operator == "jacobian" else FUNCTIONS["base and updates"]
+    prepared = getattr(dif, f"prepare_{operator}")(f, X, backend="autograd")
+    for out in (np.empty((4, 4)), np.empty((4, 4)).T, np.empty((8, 4))[::2]):
+        assert prepared(X, out=out) is out
+        same(np.array(out), prepared(X))
+
+
+def allocated(call: Callable[[], Any]) -> int:
+    """Bytes at the peak of a call."""
+    call()
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("operator", ["gradient", "value_and_gradient"])
+def test_the_program_allocates_no_result(operator: str) -> None:
+    x = np.linspace(-1, 1, 100_000)
+    out = np.empty_like(x)
+    prepare = getattr(dif, f"prepare_{operator}")
+    g = prepare(lambda x: dif.namespace(x).sum(x) * 2, x, backend="autograd")
+    assert allocated(lambda: g(x)) > x.nbytes
+    assert allocated(lambda: g(x, out=out)) < x.nbytes / 10
+
+
+def test_what_is_allocated_are_temporaries() -> None:
+    x = np.linspace(-1, 1, 100_000)
+    out = np.empty_like(x)
+    g = dif.prepare_gradient(rosenbrock, x, backend="autograd")
+    assert allocated(lambda: g(x, out=out)) < allocated(lambda: g(x)) - 0.9 * x.nbytes
