@@ -4,6 +4,7 @@ import jax
 
 from diffface.backends._compiled import Array, Arrays, Compiled, Program
 from diffface.backends._errors import CannotRecord
+from diffface.backends._jax_escape import watched
 
 
 def compile_xla(program: Program, examples: Arrays, wide: bool) -> Compiled:
@@ -22,7 +23,7 @@ def compile_xla(program: Program, examples: Arrays, wide: bool) -> Compiled:
     Raises
     ------
     CannotRecord
-        If the program asks for the value of a tracer.
+        If the program asks for the value of a tracer, even if it goes on without.
     """
     jitted = jax.jit(program)
 
@@ -35,7 +36,11 @@ def compile_xla(program: Program, examples: Arrays, wide: bool) -> Compiled:
     if wide:
         compiled = Compiled(run, "xla", jitted, (jitted, jax.enable_x64, "value"))
     try:
-        jax.block_until_ready(compiled.run(*examples))
+        with watched() as caught:
+            outputs = compiled.run(*examples)
     except (jax.errors.ConcretizationTypeError, jax.errors.NonConcreteBooleanIndexError) as error:
         raise CannotRecord(str(error).splitlines()[0]) from error
+    if caught:
+        raise CannotRecord("the error of a JAX tracer was caught") from caught[0]
+    jax.block_until_ready(outputs)
     return compiled

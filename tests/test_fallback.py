@@ -9,7 +9,16 @@ import autograd.numpy as anp
 import numpy as np
 import pytest
 from helpers import AD, same
-from test_never_wrong import CASES, POINTS, branch, largest, loop, python_sorted, where
+from test_never_wrong import (
+    CASES,
+    POINTS,
+    branch,
+    caught,
+    largest,
+    loop,
+    python_sorted,
+    where,
+)
 
 import diffface as dif
 
@@ -23,19 +32,25 @@ def line_of(f: Any, marker: str) -> str:
 @pytest.mark.parametrize("backend", AD)
 @pytest.mark.parametrize(
     ("f", "marker"),
-    [(branch, "if xp.sum"), (loop, "while y"), (largest, "int("), (python_sorted, "= sorted(")],
+    [
+        (branch, "if xp.sum"),
+        (loop, "while y"),
+        (largest, "int("),
+        (python_sorted, "= sorted("),
+        (caught, "bool("),
+    ],
 )
 def test_one_warning_names_the_line(f: Any, marker: str, backend: str) -> None:
-    with pytest.warns(dif.PreparationWarning) as caught:
+    with pytest.warns(dif.PreparationWarning) as warned:
         g = dif.prepare_gradient(f, POINTS[0], backend=backend)
-    assert len(caught) == 1
-    message = str(caught[0].message)
+    assert len(warned) == 1
+    message = str(warned[0].message)
     assert message.startswith(f"`f` cannot be recorded, at {line_of(f, marker)} in {f.__name__}")
     assert message.endswith(
         ". It runs eagerly at every call: right, but slower. Move the decision on values into "
         "`xp.where`, or pass fallback='error'."
     )
-    assert caught[0].filename == __file__  # where the user prepared it
+    assert warned[0].filename == __file__  # where the user prepared it
     assert g.strategy == "eager"
     assert g.native is None
     with warnings.catch_warnings():

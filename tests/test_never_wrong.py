@@ -118,6 +118,14 @@ def any_all(x: Any) -> Any:
     return xp.sum(x**2) if xp.any(x < -2) and not xp.all(x > 0) else xp.sum(x)
 
 
+def caught(x: Any) -> Any:
+    try:
+        positive = bool(x[1] > 0)
+    except Exception:  # noqa: BLE001 - so broad on purpose
+        positive = True
+    return x[0] ** 2 if positive else x[1] ** 3
+
+
 CASES = {
     "branch": Case(branch, lambda x: 2 * x if np.sum(x) > 0 else 3 * x**2),
     "branch on float": Case(
@@ -138,6 +146,8 @@ CASES = {
     "value as a factor": Case(
         value_escapes, lambda x: x[0] + np.sum(x) * unit(0),
         ("jax", "autograd")),
+    "caught": Case(
+        caught, lambda x: 2 * x[0] * unit(0) if x[1] > 0 else 3 * x[1] ** 2 * unit(1)),
     "any and all": Case(
         any_all, lambda x: 2 * x if np.any(x < -2) and not np.all(x > 0) else np.ones(3)),
 }  # fmt: skip
