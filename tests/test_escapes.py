@@ -114,10 +114,7 @@ def outcome(call: Any, *args: Any) -> Any:
 
 # jax.jit itself records what the text of a tracer makes a function do.
 CASES = [
-    (backend, name)
-    for name in FUNCTIONS
-    for backend in AD
-    if backend != "jax" or name not in TEXT
+    (backend, name) for name in FUNCTIONS for backend in AD if backend != "jax" or name not in TEXT
 ]
 
 
