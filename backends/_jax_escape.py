@@ -31,7 +31,8 @@ _here = threading.local()
 def watched() -> Iterator[list[Exception]]:
     """Collect the errors that tracers make in this thread, whether they are caught or not."""
     outer = getattr(_here, "errors", None)
-    _here.errors = found = []
+    found: list[Exception] = []
+    _here.errors = found
     _change(+1)
     try:
         yield found
