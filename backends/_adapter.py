@@ -6,13 +6,14 @@ trees, constants, devices or array kinds.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from diffface.backends._basis import basis
+from diffface.backends._by_hand import ByHand
 from diffface.backends._compiled import Array, Arrays, Compiled, Program
 from diffface.backends._kind import Kind
 
@@ -162,3 +163,12 @@ class Adapter(ABC):
     @abstractmethod
     def subtree(self, value: object) -> tuple[tuple[object, ...], Callable[[Any], object]] | None:
         """Children of ``value`` and how to rebuild it, if the library registers it as a tree."""
+
+    def by_hand(self) -> ByHand:
+        """What an expert would write for each operator; benchmarks compare with it."""
+        return {}
+
+    @contextmanager
+    def compilations(self) -> Iterator[Callable[[], int]]:
+        """A count of the programs that the library has compiled since this was entered."""
+        yield lambda: 0

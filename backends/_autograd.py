@@ -16,6 +16,7 @@ from diffface.backends._adapter import Adapter, Function, Pull
 from diffface.backends._autograd_namespace import namespace
 from diffface.backends._autograd_recorder import record
 from diffface.backends._batch import loop
+from diffface.backends._by_hand import ByHand
 from diffface.backends._compiled import Array, Arrays, Compiled, Program
 from diffface.backends._kind import NUMPY
 from diffface.backends._numbers import build_with_numbers
@@ -118,6 +119,11 @@ class Autograd(Adapter):
 
     def subtree(self, value: object) -> tuple[tuple[object, ...], Callable[[Any], object]] | None:
         return None
+
+    def by_hand(self) -> ByHand:
+        from diffface.backends._autograd_by_hand import BY_HAND
+
+        return BY_HAND
 
 
 def _trace(f: Function, x: Arrays) -> tuple[Arrays, list[Any], Arrays, list[Any]]:

@@ -12,6 +12,7 @@ from diffface.backends._adapter import Adapter, Function, Pull
 from diffface.backends._basis import is_complex
 from diffface.backends._batch import slices, stack
 from diffface.backends._by_basis import gradient_by_basis, pull_by_basis
+from diffface.backends._by_hand import ByHand
 from diffface.backends._compiled import Array, Arrays, Compiled, Program
 from diffface.backends._errors import NotDifferentiableError, UnsupportedOperatorError
 from diffface.backends._kind import NUMPY
@@ -133,6 +134,11 @@ class ComplexStep(Adapter):
 
     def subtree(self, value: object) -> tuple[tuple[object, ...], Callable[[Any], object]] | None:
         return None
+
+    def by_hand(self) -> ByHand:
+        from diffface.backends._complex_step_by_hand import BY_HAND
+
+        return BY_HAND
 
 
 def _step(f: Function, x: Arrays, v: Arrays) -> Arrays:

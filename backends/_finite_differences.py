@@ -11,6 +11,7 @@ import numpy as np
 from diffface.backends._adapter import Adapter, Function, Pull
 from diffface.backends._batch import slices, stack
 from diffface.backends._by_basis import gradient_by_basis, pull_by_basis
+from diffface.backends._by_hand import ByHand
 from diffface.backends._compiled import Array, Arrays, Compiled, Program
 from diffface.backends._errors import InvalidArgumentError
 from diffface.backends._kind import NUMPY
@@ -151,6 +152,11 @@ class FiniteDifferences(Adapter):
 
     def subtree(self, value: object) -> tuple[tuple[object, ...], Callable[[Any], object]] | None:
         return None
+
+    def by_hand(self) -> ByHand:
+        from diffface.backends._finite_differences_by_hand import by_scipy
+
+        return by_scipy(self.scheme)
 
     def _step(self, x: Arrays, stencil: Stencil) -> float:
         epsilon = max(float(np.finfo(a.dtype).eps) for a in x)

@@ -1,7 +1,7 @@
 """JAX."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffface.backends._adapter import Adapter, Function, Pull
+from diffface.backends._by_hand import ByHand
 from diffface.backends._compiled import Array, Arrays, Compiled, Program
 from diffface.backends._jax_arrays import JAX_ARRAYS
-from diffface.backends._jax_compile import compile_xla
+from diffface.backends._jax_compile import compile_xla, count_compilations
 
 
 @final
@@ -113,6 +114,16 @@ class JAX(Adapter):
         if jax.tree_util.treedef_is_leaf(tree):
             return None
         return tuple(leaves), _Rebuild(tree)
+
+    def by_hand(self) -> ByHand:
+        from diffface.backends._jax_by_hand import BY_HAND
+
+        return BY_HAND
+
+    @contextmanager
+    def compilations(self) -> Iterator[Callable[[], int]]:
+        with count_compilations() as count:
+            yield count
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,9 @@ class JAXArrays(Kind):
     def fresh(self, array: Array) -> Array:
         return array
 
+    def wait(self, array: Array) -> None:
+        array.block_until_ready()
+
     def guard(self, a: str, example: Array, names: Names) -> str:
         # Abstract values are interned: another object only means a slower look.
         alike = f"type({a}) is {names(type(example))} and {a}.aval is {names(example.aval)}"

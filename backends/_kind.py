@@ -59,6 +59,10 @@ class Kind(ABC):
     def fresh(self, array: Array) -> Array:
         """A C-contiguous copy of ``array`` (or itself, where arrays are immutable)."""
 
+    def wait(self, array: Array) -> None:
+        """Return once ``array`` is computed."""
+        return
+
     # Prepared calls run source that is emitted for their signature. These are its expressions;
     # an empty one says that only the general way will do.
 

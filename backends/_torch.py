@@ -14,6 +14,7 @@ from torch.autograd import forward_ad
 
 from diffface.backends._adapter import Adapter, Function, Pull
 from diffface.backends._batch import loop
+from diffface.backends._by_hand import ByHand
 from diffface.backends._compiled import Array, Arrays, Compiled, Program
 from diffface.backends._errors import InvalidArgumentError
 from diffface.backends._numbers import build_with_numbers
@@ -195,6 +196,11 @@ class Torch(Adapter):
 
     def subtree(self, value: object) -> tuple[tuple[object, ...], Callable[[Any], object]] | None:
         return None
+
+    def by_hand(self) -> ByHand:
+        from diffface.backends._torch_by_hand import BY_HAND
+
+        return BY_HAND
 
 
 def _push_dual(f: Function, x: Arrays, dx: Arrays) -> tuple[Arrays, Arrays, Arrays]:

@@ -46,6 +46,10 @@ class TorchArrays(Kind):
         plain = array.detach() if array.requires_grad else array
         return plain.clone(memory_format=_CONTIGUOUS)
 
+    def wait(self, array: Array) -> None:
+        if array.is_cuda:
+            torch.cuda.synchronize(array.device)
+
     def guard(self, a: str, example: Array, names: Names) -> str:
         if type(example) is not torch.Tensor or example.is_complex():
             return ""  # complex tensors may be conjugated lazily

@@ -1,0 +1,50 @@
+"""The complex step as an expert writes it: a loop over the coordinates."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from diffface.backends._by_hand import Example
+from diffface.backends._numpy_by_hand import flat, flat_seed
+
+STEP = 1e-20
+
+
+def _gradient(example: Example) -> Callable[[], Any]:
+    f, x = flat(example)
+
+    def gradient() -> Any:
+        result = np.empty(x.size)
+        point = x.astype(complex)
+        for i in range(x.size):
+            point[i] += 1j * STEP
+            result[i] = f(point).imag / STEP
+            point[i] = x[i]
+        return result
+
+    return gradient
+
+
+def _jacobian(example: Example) -> Callable[[], Any]:
+    f, x = flat(example)
+
+    def jacobian() -> Any:
+        columns = []
+        point = x.astype(complex)
+        for i in range(x.size):
+            point[i] += 1j * STEP
+            columns.append(f(point).imag / STEP)
+            point[i] = x[i]
+        return np.stack(columns, axis=-1)
+
+    return jacobian
+
+
+def _pushforward(example: Example) -> Callable[[], Any]:
+    f, x = flat(example)
+    v = flat_seed(example)
+    return lambda: f(x + 1j * STEP * v).imag / STEP
+
+
+BY_HAND = {"gradient": _gradient, "jacobian": _jacobian, "pushforward": _pushforward}

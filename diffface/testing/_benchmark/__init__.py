@@ -1,0 +1,1 @@
+"""How fast derivatives are, beside the same derivatives written by hand."""

@@ -1,0 +1,74 @@
+"""The result of a benchmark, in every form that one wants it in."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from os import PathLike
+
+from diffface.testing._benchmark._row import Row
+from diffface.testing._benchmark._table import markdown, plain
+
+
+@dataclass(frozen=True)
+class Report:
+    """What :func:`benchmark` measured.
+
+    Attributes
+    ----------
+    rows : tuple of Row
+        One for each operator, backend and size.
+    machine : mapping of str to str
+        Processor, cores, and versions.
+    """
+
+    rows: tuple[Row, ...]
+    machine: Mapping[str, str]
+
+    def __add__(self, other: "Report") -> "Report":
+        return Report(self.rows + other.rows, self.machine)
+
+    def __str__(self) -> str:
+        return plain(self.rows)
+
+    def json(self) -> str:
+        """Everything, as JSON; :meth:`from_json` reads it."""
+        rows = [asdict(row) for row in self.rows]
+        text = {"machine": dict(self.machine), "rows": rows}
+        return json.dumps(text, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Report":
+        """The report that :meth:`json` wrote."""
+        read = json.loads(text)
+        rows = (Row(**{**row, "flags": tuple(row["flags"])}) for row in read["rows"])
+        return cls(tuple(rows), read["machine"])
+
+    def csv(self) -> str:
+        """The rows, with a head that names the attributes of :class:`Row`; flags with spaces."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        names = [f.name for f in fields(Row)]
+        writer.writerow(names)
+        for row in self.rows:
+            values = {**asdict(row), "flags": " ".join(row.flags)}
+            writer.writerow([values[name] for name in names])
+        return text.getvalue()
+
+    def markdown(self) -> str:
+        """A table for a document, and below it a line for each note and for the machine."""
+        where = ", ".join(f"{key} {value}" for key, value in self.machine.items())
+        return f"{markdown(self.rows)}\nMeasured on: {where}.\n"
+
+    def plot(self, path: str | PathLike[str]) -> None:
+        """Write a picture: time against size, and the ratio to hand-written code.
+
+        Raises
+        ------
+        ModuleNotFoundError
+            If Matplotlib is not installed.
+        """
+        from diffface.testing._benchmark._plot import plot
+
+        plot(self.rows, path)

@@ -1,0 +1,100 @@
+"""Rows as tables for people: plain text, and Markdown."""
+
+import math
+from collections.abc import Callable, Sequence
+
+from diffface.testing._benchmark._row import Row
+
+UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+
+
+def duration(seconds: float | None) -> str:
+    """A time with three digits and a unit."""
+    if seconds is None:
+        return "-"
+    scale, unit = next((u for u in UNITS if seconds >= u[0]), UNITS[-1])
+    return f"{digits(seconds / scale)} {unit}"
+
+
+def digits(number: float | None) -> str:
+    """Three digits, without an exponent where that is readable."""
+    if number is None:
+        return "-"
+    if number and not 1e-3 <= abs(number) < 1e6:
+        return f"{number:.1e}"
+    decimals = max(0, 2 - math.floor(math.log10(abs(number)))) if number else 0
+    return f"{number:.{decimals}f}"
+
+
+def _quartiles(low: float | None, high: float | None) -> str:
+    return "-" if low is None else f"{digits(low)} to {digits(high)}"
+
+
+def _error(row: Row) -> str:
+    return "-" if row.error is None else f"{row.error:.0e}"
+
+
+def _calls(row: Row) -> str:
+    if row.time is None:
+        return "-"
+    return "never" if row.break_even is None else str(math.ceil(row.break_even))
+
+
+# What a table shows of a row: its head, and how it is read.
+COLUMNS: dict[str, Callable[[Row], str]] = {
+    "problem": lambda row: row.problem,
+    "size": lambda row: row.size,
+    "operator": lambda row: row.operator,
+    "backend": lambda row: row.backend,
+    "strategy": lambda row: row.strategy or "-",
+    "prepare": lambda row: duration(row.preparation),
+    "first call": lambda row: duration(row.first_call),
+    "call": lambda row: duration(row.time),
+    "by hand": lambda row: duration(row.by_hand),
+    "ratio": lambda row: digits(row.ratio),
+    "quartiles": lambda row: _quartiles(row.ratio_low, row.ratio_high),
+    "over f": lambda row: digits(row.over_function),
+    "evaluations": lambda row: "-" if row.evaluations is None else str(row.evaluations),
+    "error": _error,
+    "pays after": _calls,
+    "flags": lambda row: " ".join(row.flags),
+}
+# Aligned to the left; all others are numbers.
+WORDS = ("problem", "operator", "backend", "strategy", "flags")
+
+
+def cells(rows: Sequence[Row]) -> list[list[str]]:
+    """The table's text, head first."""
+    return [list(COLUMNS), *([show(row) for show in COLUMNS.values()] for row in rows)]
+
+
+def plain(rows: Sequence[Row]) -> str:
+    """A table of text, and below it the notes."""
+    table = cells(rows)
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = [
+        "  ".join(
+            text.ljust(width) if name in WORDS else text.rjust(width)
+            for text, width, name in zip(line, widths, COLUMNS, strict=True)
+        ).rstrip()
+        for line in table
+    ]
+    return "\n".join([*lines, *notes(rows)])
+
+
+def markdown(rows: Sequence[Row], columns: Sequence[str] = tuple(COLUMNS)) -> str:
+    """A Markdown table of some columns, and below it the notes."""
+    rule = ["---" if name in WORDS else "---:" for name in columns]
+    body = [[COLUMNS[name](row) or " " for name in columns] for row in rows]
+    lines = "".join(f"| {' | '.join(line)} |\n" for line in [list(columns), rule, *body])
+    below = "".join(f"* {note}\n" for note in notes(rows))
+    return f"{lines}\n{below}" if below else lines
+
+
+def notes(rows: Sequence[Row]) -> list[str]:
+    """What the flags of each row mean, in sentences."""
+    return [
+        f"{row.problem} {row.size}, {row.operator} by {row.backend}: {row.notes}"
+        for row in rows
+        if row.notes
+    ]

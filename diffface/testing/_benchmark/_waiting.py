@@ -1,0 +1,85 @@
+"""Waiting for results: a call is over when its result is there, not when it returns."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from diffface.backends._kind import NUMPY_SCALAR, PYTHON, Kind, kind_of
+from diffface.prep._tree import leaves_of
+
+# A call that goes on for this part of its time after it has returned is not over.
+PART = 0.2
+# Below this, in seconds, nothing can be told.
+LEAST = 5e-5
+
+
+def waiting(call: Callable[[], Any], result: Any) -> Callable[[], Any]:
+    """``call``, returning once its result is there; ``result`` is an example of that."""
+    kind = kind_of(result)
+    if kind in (PYTHON, NUMPY_SCALAR):
+        return call
+    if kind is not None:
+        return _wait_for_one(call, kind.wait)
+    kinds = {kind_of(leaf) for leaf in leaves_of(result)}
+    if not any(kind and type(kind).wait is not Kind.wait for kind in kinds):
+        return call
+    return _wait_for_all(call)
+
+
+def _wait_for_one(call: Callable[[], Any], wait: Callable[[Any], None]) -> Callable[[], Any]:
+    def waited() -> Any:
+        result = call()
+        wait(result)
+        return result
+
+    return waited
+
+
+def _wait_for_all(call: Callable[[], Any]) -> Callable[[], Any]:
+    def waited() -> Any:
+        result = call()
+        for leaf in leaves_of(result):
+            if (kind := kind_of(leaf)) is not None:
+                kind.wait(leaf)
+        return result
+
+    return waited
+
+
+def lag(call: Callable[[], Any]) -> tuple[float, float]:
+    """Seconds that ``call`` takes, and seconds of work that go on after it has returned.
+
+    The result is fetched to NumPy at once, and once more after a pause in which all of it must
+    have been done: where the first takes longer, something was still going on.
+    """
+    start = time.perf_counter()
+    result = call()
+    duration = time.perf_counter() - start
+    at_once = _fetch(result)
+    if at_once <= max(LEAST, PART * duration):
+        return duration, 0.0
+    late = []
+    for _ in range(3):
+        result = call()
+        time.sleep(2 * (duration + at_once))
+        late.append(_fetch(result))
+    return duration, max(0.0, at_once - max(late))
+
+
+def _fetch(result: Any) -> float:
+    start = time.perf_counter()
+    numbers(result)
+    return time.perf_counter() - start
+
+
+def numbers(result: Any) -> Any:
+    """All numbers of a result, as one NumPy vector."""
+    parts = [np.ravel(_to_numpy(leaf)) for leaf in leaves_of(result)]
+    return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def _to_numpy(leaf: Any) -> Any:
+    kind = kind_of(leaf)
+    return np.asarray(leaf) if kind is None else kind.to_numpy(leaf)
