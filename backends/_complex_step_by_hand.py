@@ -6,24 +6,25 @@ from typing import Any
 import numpy as np
 
 from diffface.backends._by_hand import Example
-from diffface.backends._numpy_by_hand import flat, flat_seed
+from diffface.backends._compiled import Array
+from diffface.backends._numpy_by_hand import by_argument, flat, flat_seed
 
 STEP = 1e-20
 
 
+def _gradient_at(f: Callable[[Array], Array], x: Array) -> Array:
+    result = np.empty(x.size)
+    point = x.astype(complex)
+    for i in range(x.size):
+        point[i] += 1j * STEP
+        result[i] = f(point).imag / STEP
+        point[i] = x[i]
+    return result
+
+
 def _gradient(example: Example) -> Callable[[], Any]:
     f, x = flat(example)
-
-    def gradient() -> Any:
-        result = np.empty(x.size)
-        point = x.astype(complex)
-        for i in range(x.size):
-            point[i] += 1j * STEP
-            result[i] = f(point).imag / STEP
-            point[i] = x[i]
-        return result
-
-    return gradient
+    return lambda: _gradient_at(f, x)
 
 
 def _jacobian(example: Example) -> Callable[[], Any]:
@@ -36,7 +37,7 @@ def _jacobian(example: Example) -> Callable[[], Any]:
             point[i] += 1j * STEP
             columns.append(f(point).imag / STEP)
             point[i] = x[i]
-        return np.stack(columns, axis=-1)
+        return by_argument(example, np.stack(columns, axis=-1))
 
     return jacobian
 
@@ -47,4 +48,21 @@ def _pushforward(example: Example) -> Callable[[], Any]:
     return lambda: f(x + 1j * STEP * v).imag / STEP
 
 
-BY_HAND = {"gradient": _gradient, "jacobian": _jacobian, "pushforward": _pushforward}
+def _hvp(example: Example) -> Callable[[], Any]:
+    f, x = flat(example)
+    v = flat_seed(example)
+    step = float(np.finfo(x.dtype).eps) ** (1 / 3)
+
+    def product() -> Array:
+        ahead, behind = _gradient_at(f, x + step * v), _gradient_at(f, x - step * v)
+        return (ahead - behind) / (2 * step)
+
+    return product
+
+
+BY_HAND = {
+    "gradient": _gradient,
+    "hvp": _hvp,
+    "jacobian": _jacobian,
+    "pushforward": _pushforward,
+}

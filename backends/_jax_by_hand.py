@@ -1,4 +1,4 @@
-"""Derivatives as an expert writes them with JAX: one transformation under ``jax.jit``, built once."""
+"""Derivatives as an expert writes them with JAX: a transformation under ``jax.jit``, built once."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ Transform = Callable[[Callable[..., Any], Any], Callable[..., Any]]
 
 
 def _jitted(transform: Transform, example: Example) -> Callable[[], Any]:
-    """``jax.jit(transform(f, argnums))`` on what may move: arrays and numbers; the rest is fixed."""
+    """``jax.jit(transform(f, argnums))``; arrays and numbers may move, the rest is fixed."""
     moving = [i for i, a in enumerate(example.args) if i in example.active or _moves(a)]
     fixed = example.args
 

@@ -9,10 +9,10 @@ import sys
 from collections.abc import Sequence
 
 from diffface.backends._errors import DifffaceError
-from diffface.cli import _backends, _check
+from diffface.cli import _backends, _bench, _check
 from diffface.cli._usage import Parser, UsageError, nearest
 
-COMMANDS = (_backends, _check)
+COMMANDS = (_backends, _bench, _check)
 
 # What a command returns is its own affair, but for these: as argparse does, and as shells do for
 # programs that are ended by the signals SIGINT and SIGPIPE.

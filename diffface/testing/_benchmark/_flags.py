@@ -11,6 +11,7 @@ FLAGS = {
     "recompiles": "Something was compiled or traced again while calls were timed.",
     "unblocked": "Work goes on after the call has returned: its time is that of the start only.",
     "disagrees": "The result is not the reference, up to half of the digits.",
+    "alone": "There is no hand-written code to compare with.",
     "unchecked": "There was nothing to compare the result with.",
     "noisy": "The times vary too much to tell.",
     "few": "The call is so slow that it was timed in a few rounds only.",

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from os import PathLike
 
+from diffface._table import Table
 from diffface.testing._benchmark._row import Row
-from diffface.testing._benchmark._table import markdown, plain
+from diffface.testing._benchmark._table import markdown, notes, table
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,15 @@ class Report:
         return Report(self.rows + other.rows, self.machine)
 
     def __str__(self) -> str:
-        return plain(self.rows)
+        return "\n".join([str(self.table()), *self.notes()])
+
+    def table(self) -> Table:
+        """The rows, for people."""
+        return table(self.rows)
+
+    def notes(self) -> list[str]:
+        """What the flags of each row mean, in sentences."""
+        return notes(self.rows)
 
     def json(self) -> str:
         """Everything, as JSON; :meth:`from_json` reads it."""

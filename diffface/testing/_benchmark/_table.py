@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 
+from diffface._table import Table
 from diffface.testing._benchmark._row import Row
 
 UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
@@ -48,13 +49,12 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "backend": lambda row: row.backend,
     "strategy": lambda row: row.strategy or "-",
     "prepare": lambda row: duration(row.preparation),
-    "first call": lambda row: duration(row.first_call),
     "call": lambda row: duration(row.time),
     "by hand": lambda row: duration(row.by_hand),
     "ratio": lambda row: digits(row.ratio),
     "quartiles": lambda row: _quartiles(row.ratio_low, row.ratio_high),
     "over f": lambda row: digits(row.over_function),
-    "evaluations": lambda row: "-" if row.evaluations is None else str(row.evaluations),
+    "evaluates f": lambda row: "-" if row.evaluations is None else str(row.evaluations),
     "error": _error,
     "pays after": _calls,
     "flags": lambda row: " ".join(row.flags),
@@ -63,23 +63,12 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
 WORDS = ("problem", "operator", "backend", "strategy", "flags")
 
 
-def cells(rows: Sequence[Row]) -> list[list[str]]:
-    """The table's text, head first."""
-    return [list(COLUMNS), *([show(row) for show in COLUMNS.values()] for row in rows)]
-
-
-def plain(rows: Sequence[Row]) -> str:
-    """A table of text, and below it the notes."""
-    table = cells(rows)
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = [
-        "  ".join(
-            text.ljust(width) if name in WORDS else text.rjust(width)
-            for text, width, name in zip(line, widths, COLUMNS, strict=True)
-        ).rstrip()
-        for line in table
-    ]
-    return "\n".join([*lines, *notes(rows)])
+def table(rows: Sequence[Row]) -> Table:
+    """The rows as a table of text; those with flags stand out."""
+    numbers = frozenset(i for i, name in enumerate(COLUMNS) if name not in WORDS)
+    cells = [[show(row) for show in COLUMNS.values()] for row in rows]
+    flagged = frozenset(i for i, row in enumerate(rows) if row.flags)
+    return Table(list(COLUMNS), cells, marked=flagged, numbers=numbers)
 
 
 def markdown(rows: Sequence[Row], columns: Sequence[str] = tuple(COLUMNS)) -> str:

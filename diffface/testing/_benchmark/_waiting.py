@@ -1,5 +1,6 @@
 """Waiting for results: a call is over when its result is there, not when it returns."""
 
+import statistics
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,8 @@ from diffface.prep._tree import leaves_of
 PART = 0.2
 # Below this, in seconds, nothing can be told.
 LEAST = 5e-5
+# Calls that take longer than this, in seconds, are tried once only.
+SLOW = 0.05
 
 
 def waiting(call: Callable[[], Any], result: Any) -> Callable[[], Any]:
@@ -25,7 +28,7 @@ def waiting(call: Callable[[], Any], result: Any) -> Callable[[], Any]:
     kinds = {kind_of(leaf) for leaf in leaves_of(result)}
     if not any(kind and type(kind).wait is not Kind.wait for kind in kinds):
         return call
-    return _wait_for_all(call)
+    return lambda: wait(call())
 
 
 def _wait_for_one(call: Callable[[], Any], wait: Callable[[Any], None]) -> Callable[[], Any]:
@@ -37,15 +40,12 @@ def _wait_for_one(call: Callable[[], Any], wait: Callable[[Any], None]) -> Calla
     return waited
 
 
-def _wait_for_all(call: Callable[[], Any]) -> Callable[[], Any]:
-    def waited() -> Any:
-        result = call()
-        for leaf in leaves_of(result):
-            if (kind := kind_of(leaf)) is not None:
-                kind.wait(leaf)
-        return result
-
-    return waited
+def wait(result: Any) -> Any:
+    """``result``, once all of it is computed."""
+    for leaf in leaves_of(result):
+        if (kind := kind_of(leaf)) is not None:
+            kind.wait(leaf)
+    return result
 
 
 def lag(call: Callable[[], Any]) -> tuple[float, float]:
@@ -54,24 +54,26 @@ def lag(call: Callable[[], Any]) -> tuple[float, float]:
     The result is fetched to NumPy at once, and once more after a pause in which all of it must
     have been done: where the first takes longer, something was still going on.
     """
+    tried = [_fetched(call, 0.0)]
+    if tried[0][0] < SLOW:
+        tried += [_fetched(call, 0.0) for _ in range(4)]
+    duration, at_once = (statistics.median(column) for column in zip(*tried, strict=True))
+    if at_once <= max(LEAST, PART * duration):
+        return duration, 0.0
+    late = statistics.median(_fetched(call, 2 * (duration + at_once))[1] for _ in tried)
+    behind = at_once - late
+    return duration, behind if behind > max(LEAST, PART * duration) else 0.0
+
+
+def _fetched(call: Callable[[], Any], pause: float) -> tuple[float, float]:
+    """Seconds of a call, and, after a pause, of fetching its result."""
     start = time.perf_counter()
     result = call()
     duration = time.perf_counter() - start
-    at_once = _fetch(result)
-    if at_once <= max(LEAST, PART * duration):
-        return duration, 0.0
-    late = []
-    for _ in range(3):
-        result = call()
-        time.sleep(2 * (duration + at_once))
-        late.append(_fetch(result))
-    return duration, max(0.0, at_once - max(late))
-
-
-def _fetch(result: Any) -> float:
+    time.sleep(pause)
     start = time.perf_counter()
     numbers(result)
-    return time.perf_counter() - start
+    return duration, time.perf_counter() - start
 
 
 def numbers(result: Any) -> Any:

@@ -1,0 +1,171 @@
+"""One backend's derivative beside the same written by hand, both ready to be timed."""
+
+import statistics
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import diffface as dif
+from diffface._value import prepare_value
+from diffface.backends._adapter import Adapter
+from diffface.backends._by_hand import Example
+from diffface.backends._errors import PreparationWarning
+from diffface.backends._registry import Backend
+from diffface.testing._benchmark import _flags
+from diffface.testing._benchmark._case import Case, own, plain, seeds_like
+from diffface.testing._benchmark._evaluations import evaluations
+from diffface.testing._benchmark._flags import Flag
+from diffface.testing._benchmark._timing import Timed
+from diffface.testing._benchmark._waiting import lag, numbers, wait, waiting
+from diffface.testing._functions import ORDER, operator_of
+
+# What is cheap is done again, for a median: so often, and within so many seconds.
+AGAIN, PATIENCE = 5, 0.3
+
+
+class Contestant:
+    """A case prepared by one backend; raises whatever ``f`` or the backend raises.
+
+    Parameters
+    ----------
+    case : Case
+        What to prepare.
+    label : str
+        What reports call the backend.
+    backend : Adapter or SecondOrder
+        Who differentiates.
+    by_hand : mapping of str to callable
+        The user's own references, by the name of the function of diffface.
+    """
+
+    def __init__(
+        self, case: Case, label: str, backend: Backend, by_hand: Mapping[str, Callable[..., Any]]
+    ) -> None:
+        self.case, self.label, self.backend = case, label, backend
+        self.order = ORDER[operator_of(case.function)]
+        self.adapter = adapter = (
+            backend.second_order()[0] if self.order == 2 else backend.first_order()
+        )
+        self.flags: list[Flag] = []
+        self._args = own(case.args, adapter.kind)
+        self._plain = plain(self._args)
+        with self.scope():
+            self._prepare()
+            self._write_by_hand(by_hand.get(case.function))
+
+    def scope(self) -> AbstractContextManager[object]:
+        """What the backend's library needs, as one who works with it has set it up for good."""
+        dtypes = [leaf.dtype for leaf in self.case.active_leaves() if hasattr(leaf, "dtype")]
+        return self.adapter.scope(dtypes)
+
+    @property
+    def calls(self) -> list[Timed]:
+        """What is timed: the derivative, the same by hand if there is, and the function."""
+        return [call for call in (self.prepared, self.hand, self.function) if call is not None]
+
+    def _prepare(self) -> None:
+        case, backend = self.case, self.backend
+        prepare = getattr(dif, f"prepare_{case.function}")
+        with _recorded() as reasons:
+            # First, so that what a framework does once in a process is over.
+            value = prepare_value(case.f, *self._args, backend=backend)
+            self.y = value(*self._plain)
+            self.preparation, prepared = _seconds(
+                lambda: prepare(case.f, *self._args, backend=backend)
+            )
+            self.strategy = prepared.strategy
+            self._seed()
+            self.first_call, result = _first(lambda: prepared(*self._plain, **self._seeds))
+            self.unprepared, _ = _seconds(
+                lambda: wait(getattr(dif, case.function)(
+                    case.f, *self._args, backend=backend, **self._seeds
+                ))
+            )  # fmt: skip
+        self.flags += _flags.eager(self.strategy, reasons[-1] if reasons else "")
+        args, seeds = self._plain, self._seeds
+        call = (lambda: prepared(*args, **seeds)) if seeds else (lambda: prepared(*args))
+        self.result = numbers(result)
+        self.prepared = self._timed(call, result, "The prepared call")
+        self.function = self._timed(lambda: value(*args), self.y, "The function")
+        self.evaluations = evaluations(case.f, call)
+        self.flags += _flags.retraced(self.strategy, self.evaluations)
+
+    def _seed(self) -> None:
+        keyword, kind = self.case.keyword, self.adapter.kind
+        self._seeds: dict[str, Any] = {}
+        # As code by hand takes them: tangents as a tuple.
+        self._seed_by_hand: Any = None
+        if keyword == "tangents":
+            dx = self._seed_by_hand = self.case.tangents(kind)
+            self._seeds = {keyword: dx[0] if len(dx) == 1 else dx}
+        elif keyword:
+            dy = self._seed_by_hand = seeds_like(self.y, kind)
+            self._seeds = {keyword: dy}
+
+    def _write_by_hand(self, given: Callable[..., Any] | None) -> None:
+        self.hand: Timed | None = None
+        self.by_hand_first: float | None = None
+        self.by_hand_result: Any = None
+        try:
+            call = self._by_hand(given)
+            if call is None:
+                self.flags.append(Flag("alone", "There is no code by hand to compare it with."))
+                return
+            self.by_hand_first, result = _first(call)
+            self.by_hand_result = numbers(result)
+            self.hand = self._timed(call, result, "The code by hand")
+        except Exception as error:  # noqa: BLE001 - it calls the user's f, on a framework's arrays
+            self.flags.append(Flag("alone", f"The code by hand failed: {_line(error)}"))
+
+    def _by_hand(self, given: Callable[..., Any] | None) -> Callable[[], Any] | None:
+        if given is not None:
+            seeds = list(self._seeds.values())
+            return lambda: given(*self._plain, *seeds)
+        # A combination of two backends is nobody's own.
+        if not isinstance(self.backend, Adapter):
+            return None
+        make = self.backend.by_hand().get(self.case.function)
+        tall = numbers(self.y).size > self.case.inputs
+        example = Example(self.case.f, self._plain, self.case.active, self._seed_by_hand, tall)
+        return None if make is None else make(example)
+
+    def _timed(self, call: Callable[[], Any], result: Any, whose: str) -> Timed:
+        waited = waiting(call, result)
+        self.flags += _flags.unblocked(whose, *lag(waited))
+        return Timed(waited, self.scope)
+
+
+def _first(call: Callable[[], Any]) -> tuple[float, Any]:
+    """Seconds of one call, and its result."""
+    start = time.perf_counter()
+    result = wait(call())
+    return time.perf_counter() - start, result
+
+
+def _seconds(call: Callable[[], Any]) -> tuple[float, Any]:
+    """Median of a few calls, or of one slow one, and the last result."""
+    times: list[float] = []
+    while not times or (len(times) < AGAIN and sum(times) < PATIENCE):
+        seconds, result = _first(call)
+        times.append(seconds)
+    return statistics.median(times), result
+
+
+@contextmanager
+def _recorded() -> Iterator[list[str]]:
+    """What preparations warn about, in place of the warnings."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", PreparationWarning)
+        reasons: list[str] = []
+        yield reasons
+    reasons += [str(w.message) for w in caught if w.category is PreparationWarning]
+    for w in caught:
+        if w.category is not PreparationWarning:
+            warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
+
+
+def _line(error: Exception) -> str:
+    """The first line of an error."""
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
