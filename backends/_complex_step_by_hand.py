@@ -7,7 +7,7 @@ import numpy as np
 
 from diffface.backends._by_hand import Example
 from diffface.backends._compiled import Array
-from diffface.backends._numpy_by_hand import by_argument, flat, flat_seed
+from diffface.backends._numpy_by_hand import by_leaf, flat, flat_seed
 
 STEP = 1e-20
 
@@ -37,7 +37,7 @@ def _jacobian(example: Example) -> Callable[[], Any]:
             point[i] += 1j * STEP
             columns.append(f(point).imag / STEP)
             point[i] = x[i]
-        return by_argument(example, np.stack(columns, axis=-1))
+        return by_leaf(example, np.stack(columns, axis=-1))
 
     return jacobian
 

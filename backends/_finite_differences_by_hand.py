@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize._numdiff import approx_derivative
 
 from diffface.backends._by_hand import ByHand, Example
-from diffface.backends._numpy_by_hand import by_argument, flat, flat_seed
+from diffface.backends._numpy_by_hand import by_leaf, flat, flat_seed
 
 # What SciPy calls the schemes that it has.
 METHODS = {"central": "3-point", "forward": "2-point"}
@@ -29,7 +29,7 @@ def by_scipy(scheme: str) -> ByHand:
 
 def _jacobian(method: str, example: Example) -> Callable[[], Any]:
     f, x = flat(example)
-    return lambda: by_argument(example, approx_derivative(f, x, method=method))
+    return lambda: by_leaf(example, approx_derivative(f, x, method=method))
 
 
 def _hvp(method: str, example: Example) -> Callable[[], Any]:

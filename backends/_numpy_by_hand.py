@@ -32,9 +32,9 @@ def flat_seed(example: Example) -> Array:
     return np.concatenate([np.ravel(leaf) for leaf in optree.tree_leaves(example.seed)])
 
 
-def by_argument(example: Example, matrix: Array) -> Any:
-    """A Jacobian with one column for each number, as one block for each active argument."""
-    if len(example.active) == 1:
+def by_leaf(example: Example, matrix: Array) -> Any:
+    """A Jacobian with one column for each number, as one block for each array of ``x``."""
+    sizes = [np.size(leaf) for leaf in optree.tree_leaves(example.x)]
+    if len(sizes) == 1:
         return matrix
-    sizes = [sum(np.size(leaf) for leaf in optree.tree_leaves(x)) for x in example.x]
     return tuple(np.split(np.atleast_2d(matrix), np.cumsum(sizes)[:-1], axis=1))

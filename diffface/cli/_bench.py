@@ -1,7 +1,7 @@
 """``python -m diffface bench``: derivatives by several backends, beside the same by hand."""
 
 import argparse
-import importlib.util
+import importlib
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -136,8 +136,13 @@ def _check_files(options: argparse.Namespace) -> None:
         path = getattr(options, name)
         if path is not None and not path.absolute().parent.is_dir():
             raise UsageError(f"--{name}: there is no folder {str(path.parent)!r}.")
-    if options.plot is not None and importlib.util.find_spec("matplotlib") is None:
-        raise UsageError("--plot needs matplotlib; run: pip install 'diffface[bench]'.")
+    if options.plot is not None:
+        try:
+            importlib.import_module("matplotlib")
+        except ImportError as error:
+            raise UsageError(
+                "--plot needs matplotlib; run: pip install 'diffface[bench]'."
+            ) from error
 
 
 def _finish(report: Report, options: argparse.Namespace) -> None:

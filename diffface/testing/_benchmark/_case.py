@@ -61,6 +61,13 @@ class Case(NamedTuple):
         """A tangent for each active argument, made up, in arrays of ``kind``."""
         return tuple(seeds_like(self.args[i], kind) for i in self.active)
 
+    def seeds(self, y: Any, kind: Kind) -> dict[str, Any]:
+        """Tangents or cotangents by keyword, or nothing; ``y`` is what the function returns."""
+        if self.keyword == "tangents":
+            dx = self.tangents(kind)
+            return {self.keyword: dx[0] if len(dx) == 1 else dx}
+        return {self.keyword: seeds_like(y, kind)} if self.keyword else {}
+
 
 def own(tree: Any, kind: Kind) -> Any:
     """``tree`` with its arrays as arrays of ``kind``; ``Const`` stays around what it was around."""

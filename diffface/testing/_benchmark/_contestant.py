@@ -14,7 +14,7 @@ from diffface.backends._by_hand import Example
 from diffface.backends._errors import PreparationWarning
 from diffface.backends._registry import Backend
 from diffface.testing._benchmark import _flags
-from diffface.testing._benchmark._case import Case, own, plain, seeds_like
+from diffface.testing._benchmark._case import Case, own, plain
 from diffface.testing._benchmark._evaluations import evaluations
 from diffface.testing._benchmark._flags import Flag
 from diffface.testing._benchmark._timing import Timed
@@ -70,13 +70,18 @@ class Contestant:
         prepare = getattr(dif, f"prepare_{case.function}")
         with _recorded() as reasons:
             # First, so that what a framework does once in a process is over.
-            value = prepare_value(case.f, *self._args, backend=backend)
-            self.y = value(*self._plain)
+            try:
+                value = prepare_value(case.f, *self._args, backend=backend)
+                self.y = value(*self._plain)
+            except Exception:
+                # The derivative says better what is wrong with f.
+                prepare(case.f, *self._args, backend=backend)
+                raise
             self.preparation, prepared = _seconds(
                 lambda: prepare(case.f, *self._args, backend=backend)
             )
             self.strategy = prepared.strategy
-            self._seed()
+            self._seeds = case.seeds(self.y, self.adapter.kind)
             self.first_call, result = _first(lambda: prepared(*self._plain, **self._seeds))
             self.unprepared, _ = _seconds(
                 lambda: wait(getattr(dif, case.function)(
@@ -91,18 +96,6 @@ class Contestant:
         self.function = self._timed(lambda: value(*args), self.y, "The function")
         self.evaluations = evaluations(case.f, call)
         self.flags += _flags.retraced(self.strategy, self.evaluations)
-
-    def _seed(self) -> None:
-        keyword, kind = self.case.keyword, self.adapter.kind
-        self._seeds: dict[str, Any] = {}
-        # As code by hand takes them: tangents as a tuple.
-        self._seed_by_hand: Any = None
-        if keyword == "tangents":
-            dx = self._seed_by_hand = self.case.tangents(kind)
-            self._seeds = {keyword: dx[0] if len(dx) == 1 else dx}
-        elif keyword:
-            dy = self._seed_by_hand = seeds_like(self.y, kind)
-            self._seeds = {keyword: dy}
 
     def _write_by_hand(self, given: Callable[..., Any] | None) -> None:
         self.hand: Timed | None = None
@@ -128,7 +121,10 @@ class Contestant:
             return None
         make = self.backend.by_hand().get(self.case.function)
         tall = numbers(self.y).size > self.case.inputs
-        example = Example(self.case.f, self._plain, self.case.active, self._seed_by_hand, tall)
+        (seed,) = self._seeds.values() or (None,)
+        if "tangents" in self._seeds and len(self.case.active) == 1:
+            seed = (seed,)
+        example = Example(self.case.f, self._plain, self.case.active, seed, tall)
         return None if make is None else make(example)
 
     def _timed(self, call: Callable[[], Any], result: Any, whose: str) -> Timed:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import diffface as dif
+from diffface.backends._kind import NUMPY
 from diffface.backends._registry import ROWS, Backend, resolve
 from diffface.testing._benchmark import _flags
 from diffface.testing._benchmark._accuracy import (
@@ -17,7 +18,7 @@ from diffface.testing._benchmark._accuracy import (
     extrapolated,
     tolerance,
 )
-from diffface.testing._benchmark._case import Case
+from diffface.testing._benchmark._case import Case, own
 from diffface.testing._benchmark._contestant import Contestant, _line
 from diffface.testing._benchmark._flags import Flag
 from diffface.testing._benchmark._row import Row, break_even
@@ -74,11 +75,9 @@ def _reference(case: Case, contestants: Sequence[Contestant], given: Any) -> Ref
     found = agreed(exact)
     if found.numbers is not None:
         return found
-    seeds: dict[str, Any] = {}
-    if case.keyword:
-        kind = resolve("numpy").first_order().kind
-        dx = case.tangents(kind)
-        seeds = {"tangents": dx[0] if len(dx) == 1 else dx}
+    if not contestants:
+        return found
+    seeds = case.seeds(own(contestants[0].y, NUMPY), NUMPY)
     operator = getattr(dif, case.function)
     return extrapolated(operator, case.f, case.args, case.inputs, seeds)
 

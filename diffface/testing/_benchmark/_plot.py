@@ -30,7 +30,8 @@ def plot(rows: Sequence[Row], path: str | PathLike[str]) -> None:
     }
     curves = {case: group for case, group in _groups(measured).items() if _sizes(group) > 1}
     compared = [row for row in measured if row.ratio is not None]
-    tall = max(3.0 * len(curves), 0.14 * len(compared) + 0.1 * _cases(compared) + 0.8, 2.4)
+    bars = 0.14 * len(compared) + 0.1 * _cases(compared) + 0.8
+    tall = max(3.0 * len(curves), bars, 2.4)
     wide = 4.2 * (bool(curves) + bool(compared)) or 4.2
     figure = Figure(figsize=(wide, tall + 0.4), layout="constrained", dpi=200)
     left, right = _parts(figure, bool(curves), bool(compared))
@@ -40,8 +41,11 @@ def plot(rows: Sequence[Row], path: str | PathLike[str]) -> None:
         _draw_ratios(right.add_subplot(), compared, looks)
     figure.legend(
         handles=[_handle(name, *looks[name]) for name in names],
-        loc="outside upper center", ncols=max(1, min(int(wide / 1.4), len(names))), frameon=False, fontsize=8,
-    )  # fmt: skip
+        loc="outside upper center",
+        ncols=max(1, min(int(wide / 1.4), len(names))),
+        frameon=False,
+        fontsize=8,
+    )
     figure.savefig(path)
 
 

@@ -75,7 +75,7 @@ class Effort:
 
     def count_of(self, duration: float) -> int:
         """How often it is repeated in one timing."""
-        return max(1, int(self.seconds / max(duration, 1e-7)))
+        return max(1, round(self.seconds / max(duration, 1e-7)))
 
 
 def interleave(
