@@ -36,8 +36,8 @@ class Example(NamedTuple):
         return self.active[0] if len(self.active) == 1 else self.active
 
     @property
-    def x(self) -> tuple[Any, ...]:
-        """The active arguments."""
+    def x(self) -> Any:
+        """The active arguments, a tuple."""
         return tuple(self.args[i] for i in self.active)
 
     @property

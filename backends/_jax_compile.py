@@ -57,7 +57,7 @@ def count_compilations() -> Iterator[Callable[[], int]]:
     """A count of what XLA has compiled since, by whomever in this process."""
     compiled: list[str] = []
 
-    def listen(event: str, duration: float, **metadata: str | int) -> None:
+    def listen(event: str, duration_secs: float, **kwargs: str | int) -> None:
         if event == COMPILED:
             compiled.append(event)
 

@@ -67,5 +67,7 @@ def error(found: Any, wanted: Any) -> float:
 
 def tolerance(dtype: Any, black_box: bool) -> float:
     """Half of the digits of ``dtype`` must be right, a third of them by differences."""
-    epsilon = float(np.finfo(dtype).eps)
-    return epsilon ** (1 / 3) if black_box else epsilon ** (1 / 2)
+    part = 1 / 3 if black_box else 1 / 2
+    epsilon: float = np.finfo(dtype).eps.item()
+    allowed: float = epsilon**part
+    return allowed
