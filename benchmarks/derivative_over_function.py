@@ -6,44 +6,22 @@ jax 3.23, pytorch 3.47, TensorFlow 1.95.
 """
 
 import sys
-from collections.abc import Callable
-from typing import Any
 
 import diffface as dif
-from benchmarks.cells import gmm, one_thread, prepared_gmm
-from benchmarks.pairs import pair
-
-
-def jax_function(x: Any, data: Any, f: Callable[..., Any]) -> Callable[[], Any]:
-    import jax
-
-    jitted = jax.jit(f, static_argnums=(5,))
-    return lambda: jitted(*x, *data).block_until_ready()
-
-
-def torch_function(x: Any, data: Any, f: Callable[..., Any]) -> Callable[[], Any]:
-    from diffface.backends._torch_graph._inductor import inductor
-
-    points, gamma, m = data
-    compiled = inductor(lambda *a: (f(*a, gamma, m),), (*x, points))
-    return lambda: compiled.run(*x, points)
+from benchmarks.cells import one_thread
+from diffface.testing import benchmark, problems
 
 
 def main() -> None:
-    import jax
-    import torch
-
     d, k, n = map(int, sys.argv[1:4] or (10, 5, 1000))
+    with one_thread():
+        report = benchmark(
+            problems.GMM, sizes=[(n, d, k)], backends=["jax", dif.Torch(compile=True), "autograd"]
+        )
     print(f"GMM, d = {d}, K = {k}, {n} points: gradient, function (us), ratio")
-    for name, backend, asarray, function in (
-        ("jax", "jax", jax.numpy.asarray, jax_function),
-        ("torch, compiled", dif.Torch(compile=True), torch.tensor, torch_function),
-    ):
-        with one_thread():
-            x, data, f = gmm(n, asarray, d, k)
-            gradient = prepared_gmm(x, data, f, backend)
-            timing = pair(lambda: jax.block_until_ready(gradient()), function(x, data, f))  # noqa: B023
-        print(f"{name:20} {timing.first:10.1f} {timing.second:10.1f} {timing.ratio:7.2f}")
+    for row in report.rows:
+        times = f"{row.time * 1e6:10.1f} {row.function * 1e6:10.1f}"
+        print(f"{row.backend:20} {times} {row.over_function:7.2f}")
 
 
 if __name__ == "__main__":

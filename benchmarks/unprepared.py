@@ -6,53 +6,36 @@ Run as ``python -m benchmarks.unprepared``.
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 import diffface as dif
-from benchmarks.cells import one_thread, rosenbrock, torch_gradient_by_hand
+from benchmarks.cells import beside, one_thread, point, rosenbrock
 from benchmarks.pairs import pair
+from diffface.backends._registry import resolve
+from diffface.testing._benchmark._case import own
+from diffface.testing._benchmark._waiting import wait
 
 SIZE = 10
 
 
-def jax_pair(x: np.ndarray) -> tuple[Callable[[], Any], Callable[[], Any]]:
-    import jax
-
-    array = jax.numpy.asarray(x)
-    hand = jax.grad(rosenbrock)
-    return (
-        lambda: dif.gradient(rosenbrock, array, backend="jax").block_until_ready(),
-        lambda: hand(array).block_until_ready(),
-    )
+def eager(name: str) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    """An unprepared gradient, and the framework's own without compilation."""
+    x = own(point(SIZE), resolve(name).first_order().kind)
+    return lambda: wait(dif.gradient(rosenbrock, x, backend=name)), by_hand(name, x)
 
 
-def autograd_pair(x: np.ndarray) -> tuple[Callable[[], Any], Callable[[], Any]]:
-    import autograd
+def by_hand(name: str, x: Any) -> Callable[[], Any]:
+    if name == "jax":
+        import jax
 
-    hand = autograd.grad(rosenbrock)
-    return lambda: dif.gradient(rosenbrock, x, backend="autograd"), lambda: hand(x)
-
-
-def torch_pair(x: np.ndarray) -> tuple[Callable[[], Any], Callable[[], Any]]:
-    import torch
-
-    tensor = torch.tensor(x)
-    return (
-        lambda: dif.gradient(rosenbrock, tensor, backend="torch"),
-        torch_gradient_by_hand(tensor),
-    )
+        hand = jax.grad(rosenbrock)
+        return lambda: hand(x).block_until_ready()
+    return beside("gradient", rosenbrock, (x,), name)[1]
 
 
 def main() -> None:
-    x = np.random.default_rng(0).normal(size=SIZE)
     print(f"{'gradient, n = 10':20} {'diffface':>10} {'by hand':>10} {'ratio':>7} {'at most':>8}")
-    for name, target, make in (
-        ("jax", 1.15, jax_pair),
-        ("autograd", 1.15, autograd_pair),
-        ("torch", 1.25, torch_pair),
-    ):
+    for name, target in (("jax", 1.15), ("autograd", 1.15), ("torch", 1.25)):
         with one_thread():
-            timing = pair(*make(x), rounds=31)
+            timing = pair(*eager(name), rounds=31)
         print(
             f"{name:20} {timing.first:10.1f} {timing.second:10.1f} {timing.ratio:7.3f} {target:8}"
         )

@@ -26,7 +26,7 @@ from diffface.testing._benchmark._evaluations import evaluations
 from diffface.testing._benchmark._flags import FLAGS
 from diffface.testing._benchmark._row import break_even
 from diffface.testing._benchmark._table import COLUMNS, digits, duration
-from diffface.testing._benchmark._timing import Timed, interleave, pair, ratio, spread
+from diffface.testing._benchmark._timing import Timed, interleave, ratio, spread
 
 QUICK = Effort(rounds=1, seconds=0.0)
 X = np.array([0.5, -1.0, 2.0])
@@ -443,11 +443,6 @@ def test_what_is_watched_belongs_to_the_call() -> None:
     calls = [Timed(lambda: counted.append(1)), Timed(lambda: None)]
     interleave(calls, Effort(rounds=4, seconds=0.0), watched=lambda: len(counted))
     assert [call.events for call in calls] == [4, 0]
-
-
-def test_a_pair_has_a_ratio() -> None:
-    found = pair(lambda: time.sleep(0.002), lambda: None, Effort(rounds=3, seconds=0.001))
-    assert found.low <= found.median <= found.high
 
 
 # Evaluations

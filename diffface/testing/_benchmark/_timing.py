@@ -136,12 +136,3 @@ def ratio(first: Timed, second: Timed) -> Spread:
     """Time of ``first`` over that of ``second``, round by round."""
     pairs = zip(first.seconds, second.seconds, strict=False)
     return spread([a / b for a, b in pairs])
-
-
-def pair(first: Callable[[], Any], second: Callable[[], Any], effort: Effort) -> Spread:
-    """Ratio of the times of two calls, first over second, timed in turn."""
-    calls = Timed(first), Timed(second)
-    for call in calls:
-        call.run()
-    interleave(calls, effort)
-    return ratio(*calls)
