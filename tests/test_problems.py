@@ -1,9 +1,10 @@
 """The portable problems: published figures, and agreement of all array libraries.
 
 Published inputs and figures are those of microsoft/ADBench 38cb7931 (MIT), ``data/*/test.txt`` and
-``test/cpp/modules/common/{Gmm,Ba}Tests.cpp``.
+``test/cpp/modules/common/{Gmm,Ba,Lstm}Tests.cpp``.
 """
 
+import json
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -191,6 +192,30 @@ def test_ba_has_the_published_jacobian(library: str, ba_args: tuple[Any, ...]) -
         expected[20 + i, 52 + i] = BA_WEIGHT_DERIVATIVE
     actual = np.concatenate([j.reshape(30, -1) for j in parts], axis=1)
     np.testing.assert_allclose(actual, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def lstm_published() -> dict[str, Any]:
+    read = json.loads(Path(__file__).with_name("adbench_lstm.json").read_text(encoding="utf-8"))
+    bits = [[code >> i & 1 for i in reversed(range(14))] for code in map(ord, read["text"])]
+    arguments = (read["main"], read["extra"], read["state"], bits)
+    return {**read, "args": tuple(np.array(a, dtype=float) for a in arguments)}
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch", "autograd"])
+def test_lstm_has_the_published_value(library: str, lstm_published: dict[str, Any]) -> None:
+    """Not on jax, where 1,024 characters do not compile in reasonable time."""
+    actual = value(library, LSTM.f, lstm_published["args"])
+    # Published with 8 digits.
+    np.testing.assert_allclose(actual, lstm_published["objective"], atol=5e-9)
+
+
+@pytest.mark.parametrize("library", ["torch", "autograd"])
+def test_lstm_has_the_published_gradient(library: str, lstm_published: dict[str, Any]) -> None:
+    args, expected = lstm_published["args"], np.array(lstm_published["gradient"])
+    parts = [jacobian(library, LSTM.f, args, i).reshape(-1) for i in range(2)]
+    scale = np.max(np.abs(expected))
+    np.testing.assert_allclose(np.concatenate(parts), expected, atol=1e-12 * scale)
 
 
 # All problems, on generated data

@@ -13,6 +13,7 @@ from diffface.backends._adapter import Adapter
 from diffface.backends._by_hand import Example
 from diffface.backends._errors import PreparationWarning
 from diffface.backends._registry import Backend
+from diffface.prep._prepared import Prepared
 from diffface.testing._benchmark import _flags
 from diffface.testing._benchmark._case import Case, own, plain
 from diffface.testing._benchmark._evaluations import evaluations
@@ -62,8 +63,9 @@ class Contestant:
 
     @property
     def calls(self) -> list[Timed]:
-        """What is timed: the derivative, the same by hand if there is, and the function."""
-        return [call for call in (self.prepared, self.hand, self.function) if call is not None]
+        """What is timed: the derivative, by hand if there is code, the function, unprepared."""
+        calls = (self.prepared, self.hand, self.function, self.unprepared)
+        return [call for call in calls if call is not None]
 
     def _prepare(self) -> None:
         case, backend = self.case, self.backend
@@ -83,18 +85,21 @@ class Contestant:
             self.strategy = prepared.strategy
             self._seeds = case.seeds(self.y, self.adapter.kind)
             self.first_call, result = _first(lambda: prepared(*self._plain, **self._seeds))
-            self.unprepared, _ = _seconds(
-                lambda: wait(getattr(dif, case.function)(
-                    case.f, *self._args, backend=backend, **self._seeds
-                ))
-            )  # fmt: skip
         self.flags += _flags.eager(self.strategy, reasons[-1] if reasons else "")
-        args, seeds = self._plain, self._seeds
-        call = (lambda: prepared(*args, **seeds)) if seeds else (lambda: prepared(*args))
         self.result = numbers(result)
+        self._set_up(prepared, value, result)
+
+    def _set_up(self, prepared: Prepared, value: Prepared, result: Any) -> None:
+        """The calls that are timed; each has been made once."""
+        f, args, seeds = self.case.f, self._plain, self._seeds
+        call = (lambda: prepared(*args, **seeds)) if seeds else (lambda: prepared(*args))
+        operator, options = getattr(dif, self.case.function), {"backend": self.backend, **seeds}
         self.prepared = self._timed(call, result, "The prepared call")
         self.function = self._timed(lambda: value(*args), self.y, "The function")
-        self.evaluations = evaluations(case.f, call)
+        self.unprepared = Timed(lambda: wait(operator(f, *self._args, **options)), self.scope)
+        # Frameworks compile even single operations at their first use.
+        self.unprepared.run()
+        self.evaluations = evaluations(f, call)
         self.flags += _flags.retraced(self.strategy, self.evaluations)
 
     def _write_by_hand(self, given: Callable[..., Any] | None) -> None:

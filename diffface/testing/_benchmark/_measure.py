@@ -94,7 +94,7 @@ def _row(found: Contestant, reference: Reference, effort: Effort) -> Row:
     flags += _flags.noisy("the time", time)
     flags += _flags.noisy("the ratio", by_hand) if by_hand else []
     flags += _flags.few(len(call.seconds), effort.rounds)
-    case = found.case
+    case, unprepared = found.case, spread(found.unprepared.seconds).median
     return Row(
         problem=case.name, size=case.size, operator=case.function, backend=found.label,
         inputs=case.inputs, strategy=found.strategy,
@@ -104,8 +104,7 @@ def _row(found: Contestant, reference: Reference, effort: Effort) -> Row:
         ratio=by_hand.median if by_hand else None,
         ratio_low=by_hand.low if by_hand else None, ratio_high=by_hand.high if by_hand else None,
         function=spread(function.seconds).median, over_function=ratio(call, function).median,
-        unprepared=found.unprepared,
-        break_even=break_even(found.preparation, found.unprepared, time.median),
+        unprepared=unprepared, break_even=break_even(found.preparation, unprepared, time.median),
         evaluations=found.evaluations, error=wrong, checked=reference.source,
         rounds=len(call.seconds), flags=tuple(dict.fromkeys(flag.name for flag in flags)),
         notes=" ".join(flag.sentence for flag in flags),
