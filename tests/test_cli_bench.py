@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from diffface.cli import _bench, main
-from diffface.testing import Report
+from diffface.testing import Benchmark
 
 QUICK = ["--rounds", "1", "--backends", "autograd"]
 
@@ -80,7 +80,7 @@ def test_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names["plot"] = str(tmp_path / "found.png")
     options = [word for name, path in names.items() for word in (f"--{name}", path)]
     assert main(["bench", "lse", *QUICK, *options]) == 0
-    report = Report.from_json(Path(names["json"]).read_text())
+    report = Benchmark.from_json(Path(names["json"]).read_text())
     assert report.csv() == Path(names["csv"]).read_text()
     assert report.markdown() == Path(names["markdown"]).read_text()
     assert Path(names["plot"]).read_bytes().startswith(b"\x89PNG")
@@ -104,9 +104,9 @@ def test_all_problems_are_measured(
 ) -> None:
     asked = []
 
-    def measured(problem: Any, *_: Any, sizes: Any, **options: Any) -> Report:
+    def measured(problem: Any, *_: Any, sizes: Any, **options: Any) -> Benchmark:
         asked.append((problem.name, sizes))
-        return Report((), {})
+        return Benchmark((), {})
 
     monkeypatch.setattr(_bench, "benchmark", measured)
     assert main(["bench", "all"]) == 0
@@ -117,7 +117,7 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     """What was measured by then is shown, and no traceback."""
     measure, done = _bench.benchmark, []
 
-    def interrupted(*args: Any, **options: Any) -> Report:
+    def interrupted(*args: Any, **options: Any) -> Benchmark:
         if done:
             raise KeyboardInterrupt
         done.append(True)

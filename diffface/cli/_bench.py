@@ -13,7 +13,7 @@ from diffface.cli._objects import listed_backends
 from diffface.cli._show import show
 from diffface.cli._target import load
 from diffface.cli._usage import UsageError, one_of, split
-from diffface.testing import Effort, Report, benchmark
+from diffface.testing import Benchmark, Effort, benchmark
 from diffface.testing._functions import FIXED_POINT, FUNCTIONS
 from diffface.testing.problems import PROBLEMS, Problem
 
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     """Measure, print, write; when interrupted, what is there by then."""
     subjects, chosen = _subjects(options), _chosen(options)
     _check_files(options)
-    report: Report | None = None
+    report: Benchmark | None = None
     try:
         with _progress() as say:
             for f, args, more in subjects:
@@ -145,7 +145,7 @@ def _check_files(options: argparse.Namespace) -> None:
             ) from error
 
 
-def _finish(report: Report, options: argparse.Namespace) -> None:
+def _finish(report: Benchmark, options: argparse.Namespace) -> None:
     show(report.table())
     for note in report.notes():
         print(note)

@@ -11,7 +11,7 @@ from diffface.backends._registry import Backend, resolve
 from diffface.testing._benchmark._case import Case, plain
 from diffface.testing._benchmark._machine import machine
 from diffface.testing._benchmark._measure import References, measure
-from diffface.testing._benchmark._report import Report
+from diffface.testing._benchmark._report import Benchmark
 from diffface.testing._benchmark._timing import Effort
 from diffface.testing._benchmark._waiting import numbers
 from diffface.testing._functions import FIXED_POINT, FUNCTIONS
@@ -29,7 +29,7 @@ def benchmark(
     reference: Any = None,
     effort: Effort | None = None,
     progress: Callable[[str], None] | None = None,
-) -> Report:
+) -> Benchmark:
     """Measure derivatives by several backends, each beside the same written by hand.
 
     Every backend gets arrays of its own library, made before anything is timed, and every call is
@@ -64,7 +64,7 @@ def benchmark(
 
     Returns
     -------
-    Report
+    Benchmark
         One row for each operator, size and backend. ``str`` of it is a table.
 
     Raises
@@ -104,7 +104,7 @@ def benchmark(
         rows += measure(
             case, chosen, by_hand or {}, reference, effort or Effort(), progress or _silent
         )
-    return Report(tuple(rows), machine())
+    return Benchmark(tuple(rows), machine())
 
 
 def _silent(_: str) -> None:

@@ -21,7 +21,7 @@ from diffface.testing._benchmark._accuracy import (
 from diffface.testing._benchmark._case import Case, own
 from diffface.testing._benchmark._contestant import Contestant, _line
 from diffface.testing._benchmark._flags import Flag
-from diffface.testing._benchmark._row import Row, break_even
+from diffface.testing._benchmark._row import Measurement, break_even
 from diffface.testing._benchmark._timing import Effort, interleave, ratio, spread
 from diffface.testing._benchmark._waiting import numbers
 
@@ -35,9 +35,9 @@ def measure(
     reference: Any,
     effort: Effort,
     say: Callable[[str], None],
-) -> list[Row]:
+) -> list[Measurement]:
     """One row for each backend, in their order."""
-    rows: dict[str, Row] = {}
+    rows: dict[str, Measurement] = {}
     contestants = []
     for label, backend in backends.items():
         say(f"{case.title}: preparing {label}")
@@ -82,7 +82,7 @@ def _reference(case: Case, contestants: Sequence[Contestant], given: Any) -> Ref
     return extrapolated(operator, case.f, case.args, case.inputs, seeds)
 
 
-def _row(found: Contestant, reference: Reference, effort: Effort) -> Row:
+def _row(found: Contestant, reference: Reference, effort: Effort) -> Measurement:
     call, hand, function = found.prepared, found.hand, found.function
     time = spread(call.seconds)
     by_hand = ratio(call, hand) if hand else None
@@ -95,7 +95,7 @@ def _row(found: Contestant, reference: Reference, effort: Effort) -> Row:
     flags += _flags.noisy("the ratio", by_hand) if by_hand else []
     flags += _flags.few(len(call.seconds), effort.rounds)
     case, unprepared = found.case, spread(found.unprepared.seconds).median
-    return Row(
+    return Measurement(
         problem=case.name, size=case.size, operator=case.function, backend=found.label,
         inputs=case.inputs, strategy=found.strategy,
         preparation=found.preparation, first_call=found.first_call,
@@ -127,8 +127,8 @@ def _checked(found: Contestant, reference: Reference) -> tuple[float | None, lis
     return (wrong if np.isfinite(wrong) else None), flags
 
 
-def _failed(case: Case, label: str, error: Exception) -> Row:
-    return Row(
+def _failed(case: Case, label: str, error: Exception) -> Measurement:
+    return Measurement(
         problem=case.name, size=case.size, operator=case.function, backend=label,
         inputs=case.inputs, flags=("failed",), notes=_line(error),
     )  # fmt: skip

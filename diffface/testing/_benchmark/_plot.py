@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
-from diffface.testing._benchmark._row import Row
+from diffface.testing._benchmark._row import Measurement
 
 # The colours of M. Okabe and K. Ito, "Color universal design" (2008), which the colour-blind can
 # tell apart; markers for those who print without colours.
@@ -16,7 +16,7 @@ Looks = dict[str, tuple[str, str]]
 Case = tuple[str, str]
 
 
-def plot(rows: Sequence[Row], path: str | PathLike[str]) -> None:
+def plot(rows: Sequence[Measurement], path: str | PathLike[str]) -> None:
     """Write a picture of ``rows``, in the format that the suffix of ``path`` names.
 
     On the left time against size, for what was measured at several sizes; on the right the ratios.
@@ -49,22 +49,22 @@ def plot(rows: Sequence[Row], path: str | PathLike[str]) -> None:
     figure.savefig(path)
 
 
-def _groups(rows: Sequence[Row]) -> dict[Case, list[Row]]:
-    groups: dict[Case, list[Row]] = {}
+def _groups(rows: Sequence[Measurement]) -> dict[Case, list[Measurement]]:
+    groups: dict[Case, list[Measurement]] = {}
     for row in rows:
         groups.setdefault((row.problem, row.operator), []).append(row)
     return groups
 
 
-def _sizes(rows: Sequence[Row]) -> int:
+def _sizes(rows: Sequence[Measurement]) -> int:
     return len({row.inputs for row in rows})
 
 
-def _cases(rows: Sequence[Row]) -> int:
+def _cases(rows: Sequence[Measurement]) -> int:
     return len({_label(row) for row in rows})
 
 
-def _label(row: Row) -> str:
+def _label(row: Measurement) -> str:
     return f"{row.problem} {row.size}\n{row.operator}"
 
 
@@ -81,7 +81,7 @@ def _handle(name: str, colour: str, marker: str) -> Any:
     return Line2D([], [], color=colour, marker=marker, markersize=4, linewidth=1.2, label=name)
 
 
-def _draw_times(axes: Any, case: Case, rows: Sequence[Row], looks: Looks) -> None:
+def _draw_times(axes: Any, case: Case, rows: Sequence[Measurement], looks: Looks) -> None:
     """Time against the number of inputs; solid prepared, dashed by hand."""
     for name, (colour, marker) in looks.items():
         mine = sorted((row for row in rows if row.backend == name), key=lambda row: row.inputs)
@@ -102,7 +102,7 @@ def _draw_times(axes: Any, case: Case, rows: Sequence[Row], looks: Looks) -> Non
     _tidy(axes)
 
 
-def _draw_ratios(axes: Any, rows: Sequence[Row], looks: Looks) -> None:
+def _draw_ratios(axes: Any, rows: Sequence[Measurement], looks: Looks) -> None:
     """Bars from 1: to the left faster than by hand, to the right slower; whiskers are quartiles."""
     at, ticks, labels = 0.0, [], []
     for label in dict.fromkeys(map(_label, rows)):

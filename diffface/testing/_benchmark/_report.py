@@ -8,27 +8,27 @@ from dataclasses import asdict, dataclass, fields
 from os import PathLike
 
 from diffface._table import Table
-from diffface.testing._benchmark._row import Row
+from diffface.testing._benchmark._row import Measurement
 from diffface.testing._benchmark._table import markdown, notes, table
 
 
 @dataclass(frozen=True)
-class Report:
+class Benchmark:
     """What :func:`benchmark` measured.
 
     Attributes
     ----------
-    rows : tuple of Row
+    rows : tuple of Measurement
         One for each operator, backend and size.
     machine : mapping of str to str
         Processor, cores, and versions.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[Measurement, ...]
     machine: Mapping[str, str]
 
-    def __add__(self, other: "Report") -> "Report":
-        return Report(self.rows + other.rows, self.machine)
+    def __add__(self, other: "Benchmark") -> "Benchmark":
+        return Benchmark(self.rows + other.rows, self.machine)
 
     def __str__(self) -> str:
         return "\n".join([str(self.table()), *self.notes()])
@@ -48,17 +48,17 @@ class Report:
         return json.dumps(text, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> "Report":
+    def from_json(cls, text: str) -> "Benchmark":
         """The report that :meth:`json` wrote."""
         read = json.loads(text)
-        rows = (Row(**{**row, "flags": tuple(row["flags"])}) for row in read["rows"])
+        rows = (Measurement(**{**row, "flags": tuple(row["flags"])}) for row in read["rows"])
         return cls(tuple(rows), read["machine"])
 
     def csv(self) -> str:
-        """The rows, with a head that names the attributes of :class:`Row`; flags with spaces."""
+        """The rows, with a head that names the attributes of :class:`Measurement`; flags with spaces."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        names = [f.name for f in fields(Row)]
+        names = [f.name for f in fields(Measurement)]
         writer.writerow(names)
         for row in self.rows:
             values = {**asdict(row), "flags": " ".join(row.flags)}

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Row:
+class Measurement:
     """One operator, by one backend, of one function, at one size. All times are in seconds.
 
     A number that could not be measured is None.

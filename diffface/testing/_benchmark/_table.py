@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from diffface._table import Table
-from diffface.testing._benchmark._row import Row
+from diffface.testing._benchmark._row import Measurement
 
 UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 
@@ -31,18 +31,18 @@ def _quartiles(low: float | None, high: float | None) -> str:
     return "-" if low is None else f"{digits(low)} to {digits(high)}"
 
 
-def _error(row: Row) -> str:
+def _error(row: Measurement) -> str:
     return "-" if row.error is None else f"{row.error:.0e}"
 
 
-def _calls(row: Row) -> str:
+def _calls(row: Measurement) -> str:
     if row.time is None:
         return "-"
     return "never" if row.break_even is None else str(math.ceil(row.break_even))
 
 
 # What a table shows of a row: its head, and how it is read.
-COLUMNS: dict[str, Callable[[Row], str]] = {
+COLUMNS: dict[str, Callable[[Measurement], str]] = {
     "problem": lambda row: row.problem,
     "size": lambda row: row.size,
     "operator": lambda row: row.operator,
@@ -63,7 +63,7 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
 WORDS = ("problem", "operator", "backend", "strategy", "flags")
 
 
-def table(rows: Sequence[Row]) -> Table:
+def table(rows: Sequence[Measurement]) -> Table:
     """The rows as a table of text; those with flags stand out."""
     numbers = frozenset(i for i, name in enumerate(COLUMNS) if name not in WORDS)
     cells = [[show(row) for show in COLUMNS.values()] for row in rows]
@@ -71,7 +71,7 @@ def table(rows: Sequence[Row]) -> Table:
     return Table(list(COLUMNS), cells, marked=flagged, numbers=numbers)
 
 
-def markdown(rows: Sequence[Row], columns: Sequence[str] = tuple(COLUMNS)) -> str:
+def markdown(rows: Sequence[Measurement], columns: Sequence[str] = tuple(COLUMNS)) -> str:
     """A Markdown table of some columns, and below it the notes."""
     rule = ["---" if name in WORDS else "---:" for name in columns]
     body = [[COLUMNS[name](row) or " " for name in columns] for row in rows]
@@ -80,7 +80,7 @@ def markdown(rows: Sequence[Row], columns: Sequence[str] = tuple(COLUMNS)) -> st
     return f"{lines}\n{below}" if below else lines
 
 
-def notes(rows: Sequence[Row]) -> list[str]:
+def notes(rows: Sequence[Measurement]) -> list[str]:
     """What the flags of each row mean, in sentences."""
     return [
         f"{row.problem} {row.size}, {row.operator} by {row.backend}: {row.notes}"
