@@ -525,13 +525,9 @@ def test_csv_round_trip(report: Benchmark) -> None:
             return None if text == "" else (float if "float" in str(field.type) else int)(text)
         return text
 
+    columns = dataclasses.fields(Measurement)
     rows = [
-        Measurement(
-            **{
-                field.name: read(field, line[field.name])
-                for field in dataclasses.fields(Measurement)
-            }
-        )
+        Measurement(**{field.name: read(field, line[field.name]) for field in columns})
         for line in csv.DictReader(io.StringIO(report.csv()))
     ]
     assert tuple(rows) == report.rows

@@ -55,7 +55,7 @@ class Benchmark:
         return cls(tuple(rows), read["machine"])
 
     def csv(self) -> str:
-        """The rows, with a head that names the attributes of :class:`Measurement`; flags with spaces."""
+        """The rows, with a head that names the attributes; flags with spaces between them."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         names = [f.name for f in fields(Measurement)]
