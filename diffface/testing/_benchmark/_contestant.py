@@ -19,11 +19,13 @@ from diffface.testing._benchmark._case import Case, own, plain
 from diffface.testing._benchmark._evaluations import evaluations
 from diffface.testing._benchmark._flags import Flag
 from diffface.testing._benchmark._timing import Timed
-from diffface.testing._benchmark._waiting import lag, numbers, wait, waiting
+from diffface.testing._benchmark._waiting import First, first, lag, numbers, wait, waiting
 from diffface.testing._functions import ORDER, operator_of
 
 # What is cheap is done again, for a median: so often, and within so many seconds.
 AGAIN, PATIENCE = 5, 0.3
+# Seconds that make a call so slow that none is made for nothing.
+SLOW = 1.0
 
 
 class Contestant:
@@ -84,21 +86,26 @@ class Contestant:
             )
             self.strategy = prepared.strategy
             self._seeds = case.seeds(self.y, self.adapter.kind)
-            self.first_call, result = _first(lambda: prepared(*self._plain, **self._seeds))
+            found = first(lambda: prepared(*self._plain, **self._seeds))
         self.flags += _flags.eager(self.strategy, reasons[-1] if reasons else "")
-        self.result = numbers(result)
-        self._set_up(prepared, value, result)
+        self.result, self.first_call = found.numbers, found.duration
+        self._set_up(prepared, value, found)
 
-    def _set_up(self, prepared: Prepared, value: Prepared, result: Any) -> None:
-        """The calls that are timed; each has been made once."""
+    def _set_up(self, prepared: Prepared, value: Prepared, found: First) -> None:
+        """The calls that are timed."""
         f, args, seeds = self.case.f, self._plain, self._seeds
         call = (lambda: prepared(*args, **seeds)) if seeds else (lambda: prepared(*args))
         operator, options = getattr(dif, self.case.function), {"backend": self.backend, **seeds}
-        self.prepared = self._timed(call, result, "The prepared call")
-        self.function = self._timed(lambda: value(*args), self.y, "The function")
+        self.prepared = self._timed(call, found, "The prepared call")
+        self.function = self._timed(
+            lambda: value(*args), first(lambda: value(*args)), "The function"
+        )
         self.unprepared = Timed(lambda: wait(operator(f, *self._args, **options)), self.scope)
-        # Frameworks compile even single operations at their first use.
-        self.unprepared.run()
+        if found.duration < SLOW:
+            # Frameworks compile even single operations at their first use.
+            self.unprepared.run()
+        else:
+            self.prepared.duration = self.unprepared.duration = found.duration
         self.evaluations = evaluations(f, call)
         self.flags += _flags.retraced(self.strategy, self.evaluations)
 
@@ -111,9 +118,9 @@ class Contestant:
             if call is None:
                 self.flags.append(Flag("alone", "There is no code by hand to compare it with."))
                 return
-            self.by_hand_first, result = _first(call)
-            self.by_hand_result = numbers(result)
-            self.hand = self._timed(call, result, "The code by hand")
+            found = first(call)
+            self.by_hand_first, self.by_hand_result = found.duration, found.numbers
+            self.hand = self._timed(call, found, "The code by hand")
         except Exception as error:  # noqa: BLE001 - it calls the user's f, on a framework's arrays
             self.flags.append(Flag("alone", f"The code by hand failed: {_line(error)}"))
 
@@ -132,25 +139,19 @@ class Contestant:
         example = Example(self.case.f, self._plain, self.case.active, seed, tall)
         return None if make is None else make(example)
 
-    def _timed(self, call: Callable[[], Any], result: Any, whose: str) -> Timed:
-        waited = waiting(call, result)
-        self.flags += _flags.unblocked(whose, *lag(waited))
+    def _timed(self, call: Callable[[], Any], found: First, whose: str) -> Timed:
+        waited = waiting(call, found.result)
+        self.flags += _flags.unblocked(whose, *lag(waited, found))
         return Timed(waited, self.scope)
-
-
-def _first(call: Callable[[], Any]) -> tuple[float, Any]:
-    """Seconds of one call, and its result."""
-    start = time.perf_counter()
-    result = wait(call())
-    return time.perf_counter() - start, result
 
 
 def _seconds(call: Callable[[], Any]) -> tuple[float, Any]:
     """Median of a few calls, or of one slow one, and the last result."""
     times: list[float] = []
     while not times or (len(times) < AGAIN and sum(times) < PATIENCE):
-        seconds, result = _first(call)
-        times.append(seconds)
+        start = time.perf_counter()
+        result = call()
+        times.append(time.perf_counter() - start)
     return statistics.median(times), result
 
 

@@ -20,6 +20,8 @@ class Timed:
         Takes nothing, and returns once its result is there.
     scope : callable
         Makes the context that it runs in, which is entered outside the clock.
+    duration : float, optional
+        About how many seconds it takes, if that is known.
 
     Attributes
     ----------
@@ -33,6 +35,7 @@ class Timed:
 
     run: Callable[[], Any]
     scope: Callable[[], AbstractContextManager[object]] = nullcontext
+    duration: float | None = None
     seconds: list[float] = field(default_factory=list)
     count: int = 1
     events: int = 0
@@ -101,15 +104,19 @@ def interleave(
     """
     planned = {}
     for call in calls:
-        with call.scope():
-            start = clock()
-            call.run()
-            duration = clock() - start
+        duration = _once(call, clock) if call.duration is None else call.duration
         call.count, planned[call] = effort.count_of(duration), effort.rounds_of(duration)
     for i in range(effort.rounds):
         for call in calls if i % 2 == 0 else reversed(calls):
             if i < planned[call]:
                 _time(call, watched, clock)
+
+
+def _once(call: Timed, clock: Clock) -> float:
+    with call.scope():
+        start = clock()
+        call.run()
+        return clock() - start
 
 
 def _time(call: Timed, watched: Callable[[], int], clock: Clock) -> None:

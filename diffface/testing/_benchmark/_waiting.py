@@ -3,7 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -48,20 +48,48 @@ def wait(result: Any) -> Any:
     return result
 
 
-def lag(call: Callable[[], Any]) -> tuple[float, float]:
+class First(NamedTuple):
+    """A first call.
+
+    Attributes
+    ----------
+    result : tree of arrays
+        What it returned.
+    numbers : array
+        The same as one NumPy vector.
+    duration, fetch : float
+        Seconds until it was there, and to fetch it to NumPy after that.
+    """
+
+    result: Any
+    numbers: Any
+    duration: float
+    fetch: float
+
+
+def first(call: Callable[[], Any]) -> First:
+    """Call for the first time."""
+    start = time.perf_counter()
+    result = wait(call())
+    there = time.perf_counter()
+    vector = numbers(result)
+    return First(result, vector, there - start, time.perf_counter() - there)
+
+
+def lag(call: Callable[[], Any], tried: First) -> tuple[float, float]:
     """Seconds that ``call`` takes, and seconds of work that go on after it has returned.
 
     The result is fetched to NumPy at once, and once more after a pause in which all of it must
-    have been done: where the first takes longer, something was still going on.
+    have been done: where the first takes longer, something was still going on. Nothing is called
+    where the first call had nothing left to do.
     """
-    tried = [_fetched(call, 0.0)]
-    if tried[0][0] < SLOW:
-        tried += [_fetched(call, 0.0) for _ in range(4)]
-    duration, at_once = (statistics.median(column) for column in zip(*tried, strict=True))
-    if at_once <= max(LEAST, PART * duration):
-        return duration, 0.0
-    late = statistics.median(_fetched(call, 2 * (duration + at_once))[1] for _ in tried)
-    behind = at_once - late
+    if tried.fetch <= max(LEAST, PART * tried.duration):
+        return tried.duration, 0.0
+    repeats = 5 if tried.duration + tried.fetch < SLOW else 1
+    at_once = [_fetched(call, 0.0) for _ in range(repeats)]
+    duration, fetch = (statistics.median(column) for column in zip(*at_once, strict=True))
+    late = [_fetched(call, 2 * (duration + fetch))[1] for _ in range(repeats)]
+    behind = fetch - statistics.median(late)
     return duration, behind if behind > max(LEAST, PART * duration) else 0.0
 
 
