@@ -142,7 +142,7 @@ def unit_differences_directly(
             evaluate = direct
         derivatives.append(total)
     column = np.array(derivatives)
-    if column.dtype != np.float64 or column.ndim != 1:
+    if column.dtype.kind != "f" or column.ndim != 1:
         raise NotDifferentiableError(
             "`f` must return the same kind of real scalar (shape ()) at every evaluation, got "
             f"also {column.dtype.name} of shape {column.shape[1:]}."
