@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help demo test lint format coverage tables clean
+.PHONY: help demo test lint format coverage results tables clean
 .SILENT:
 
 help:
@@ -13,6 +13,7 @@ help:
 	echo "make lint      check style"
 	echo "make format    mend style"
 	echo "make coverage  run the tests and show the lines they miss"
+	echo "make results   measure docs/results.md anew; a quiet machine and half an hour"
 	echo "make tables    write the tables of the documents anew, from the code"
 	echo "make clean     remove .venv and everything else that was made"
 
@@ -32,6 +33,11 @@ format: $(INSTALLED)
 
 coverage: $(INSTALLED)
 	$(BIN)/python -m pytest --quiet --numprocesses=auto --maxprocesses=4 --cov --cov-report=term
+
+results: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[results]'
+	$(BIN)/python -m benchmarks.results
 
 tables: $(INSTALLED)
 	$(BIN)/python scripts/tables.py
