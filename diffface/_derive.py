@@ -4,17 +4,25 @@ from diffface.backends._adapter import Adapter, Function
 from diffface.backends._basis import basis, is_complex, size
 from diffface.backends._compiled import Array, Arrays
 from diffface.backends._second_order import bridge
+from diffface.prep._inner import First
 from diffface.prep._operator import Mode, Point
 
 
 def gradient_function(point: Point) -> Function:
     """``x -> (gradient, (y, *aux))`` on arrays of the outer backend, to be differentiated again."""
 
-    def g(x: Arrays) -> tuple[Arrays, Arrays]:
-        y, dx, aux = point.adapter.gradient(point.f, x, value=point.value)
+    def first(f: Function, x: Arrays) -> tuple[Arrays, Arrays]:
+        y, dx, aux = point.adapter.gradient(f, x, value=point.value)
         return dx, y + aux
 
-    return bridge(point.outer, point.adapter, g)
+    return to_differentiate(point, first)
+
+
+def to_differentiate(point: Point, first: First) -> Function:
+    """``x -> first(f, x)`` on arrays of the outer backend; compiled, in a prepared call."""
+    if point.compiled is None:
+        return bridge(point.outer, point.adapter, lambda x: first(point.f, x))
+    return bridge(point.outer, point.adapter, point.compiled(first))
 
 
 def jacobian(

@@ -4,23 +4,22 @@ from collections.abc import Callable
 from typing import Any, Unpack
 
 from diffface._call import call, prepare
+from diffface._derive import to_differentiate
 from diffface._options import Options, PrepareOptions
+from diffface.backends._adapter import Function
 from diffface.backends._compiled import Arrays
-from diffface.backends._second_order import bridge
 from diffface.prep._operator import Operator, Part, Point
 from diffface.prep._prepared import Prepared
 
 
 def _derive(at: Point) -> tuple[tuple[Arrays, ...], Arrays]:
-    def first(x: Arrays) -> tuple[Arrays, Arrays]:
+    def first(f: Function, x: Arrays) -> tuple[Arrays, Arrays]:
         one = at.adapter.xp.ones_like(x[0])
-        y, dy, aux = at.adapter.pushforward(at.f, x, (one,), value=at.value)
+        y, dy, aux = at.adapter.pushforward(f, x, (one,), value=at.value)
         return dy, y + aux
 
     one = at.outer.xp.ones_like(at.x[0])
-    dy, ddy, rest = at.outer.pushforward(
-        bridge(at.outer, at.adapter, first), at.x, (one,), value=at.value
-    )
+    dy, ddy, rest = at.outer.pushforward(to_differentiate(at, first), at.x, (one,), value=at.value)
     return (rest[: len(ddy)], dy, ddy), rest[len(ddy) :]
 
 

@@ -11,6 +11,7 @@ from diffface.backends._registry import Backend
 from diffface.prep._carry import bring, take
 from diffface.prep._differentiable import find_problem
 from diffface.prep._flat import Flat, Trace
+from diffface.prep._inner import Inner
 from diffface.prep._layout import Layout
 from diffface.prep._operator import Mode, Operator, Part, Point, Settings
 from diffface.prep._out import Slot, check, targets, write
@@ -108,19 +109,20 @@ class Derivation:
 
     def run(
         self, f: Callable[..., Any], x: Arrays, constants: Arrays, seeds: Callable[[], Arrays],
-        trace: Trace,
+        trace: Trace, inner: Inner | None = None,
     ) -> Arrays:  # fmt: skip
         """The arrays of the parts that are wanted, then those of aux.
 
         Primals, seeds and outputs are arrays of the outer adapter, constants of the inner one;
-        ``seeds`` is called when they are needed.
+        ``seeds`` is called when they are needed. ``inner`` has the derivatives that the outer
+        adapter differentiates, if they are compiled.
         """
-        flat = Flat(
-            f, self.layout, constants, self.inner, trace, self.settings.has_aux,
-            self.operator.scalar,
-        )  # fmt: skip
+        compiled = None
+        if inner is not None:
+            compiled = lambda first: inner.function(first, constants)
         point = Point(
-            flat, x, seeds, self.inner, self.outer, self.settings, self.value,
+            self._flat(f, constants, trace), x, seeds, self.inner, self.outer, self.settings,
+            self.value, compiled,
         )  # fmt: skip
         parts, aux = self.operator.derive(point)
         outputs: Arrays = ()
@@ -135,12 +137,19 @@ class Derivation:
         """``(*primals, *constants, *seeds) -> (*parts, *aux)``, all flat arrays."""
         primals = len(self.layout.primals)
         both = primals + len(self.layout.constants)
+        inner = None
+        if self.inner is not self.outer:
+            inner = Inner(self.inner, lambda constants: self._flat(f, constants, trace))
 
         def program(*inputs: Array) -> Arrays:
             x, constants = inputs[:primals], inputs[primals:both]
-            return self.run(f, x, constants, lambda: inputs[both:], trace)
+            return self.run(f, x, constants, lambda: inputs[both:], trace, inner)
 
         return program
+
+    def _flat(self, f: Callable[..., Any], constants: Arrays, trace: Trace) -> Flat:
+        has_aux, scalar = self.settings.has_aux, self.operator.scalar
+        return Flat(f, self.layout, constants, self.inner, trace, has_aux, scalar)
 
     def assemble(self, outputs: Arrays, trace: Trace, out: object = None) -> Any:
         """The result as the user sees it, from the fresh outputs of the program."""

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 from diffface.backends._adapter import Adapter, Function
 from diffface.backends._compiled import Arrays
+from diffface.prep._inner import First
 
 Mode = Literal["auto", "forward", "reverse"]
 
@@ -56,6 +57,9 @@ class Point(NamedTuple):
         Options of the call.
     value : bool
         Whether anything besides the last part is asked for; what is not need not be computed.
+    compiled : callable or None
+        ``compiled(first)`` is ``x -> first(f, x)``, compiled, where ``outer`` differentiates again
+        what ``adapter`` computes. None where there is nothing to compile.
     """
 
     f: Function
@@ -65,6 +69,7 @@ class Point(NamedTuple):
     outer: Adapter
     settings: Settings
     value: bool
+    compiled: Callable[[First], Function] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
