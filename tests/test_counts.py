@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import Counted
+from helpers import Counted, same
 from lawful import NAMES, backends, energy, mixing, seed
 
 import diffface as dif
@@ -88,6 +88,39 @@ def test_prepared_never_evaluates(backend: str, function: str) -> None:
     for _ in range(3):
         prepared(x, **seeds)
     assert f.count == 0
+
+
+@pytest.mark.parametrize("inner", AD)
+@pytest.mark.parametrize(
+    "function", ["hvp", "gradient_and_hvp", "hessian", "value_gradient_and_hessian"]
+)
+def test_differences_of_a_compiled_gradient(inner: str, function: str) -> None:
+    """Prepared, what one backend differentiates again is compiled by the other."""
+    f = Counted(lambda x, a: a * energy(x))
+    backend = dif.SecondOrder("numpy", inner)
+    prepared = getattr(dif, f"prepare_{function}")(f, X, dif.Const(2.0), backend=backend)
+    assert prepared.strategy == "stencil"
+    seeds = {"tangents": X} if function.endswith("hvp") else {}
+    f.count = 0
+    for x, a in ((X, 2.0), (2 * X, -3.0)):
+        seeds = {name: x for name in seeds}
+        right = getattr(dif, function)(f, x, dif.Const(a), backend=inner, **seeds)
+        f.count = 0
+        same(prepared(x, a, **seeds), right, 1e-7, atol=1e-7)
+        assert f.count == 0
+
+
+@pytest.mark.parametrize("inner", AD)
+def test_differences_of_a_gradient_that_cannot_be_compiled(inner: str) -> None:
+    def branch(x: Any) -> Any:
+        return (x**2).sum() if x[0] > 0 else (x**3).sum()
+
+    x = np.array([1.0, -2.0, 3.0])
+    with pytest.warns(dif.PreparationWarning):
+        h = dif.prepare_hessian(branch, x, backend=dif.SecondOrder("numpy", inner))
+    assert h.strategy == "eager"
+    same(h(x), 2 * np.eye(3), 1e-7, atol=1e-7)
+    same(h(-x), np.diag(-6 * x), 1e-7, atol=1e-7)
 
 
 @pytest.mark.parametrize("backend", AD)
