@@ -103,7 +103,7 @@ def test_differences_of_a_compiled_gradient(inner: str, function: str) -> None:
     seeds = {"tangents": X} if function.endswith("hvp") else {}
     f.count = 0
     for x, a in ((X, 2.0), (2 * X, -3.0)):
-        seeds = {name: x for name in seeds}
+        seeds = dict.fromkeys(seeds, x)
         right = getattr(dif, function)(f, x, dif.Const(a), backend=inner, **seeds)
         f.count = 0
         same(prepared(x, a, **seeds), right, 1e-7, atol=1e-7)
