@@ -10,9 +10,11 @@ from diffface.prep._operator import Mode, Point
 
 def gradient_function(point: Point) -> Function:
     """``x -> (gradient, (y, *aux))`` on arrays of the outer backend, to be differentiated again."""
+    # What is compiled must not keep the arrays of the point.
+    adapter, value = point.adapter, point.value
 
     def first(f: Function, x: Arrays) -> tuple[Arrays, Arrays]:
-        y, dx, aux = point.adapter.gradient(f, x, value=point.value)
+        y, dx, aux = adapter.gradient(f, x, value=value)
         return dx, y + aux
 
     return to_differentiate(point, first)

@@ -13,9 +13,11 @@ from diffface.prep._prepared import Prepared
 
 
 def _derive(at: Point) -> tuple[tuple[Arrays, ...], Arrays]:
+    # What is compiled must not keep the arrays of the point.
+    adapter, value = at.adapter, at.value
+
     def first(f: Function, x: Arrays) -> tuple[Arrays, Arrays]:
-        one = at.adapter.xp.ones_like(x[0])
-        y, dy, aux = at.adapter.pushforward(f, x, (one,), value=at.value)
+        y, dy, aux = adapter.pushforward(f, x, (adapter.xp.ones_like(x[0]),), value=value)
         return dy, y + aux
 
     one = at.outer.xp.ones_like(at.x[0])

@@ -54,7 +54,8 @@ def line_of(stack: Sequence[traceback.FrameSummary]) -> str:
 def _in_library(filename: str) -> bool:
     path = Path(filename)
     return (
-        path.parent == _FRONTEND
+        filename.startswith("<diffface")  # emitted
+        or path.parent == _FRONTEND
         or not _INSTALLED.isdisjoint(path.parts)
         or any(path.is_relative_to(root) for root in _OURS)
     )

@@ -1,17 +1,18 @@
 """The way into and out of a compiled program, as straight-line code for one signature.
 
 The general way (lay the arguments out, compare with the signature, carry in, run, carry out,
-assemble) walks over structure that never changes. The code emitted here has it unrolled. Whatever
-it does not know for sure it leaves to the general way, by returning ``MISS``.
+assemble) walks over structure that never changes. The code emitted here has it unrolled, and is
+what a prepared callable calls. Whatever it does not know for sure it leaves to the general way.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import optree
 
 from diffface.backends._compiled import Arrays, Compiled
+from diffface.backends._errors import CannotRecord
 from diffface.backends._kind import NUMPY
 from diffface.prep._derivation import Derivation
 from diffface.prep._flat import Trace
@@ -29,14 +30,17 @@ def emit(
     constants: Sequence[Any],
     seeds: Any,
     outputs: Arrays,
+    defaults: Mapping[str, Any],
+    general: Entry,
 ) -> Entry | None:
     """The entry to ``compiled`` for arguments and seeds like the examples; None if there is none.
 
     ``outputs`` are those of the program at the examples; ``seeds`` may be None for cotangents,
-    which are then taken to be of the kind of the result of ``f``.
+    which are then taken to be of the kind of the result of ``f``. ``defaults`` are the keyword
+    arguments of a call that has none, and ``general`` takes the calls that are not like this.
     """
-    writer = Writer()
-    names = _names(writer, derivation)
+    writer = Writer(general)
+    names = _names(writer, derivation, defaults)
     try:
         inputs = _arguments(writer, derivation, names, primals, constants)
         inputs += _seeds(writer, derivation, trace, primals, seeds)
@@ -45,21 +49,26 @@ def emit(
     except Unknown:
         return None
     into = _into(writer, derivation, compiled, inputs, outputs)
-    return writer.finish("args, kwargs, tangents, cotangents, out", [*into, *tail])
+    return writer.finish([*into, *tail])
 
 
-def _names(writer: Writer, derivation: Derivation) -> list[str]:
+def _names(writer: Writer, derivation: Derivation, defaults: Mapping[str, Any]) -> list[str]:
     """Names of the arguments, those by keyword last."""
     layout = derivation.layout
     count = len(layout.arguments) - len(layout.keywords)
     names = [f"a{i}" for i in range(len(layout.arguments))]
     writer.lines.append(f"if len(args) != {count}: return {writer.miss}")
     writer.lines.append(f"{''.join(f'{a}, ' for a in names[:count])} = args")
-    named = f"type(kwargs) is {writer.names(dict)} and len(kwargs) == {len(layout.keywords)}"
-    writer.lines.append(writer.check([named] if layout.keywords else ["not kwargs"]))
+    if not layout.keywords:
+        writer.guards.append("not kwargs")
+        return names
+    writer.lines.append(f"named = {writer.names(defaults)} if kwargs is None else kwargs")
+    exact = f"type(named) is {writer.names(dict)} and len(named) == {len(layout.keywords)}"
+    writer.lines.append(writer.check([exact]))
     # No guard lets one pass that is missing.
+    missing = writer.names(object())
     for a, keyword in zip(names[count:], layout.keywords, strict=True):
-        writer.lines.append(f"{a} = kwargs.get({keyword!r}, {writer.miss})")
+        writer.lines.append(f"{a} = named.get({keyword!r}, {missing})")
     return names
 
 
@@ -68,22 +77,32 @@ def _into(
     outputs: Arrays,
 ) -> list[str]:  # fmt: skip
     """Lines that run the program into ``out``, where that is the one array of the result."""
-    miss = f"if out is not None: return {writer.miss}"
     kind = derivation.outer.kind
     alone = len(outputs) == 1 and derivation.layout.bare and not derivation.settings.has_aux
     like = [leaf.kind for leaf in derivation.layout.primals]
     plain = all(argument.spec is None for argument in derivation.layout.arguments)
     if not (alone and plain and compiled.into and like == [kind] and kind is NUMPY):
-        return [miss]
+        writer.guards.append("out is None")
+        return []
     # NumPy's own functions return scalars for shape (); those take the general way.
     guards = [kind.guard("out", np.asarray(outputs[0]), writer.names), "out.flags.writeable"]
     shared = writer.names(np.may_share_memory)
+    call = f"{writer.names(compiled.into)}((0,))({', '.join([*inputs, 'out'])})"
     guards += [f"not {shared}(out, {a})" for a in inputs]
     return [
         "if out is not None:",
         f"    {writer.check(guards)}",
-        f"    {writer.names(compiled.into)}((0,))({', '.join([*inputs, 'out'])})",
+        *_run(writer, call, indent="    "),
         "    return out",
+    ]
+
+
+def _run(writer: Writer, statement: str, indent: str = "") -> list[str]:
+    """Lines that run the program; a primitive of the user's may no longer fit into it."""
+    refused = writer.names(CannotRecord)
+    return [
+        f"{indent}try: {statement}",
+        f"{indent}except {refused}: return {writer.miss}",
     ]
 
 
@@ -178,20 +197,20 @@ def _results(
         if not expression or not waits:
             raise Unknown
         exits.append(expression)
-    run = f"{', '.join(results)}, = {call}"
+    run = _run(writer, f"{', '.join(results)}, = {call}")
     if derivation.settings.has_aux:
         structure, noted = names(derivation.structure), names(trace)
-        return [run, f"return {structure}(({', '.join(exits)},), {noted})"]
+        return [*run, f"return {structure}(({', '.join(exits)},), {noted})"]
     places = [_Place(i) for i in range(len(outputs))]
     tree = derivation.structure(places, trace)
     if isinstance(tree, _Place):
-        return [run, f"return {exits[0]}"]
+        return [*run, f"return {exits[0]}"]
     found, spec = optree.tree_flatten(tree, namespace=NAMESPACE)
     plain: Any = tuple(found)
     ordered = ", ".join(exits[place.index] for place in found)
     if spec == optree.tree_structure(plain, namespace=NAMESPACE):
-        return [run, f"return ({ordered},)"]
-    return [run, f"return {names(optree.tree_unflatten)}({names(spec)}, ({ordered},))"]
+        return [*run, f"return ({ordered},)"]
+    return [*run, f"return {names(optree.tree_unflatten)}({names(spec)}, ({ordered},))"]
 
 
 class _Place:

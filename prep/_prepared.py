@@ -4,9 +4,9 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from threading import Lock
 from typing import Any, Literal, Never
+from weakref import WeakMethod
 
 from diffface.backends._errors import (
-    CannotRecord,
     InvalidArgumentError,
     PreparationMismatchError,
 )
@@ -19,7 +19,7 @@ from diffface.prep._mismatch import report
 from diffface.prep._operator import Seeds
 from diffface.prep._recipe import Recipe
 from diffface.prep._specialised import Fallback, Specialised
-from diffface.prep._writer import MISS, Entry
+from diffface.prep._writer import Entry
 
 # Signatures that a lazily prepared callable keeps at the same time.
 CAPACITY = 16
@@ -39,6 +39,11 @@ class Prepared:
         g(x, data)
         g(x, other_data)
 
+    It is called as ``g(*args, tangents=None, cotangents=None, out=None, kwargs=None)``; see the
+    operator for these. Tangents may also come second, as in SciPy's ``hessp(x, p, *args)``, where
+    example arguments have shown how many there are. A signature that differs from the prepared one
+    raises PreparationMismatchError.
+
     Attributes
     ----------
     strategy : str
@@ -47,6 +52,14 @@ class Prepared:
     native : object
         The framework's own callable, on flat arrays; None when calls run eagerly.
     """
+
+    # The straight line of the signature that came last stands in the place where Python looks for
+    # the code of a call, so that nothing comes before it.
+    __slots__ = (
+        "__call__", "__weakref__", "_argnums", "_fallback", "_fixed", "_known", "_kwargs", "_lock",
+        "_recipe", "_strict", "_weakly",
+    )  # fmt: skip
+    __call__: Entry
 
     def __init__(
         self,
@@ -65,8 +78,8 @@ class Prepared:
         self._known: OrderedDict[Any, Specialised] = OrderedDict()
         self._lock = Lock()
         self._fixed: Layout | None = None
-        # The straight line of the signature that came last.
-        self._entry: Entry = _never
+        self._weakly = _weakly(self)
+        self.__call__ = self._weakly
         if args:
             call = bind(args, argnums, kwargs)
             self._pin(call)
@@ -76,31 +89,11 @@ class Prepared:
             if not recipe.settings.batched:
                 self._specialise(derivation, primals, constants, None)
 
-    def __call__(
-        self,
-        *args: Any,
-        tangents: Any = None,
-        cotangents: Any = None,
-        out: Any = None,
+    def _call(
+        self, *args: Any, tangents: Any = None, cotangents: Any = None, out: Any = None,
         kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        """The operator at ``args``; see the operator for tangents, cotangents and ``out``.
-
-        Tangents may also come second, as in SciPy's ``hessp(x, p, *args)``, where example
-        arguments have shown how many there are.
-
-        Raises
-        ------
-        PreparationMismatchError
-            If the signature differs from the prepared one.
-        """
-        named = self._kwargs if kwargs is None else kwargs
-        try:
-            result = self._entry(args, named, tangents, cotangents, out)
-        except CannotRecord:
-            result = MISS
-        if result is not MISS:
-            return result
+    ) -> Any:  # fmt: skip
+        """A call of any signature."""
         if tangents is None and self._tangents_come_second(args):
             x, tangents, *rest = args
             return self(x, *rest, tangents=tangents, out=out, kwargs=kwargs)
@@ -147,7 +140,7 @@ class Prepared:
         settled = self._fixed is not None or self._argnums is not None
         layout = known.derivation.layout
         if settled or len(layout.active) == len(layout.arguments):
-            self._entry = known.entry or _never
+            self.__call__ = known.entry or self._weakly
 
     @property
     def strategy(self) -> str:
@@ -230,8 +223,9 @@ class Prepared:
             if (known := self._known.get(key)) is not None:
                 return known
             known = Specialised(
-                derivation, self._recipe.f, primals, constants, seeds, self._fallback
-            )
+                derivation, self._recipe.f, primals, constants, seeds, self._fallback,
+                self._kwargs, self._weakly,
+            )  # fmt: skip
             self._known[key] = known
             self._adopt(known)
             while len(self._known) > CAPACITY:
@@ -239,9 +233,17 @@ class Prepared:
             return known
 
 
-def _never(args: tuple[Any, ...], kwargs: Any, tangents: Any, cotangents: Any, out: Any) -> Any:
-    """The entry while there is none."""
-    return MISS
+def _weakly(prepared: Prepared) -> Entry:
+    """Calls of any signature, without keeping ``prepared`` alive, which holds this function."""
+    method = WeakMethod(prepared._call)
+
+    def call(*args: Any, **options: Any) -> Any:
+        general = method()
+        if general is None:
+            raise ReferenceError("The prepared callable that this belongs to is gone; keep it.")
+        return general(*args, **options)
+
+    return call
 
 
 def _quoted(names: Iterable[str]) -> str:

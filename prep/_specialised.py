@@ -1,7 +1,7 @@
 """A derivation compiled for one signature."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from diffface.backends._compiled import Arrays, Compiled
@@ -39,6 +39,10 @@ class Specialised:
         Example tangents or cotangents; None makes some up.
     fallback : {"eager", "error"}
         What to do where the function cannot be recorded.
+    defaults : mapping
+        Keyword arguments of calls that give none.
+    general : Entry
+        Takes the calls that ``entry`` does not.
     """
 
     __slots__ = ("_f", "_fallback", "_shapes", "_trace", "compiled", "derivation", "entry")
@@ -46,6 +50,7 @@ class Specialised:
     def __init__(
         self, derivation: Derivation, f: Callable[..., Any], primals: Sequence[Any],
         constants: Sequence[Any], seeds: object, fallback: Fallback,
+        defaults: Mapping[str, Any], general: Entry,
     ) -> None:  # fmt: skip
         self.derivation = derivation
         self._f = f
@@ -69,8 +74,9 @@ class Specialised:
             return
         self._shapes = [derivation.outer.kind.describe(a)[:2] for a in outputs]
         self.entry = emit(
-            derivation, self.compiled, self._trace, primals, constants, seeds, outputs
-        )
+            derivation, self.compiled, self._trace, primals, constants, seeds, outputs, defaults,
+            general,
+        )  # fmt: skip
 
     @property
     def strategy(self) -> str:

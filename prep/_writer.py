@@ -10,10 +10,8 @@ from diffface.backends._names import Names
 from diffface.backends._source import code
 from diffface.prep._tree import NAMESPACE, Spec
 
-MISS = object()
-
-# (args, kwargs, tangents, cotangents, out) -> result or MISS
-Entry = Callable[[tuple[Any, ...], Any, Any, Any, Any], Any]
+# What a prepared callable is called with: `(*args, tangents=, cotangents=, out=, kwargs=)`.
+Entry = Callable[..., Any]
 
 
 class Unknown(Exception):
@@ -21,13 +19,20 @@ class Unknown(Exception):
 
 
 class Writer:
-    """Source of an entry, as it grows."""
+    """Source of an entry, as it grows.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    general : Entry
+        Takes the calls that the straight line is not made for.
+    """
+
+    def __init__(self, general: Entry) -> None:
         self.names = Names()
         self.lines: list[str] = []
         self.guards: list[str] = []
-        self.miss = self.names(MISS)
+        seeds = "tangents=tangents, cotangents=cotangents"
+        self.miss = f"{self.names(general)}(*args, {seeds}, out=out, kwargs=kwargs)"
         # Whether arrays of another kind go in.
         self.foreign = False
 
@@ -65,12 +70,12 @@ class Writer:
         """The line that leaves a call to the general way unless all ``guards`` hold."""
         return f"if not ({' and '.join(guards)}): return {self.miss}"
 
-    def finish(self, head: str, tail: Sequence[str]) -> Entry:
+    def finish(self, tail: Sequence[str]) -> Entry:
         """The function."""
         check = self.check(self.guards)
+        head = "def entry(*args, tangents=None, cotangents=None, out=None, kwargs=None):"
         body = [line for line in (*self.lines, check, *tail) if line]
-        source = "\n    ".join([f"def entry({head}):", *body])
         scope = dict(self.names.namespace)
-        exec(code(source, "<diffface entry>"), scope)  # noqa: S102 - our own source
+        exec(code("\n    ".join([head, *body]), "<diffface entry>"), scope)  # noqa: S102 - our own
         entry: Entry = scope["entry"]  # type: ignore[assignment]
         return entry
