@@ -40,7 +40,7 @@ def gradient_by_basis(
 ) -> tuple[Arrays, Arrays, Arrays]:
     """``adapter.gradient`` from ``adapter.pushforward``: the one column of a real function."""
     y, parts, aux = _columns(adapter, f, x, value)
-    if not any(map(size, x)):
+    if not parts[0]:
         return y, tuple(map(adapter.xp.zeros_like, x)), aux
     return y, split(adapter, [column for (column,) in parts], x), aux
 
@@ -50,7 +50,7 @@ def _columns(
 ) -> tuple[Arrays, list[Arrays], Arrays]:
     """``y``, its derivatives by the real and, if there are any, imaginary coordinates, and aux."""
     y, real, aux = adapter.columns(f, x, value=value)
-    if not any(is_complex(adapter, a) for a in x):
+    if not any([is_complex(adapter, a) for a in x]):  # noqa: C419 - a generator takes longer
         return y, [real], aux
     seeds = basis(adapter, x, imaginary=True)
     return y, [real, adapter.pushforward(f, x, seeds, batched=True, value=False)[1]], aux
@@ -61,10 +61,11 @@ def split(adapter: Adapter, parts: list[Array], like: Arrays) -> Arrays:
     flat = parts[0] if len(parts) == 1 else parts[0] + 1j * parts[1]
     leaves, offset = [], 0
     for leaf in like:
-        part = flat[offset : offset + size(leaf)]
-        offset += size(leaf)
+        n = size(leaf)
+        part = flat[offset : offset + n]
+        offset += n
         if part.dtype != leaf.dtype:
             part = part if is_complex(adapter, leaf) else adapter.xp.real(part)
             part = adapter.xp.astype(part, leaf.dtype)
-        leaves.append(adapter.xp.reshape(part, leaf.shape))
+        leaves.append(part if leaf.shape == (n,) else adapter.xp.reshape(part, leaf.shape))
     return tuple(leaves)

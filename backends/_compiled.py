@@ -1,12 +1,27 @@
 """What an adapter's compiler hands back."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 Array = Any
 Arrays = tuple[Any, ...]
 Program = Callable[..., Arrays]
+
+
+@dataclass(frozen=True, slots=True)
+class Shortcut:
+    """What a straight line does in place of ``run``, with a call less.
+
+    It calls ``direct`` while ``holder.attribute`` is true, and else ``direct`` within
+    ``scope(True)``.
+    """
+
+    direct: Program
+    holder: object
+    attribute: str
+    scope: Callable[[bool], AbstractContextManager[object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +38,8 @@ class Compiled:
         ``"xla"``, ``"replay"``, ``"inductor"``, ``"program"``, ``"stencil"`` or ``"eager"``.
     native : object
         The framework's own callable, for those who want to look or to go on without diffface.
-    shortcut : tuple of (callable, object, str), optional
-        What may be called in place of ``run`` while that attribute of that object is true.
+    shortcut : Shortcut, optional
+        What may be called in place of ``run``.
     into : callable, optional
         ``into(places)`` is ``run`` with arrays for the outputs at ``places`` as further inputs. It
         writes these outputs there, and nowhere else, and returns the arrays in their places. They
@@ -34,5 +49,5 @@ class Compiled:
     run: Program
     strategy: str
     native: object
-    shortcut: tuple[Program, object, str] | None = None
+    shortcut: Shortcut | None = None
     into: Callable[[tuple[int, ...]], Program] | None = None

@@ -22,6 +22,7 @@ from diffface.backends._stencil import (
     Evaluate,
     Stencil,
     differences,
+    epsilon,
     unit_differences,
     unit_differences_directly,
 )
@@ -159,8 +160,9 @@ class FiniteDifferences(Adapter):
         return by_scipy(self.scheme)
 
     def _step(self, x: Arrays, stencil: Stencil) -> float:
-        epsilon = max(float(np.finfo(a.dtype).eps) for a in x)
-        return self.step or stencil.relative_step(epsilon, self.stacked)
+        if self.step:
+            return self.step
+        return stencil.relative_step(max([epsilon(a.dtype) for a in x]), self.stacked)
 
     def _value(self, f: Function, x: Arrays, asked: bool) -> tuple[Arrays, Arrays]:
         """``f(x)``, where it is asked for or belongs to the stencil."""

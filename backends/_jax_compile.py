@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import jax
 
-from diffface.backends._compiled import Array, Arrays, Compiled, Program
+from diffface.backends._compiled import Array, Arrays, Compiled, Program, Shortcut
 from diffface.backends._errors import CannotRecord
 from diffface.backends._jax_escape import watched
 
@@ -40,7 +40,8 @@ def compile_xla(program: Program, examples: Arrays, wide: bool) -> Compiled:
 
     compiled = Compiled(jitted, "xla", jitted)
     if wide:
-        compiled = Compiled(run, "xla", jitted, (jitted, jax.enable_x64, "value"))
+        shortcut = Shortcut(jitted, jax.enable_x64, "value", jax.enable_x64)
+        compiled = Compiled(run, "xla", jitted, shortcut)
     try:
         with watched() as caught:
             outputs = compiled.run(*examples)

@@ -4,6 +4,7 @@ import math
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,12 @@ STENCILS = {
     "central": Stencil((-1.0, 1.0), (-1 / 2, 1 / 2), 2),
     "central4": Stencil((-2.0, -1.0, 1.0, 2.0), (1 / 12, -2 / 3, 2 / 3, -1 / 12), 4),
 }
+
+
+@lru_cache(maxsize=16)
+def epsilon(dtype: np.dtype[Any]) -> float:
+    """The distance from 1 to the next number of ``dtype``."""
+    return float(np.finfo(dtype).eps)
 
 
 def differences(

@@ -18,7 +18,7 @@ def measure(only: str) -> list[dict[str, Any]]:
     for cell in CELLS:
         if only not in cell.name:
             continue
-        with one_thread():
+        with one_thread(cell.x64):
             timing = pair(*cell.make(cell.size))
         row = {"cell": cell.name, "size": cell.size, "target": cell.target, **timing._asdict()}
         rows.append(row)

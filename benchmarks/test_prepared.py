@@ -13,6 +13,6 @@ from benchmarks.cells import CELLS, one_thread
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: f"{cell.name}, n = {cell.size}")
 def test_prepared(cell, which, benchmark):
     benchmark.group = f"{cell.name}, n = {cell.size}"
-    with one_thread():
+    with one_thread(cell.x64):
         prepared, reference = cell.make(cell.size)
         benchmark(prepared if which == "prepared" else reference)

@@ -44,8 +44,7 @@ def emit(
     try:
         inputs = _arguments(writer, derivation, names, primals, constants)
         inputs += _seeds(writer, derivation, trace, primals, seeds)
-        call = f"{_callable(writer, compiled)}({', '.join(inputs)})"
-        tail = _results(writer, derivation, trace, call, outputs)
+        tail = _results(writer, derivation, trace, compiled, inputs, outputs)
     except Unknown:
         return None
     into = _into(writer, derivation, compiled, inputs, outputs)
@@ -92,26 +91,32 @@ def _into(
     return [
         "if out is not None:",
         f"    {writer.check(guards)}",
-        *_run(writer, call, indent="    "),
+        *_run(writer, [call], indent="    "),
         "    return out",
     ]
 
 
-def _run(writer: Writer, statement: str, indent: str = "") -> list[str]:
+def _run(writer: Writer, statements: Sequence[str], indent: str = "") -> list[str]:
     """Lines that run the program; a primitive of the user's may no longer fit into it."""
-    refused = writer.names(CannotRecord)
-    return [
-        f"{indent}try: {statement}",
-        f"{indent}except {refused}: return {writer.miss}",
+    lines = [
+        "try:",
+        *(f"    {statement}" for statement in statements),
+        f"except {writer.names(CannotRecord)}: return {writer.miss}",
     ]
+    return [indent + line for line in lines]
 
 
-def _callable(writer: Writer, compiled: Compiled) -> str:
-    run = writer.names(compiled.run)
-    if compiled.shortcut is None:
-        return run
-    direct, holder, attribute = compiled.shortcut
-    return f"({writer.names(direct)} if {writer.names(holder)}.{attribute} else {run})"
+def _calls(writer: Writer, compiled: Compiled, target: str, inputs: Sequence[str]) -> list[str]:
+    """Statements that assign what the program returns."""
+    names, arguments, short = writer.names, ", ".join(inputs), compiled.shortcut
+    if short is None:
+        return [f"{target} = {names(compiled.run)}({arguments})"]
+    call = f"{target} = {names(short.direct)}({arguments})"
+    return [
+        f"if {names(short.holder)}.{short.attribute}: {call}",
+        "else:",
+        f"    with {names(short.scope)}(True): {call}",
+    ]
 
 
 def _arguments(
@@ -183,8 +188,9 @@ def _like_result(derivation: Derivation, trace: Trace) -> Any:
 
 
 def _results(
-    writer: Writer, derivation: Derivation, trace: Trace, call: str, outputs: Arrays
-) -> list[str]:
+    writer: Writer, derivation: Derivation, trace: Trace, compiled: Compiled,
+    inputs: Sequence[str], outputs: Arrays,
+) -> list[str]:  # fmt: skip
     """Lines that run the program and return what the user gets."""
     names, kind = writer.names, derivation.outer.kind
     results = [f"r{i}" for i in range(len(outputs))]
@@ -197,7 +203,7 @@ def _results(
         if not expression or not waits:
             raise Unknown
         exits.append(expression)
-    run = _run(writer, f"{', '.join(results)}, = {call}")
+    run = _run(writer, _calls(writer, compiled, f"{', '.join(results)},", inputs))
     if derivation.settings.has_aux:
         structure, noted = names(derivation.structure), names(trace)
         return [*run, f"return {structure}(({', '.join(exits)},), {noted})"]
