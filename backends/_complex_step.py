@@ -9,20 +9,17 @@ from typing import Any, final
 import numpy as np
 
 from diffface.backends._adapter import Adapter, Function, Pull
-from diffface.backends._basis import is_complex
 from diffface.backends._batch import slices, stack
-from diffface.backends._by_basis import gradient_by_basis, pull_by_basis
+from diffface.backends._by_basis import gradient_by_basis, pull_by_basis, split
 from diffface.backends._by_hand import ByHand
 from diffface.backends._compiled import Array, Arrays, Compiled, Program
+from diffface.backends._complex_step_stencil import imaginary_step, unit_steps, unit_steps_directly
 from diffface.backends._errors import NotDifferentiableError, UnsupportedOperatorError
 from diffface.backends._kind import NUMPY
 from diffface.backends._numpy_lift import contiguous, lift
 from diffface.backends._registry import resolve
 from diffface.backends._richardson import extrapolate
-from diffface.backends._stencil import STENCILS, differences, distance, shifted
-
-# About 1e-20: far below the last digit, far above underflow, even of float32.
-STEP = 2.0**-66
+from diffface.backends._stencil import STENCILS, differences
 
 # Set while a prepared program runs: it was checked when it was prepared.
 _checked: ContextVar[bool] = ContextVar("checked", default=False)
@@ -67,28 +64,34 @@ class ComplexStep(Adapter):
         chunk_size: int | None = None,
         value: bool = True,
     ) -> tuple[Arrays, Arrays, Arrays]:
-        if any(is_complex(self, a) for a in x):
-            raise UnsupportedOperatorError(
-                "The complex-step backend cannot differentiate with respect to complex arguments, "
-                "since it uses the imaginary part itself; "
-                'use "jax", "torch", "autograd" or "numpy".'
-            )
-        # A copy, since a function that writes to its argument would move the other points.
-        y, aux = f(tuple(map(np.array, x))) if value else ((), ())
+        y, aux = self._value(f, x, value)
         if not batched:
-            dy = _step(f, x, dx)
+            dy = imaginary_step(f, x, dx)
             _check(f, x, dx, dy)
             return y, dy, aux
         seeds = slices(dx, np)
-        dy = stack([_step(f, x, v) for v in seeds], dx, np)
-        # One direction checks them all: it moves along every seed, each by as much as the
-        # coordinates in it allow.
-        mix = np.array([np.cos(i) * _scale(x, v) for i, v in enumerate(seeds[: len(dx[0])])])
-        _check(
-            f, x,
-            tuple(np.tensordot(mix, a, 1).astype(a.dtype) for a in dx),
-            tuple(np.tensordot(mix, a, 1).astype(a.dtype) for a in dy),
-        )  # fmt: skip
+        dy = stack([imaginary_step(f, x, v) for v in seeds], dx, np)
+        if not _checked.get():
+            # One direction checks them all: it moves along every seed, each by as much as the
+            # coordinates in it allow.
+            mix = _mix([_size(x, v) for v in seeds[: len(dx[0])]])
+            _check(f, x, _mixed(mix, dx), _mixed(mix, dy))
+        return y, dy, aux
+
+    def columns(
+        self, f: Function, x: Arrays, *, chunk_size: int | None = None, value: bool = True
+    ) -> tuple[Arrays, Arrays, Arrays]:
+        if not any(a.size for a in x):
+            return Adapter.columns(self, f, x, chunk_size=chunk_size, value=value)
+        y, aux = self._value(f, x, value)
+        column = unit_steps_directly(f, x[0]) if len(x) == 1 else None
+        if column is None:
+            dy = tuple(np.stack(column) for column in zip(*unit_steps(f, x), strict=True))
+        else:
+            dy = (column,)
+        if not _checked.get():
+            mix = _mix([abs(t) for leaf in x for t in leaf.reshape(-1).tolist()])
+            _check(f, x, split(self, [mix], x), _mixed(mix, dy))
         return y, dy, aux
 
     def pullback(
@@ -140,23 +143,34 @@ class ComplexStep(Adapter):
 
         return BY_HAND
 
+    def _value(self, f: Function, x: Arrays, asked: bool) -> tuple[Arrays, Arrays]:
+        """``f(x)``, where it is asked for."""
+        if any(a.dtype.kind == "c" for a in x):
+            raise UnsupportedOperatorError(
+                "The complex-step backend cannot differentiate with respect to complex arguments, "
+                "since it uses the imaginary part itself; "
+                'use "jax", "torch", "autograd" or "numpy".'
+            )
+        # A copy, since a function that writes to its argument would move the other points.
+        return f(tuple(map(np.array, x))) if asked else ((), ())
 
-def _step(f: Function, x: Arrays, v: Arrays) -> Arrays:
-    t = distance(x, v, STEP)
-    y, _ = f(shifted(x, v, 1j * t))
-    # There is no complex number made of float16.
-    half = all(a.dtype == np.float16 for a in x)
-    dy = [np.imag(a) / t for a in y]
-    return tuple(a.astype(np.float16) for a in dy) if half else tuple(dy)
+
+def _mix(sizes: list[float]) -> Array:
+    """Coefficients of one direction among several; 1 takes the place of a size of zero."""
+    return np.cos(np.arange(len(sizes))) * [size or 1.0 for size in sizes]
 
 
-def _scale(x: Arrays, v: Arrays) -> float:
-    """Size of the coordinates that ``v`` moves, relative to ``v``; 1 where they are zero."""
-    moved = max(
+def _mixed(mix: Array, batch: Arrays) -> Arrays:
+    """The sum of a batch with these coefficients."""
+    return tuple([np.tensordot(mix, a, 1).astype(a.dtype) for a in batch])
+
+
+def _size(x: Arrays, v: Arrays) -> float:
+    """Size of the coordinates that ``v`` moves, relative to ``v``."""
+    return max(
         (float(np.max(np.abs(a) * (d != 0))) for a, d in zip(x, v, strict=True) if d.size),
         default=0.0,
     )
-    return moved or 1.0
 
 
 def _check(f: Function, x: Arrays, v: Arrays, dy: Arrays) -> None:

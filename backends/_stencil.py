@@ -80,14 +80,14 @@ def differences(
     y : tuple of arrays
         ``f(x)``; used only by stencils that have 0 among their offsets.
     """
-    distances = [distance(x, v, step) for v in seeds]
+    lengths = [distance(x, v, step) for v in seeds]
     outside = [(o, w) for o, w in zip(stencil.offsets, stencil.weights, strict=True) if o]
     center = sum(w for o, w in zip(stencil.offsets, stencil.weights, strict=True) if not o)
     values = evaluate(
-        shifted(x, v, o * t) for v, t in zip(seeds, distances, strict=True) for o, _ in outside
+        shifted(x, v, o * t) for v, t in zip(seeds, lengths, strict=True) for o, _ in outside
     )
     derivatives = []
-    for t in distances:
+    for t in lengths:
         total = [center * a for a in y] if center else None
         for _, w in outside:
             terms = [w * a for a in next(values)]
@@ -104,9 +104,10 @@ def unit_differences(
     center = sum(w for o, w in zip(stencil.offsets, stencil.weights, strict=True) if not o)
     derivatives: list[Arrays] = []
     for j, leaf in enumerate(x):
-        flat, distances = leaf.reshape(-1), _distances(leaf.reshape(-1), step)
-        moves = [(w, (flat + o * distances).tolist()) for o, w in terms]
-        for k, t in enumerate(distances.tolist()):
+        flat = leaf.reshape(-1)
+        lengths = distances(flat, step)
+        moves = [(w, (flat + o * lengths).tolist()) for o, w in terms]
+        for k, t in enumerate(lengths.tolist()):
             total = [center * a for a in y] if center else None
             for w, coordinates in moves:
                 # Every point is new to f, which may keep or overwrite what it is given.
@@ -129,12 +130,12 @@ def unit_differences_directly(
     direct = getattr(f, "direct", None)
     if direct is None or vector.ndim != 1 or vector.dtype != np.float64 or not vector.size:
         return None
-    distances = _distances(vector, step)
+    lengths = distances(vector, step)
     center = 0.0
     moves = []
     for offset, weight in zip(stencil.offsets, stencil.weights, strict=True):
         if offset:
-            moves.append((weight, (vector + offset * distances).tolist()))
+            moves.append((weight, (vector + offset * lengths).tolist()))
         else:
             center = weight * y[0]
     derivatives = []
@@ -148,16 +149,24 @@ def unit_differences_directly(
             total += weight * evaluate(moved)
             evaluate = direct
         derivatives.append(total)
-    column = np.array(derivatives)
+    return numbers(derivatives) / lengths
+
+
+def numbers(values: list[Any]) -> Array:
+    """What a function of one real result returned in turn, unchecked, as one array."""
+    try:
+        column = np.array(values)
+    except ValueError:  # of several shapes
+        column = np.empty((0, 0))
     if column.dtype.kind != "f" or column.ndim != 1:
         raise NotDifferentiableError(
-            "`f` must return the same kind of real scalar (shape ()) at every evaluation, got "
-            f"also {column.dtype.name} of shape {column.shape[1:]}."
+            "`f` must return one real number (shape ()) at every evaluation, got something else "
+            "at a later one."
         )
-    return column / distances
+    return column
 
 
-def _distances(flat: Array, step: float) -> Array:
+def distances(flat: Array, step: float) -> Array:
     """``distance`` along each of the unit vectors; 1 where a coordinate is not finite."""
     # The nearest power of two, by the exponent of v / sqrt(2): 2^k for v in [2^k / sqrt(2), ...).
     scale = step * math.sqrt(0.5) * np.maximum(1.0, np.abs(flat))

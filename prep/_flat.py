@@ -25,14 +25,15 @@ class Trace:
     aux_leaves: Sequence[Static | None] = ()
     # How many arrays each part of the result has.
     counts: Sequence[int] = ()
+    # The type of the NumPy number that f returned before: it needs no second look.
+    seen: type | None = None
 
 
 class Flat:
     """``f`` as an adapter wants it: ``x -> (y, aux)``, constants bound, outputs arrays."""
 
     __slots__ = (
-        "_active", "_names", "_seen", "_values", "adapter", "f", "has_aux", "layout", "scalar",
-        "trace",
+        "_active", "_names", "_values", "adapter", "f", "has_aux", "layout", "scalar", "trace",
     )  # fmt: skip
 
     def __init__(
@@ -48,8 +49,6 @@ class Flat:
         self._values = layout.values(constants)
         self._active = layout.places
         self._names = layout.keywords
-        # The type of the NumPy number that f returned before: it needs no second look.
-        self._seen: type | None = None
 
     def __call__(self, x: Arrays) -> tuple[Arrays, Arrays]:
         args = self._values.copy()
@@ -102,9 +101,10 @@ class Flat:
         return lambda array: self.f(*before, array, *after)
 
     def _value(self, value: object, like: Array) -> Arrays:
-        if type(value) is self._seen:
-            return (value,)
         adapter, trace = self.adapter, self.trace
+        if type(value) is trace.seen:
+            return (value,)
+        trace.seen = None
         try:
             array = adapter.lift(value, like)
         except TypeError:
@@ -120,8 +120,8 @@ class Flat:
         if not adapter.reverse:
             self._note(like)
         self._check(value)
-        if isinstance(value, np.generic):
-            self._seen = type(value)
+        if isinstance(value, np.generic) and not adapter.reverse:
+            trace.seen = type(value)
         return y
 
     def _note(self, like: Array) -> None:
