@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from diffface.backends._compiled import Array
+from diffface.backends._compiled import Array, Arrays
 from diffface.backends._names import Names
 
 
@@ -58,6 +58,10 @@ class Kind(ABC):
     @abstractmethod
     def fresh(self, array: Array) -> Array:
         """A C-contiguous copy of ``array`` (or itself, where arrays are immutable)."""
+
+    def may_write(self, array: Array, others: Arrays) -> bool:
+        """Whether a program may write results to ``array``, and still read ``others`` later."""
+        return False
 
     def wait(self, array: Array) -> None:
         """Return once ``array`` is computed."""
@@ -107,6 +111,14 @@ class NumPyArrays(Kind):
 
     def fresh(self, array: Array) -> Array:
         return np.array(array, order="C")
+
+    def may_write(self, array: Array, others: Arrays) -> bool:
+        if type(array) is not np.ndarray or not array.flags.writeable:
+            return False
+        for a in others:
+            if isinstance(a, np.ndarray) and np.may_share_memory(array, a):
+                return False
+        return True
 
     def guard(self, a: str, example: Array, names: Names) -> str:
         if not example.dtype.isnative:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from diffface.backends._compiled import Array
+from diffface.backends._compiled import Array, Arrays
 from diffface.backends._kind import NUMPY, NUMPY_SCALAR, PYTHON, Kind
 from diffface.backends._names import Names
 
@@ -45,6 +45,19 @@ class TorchArrays(Kind):
     def fresh(self, array: Array) -> Array:
         plain = array.detach() if array.requires_grad else array
         return plain.clone(memory_format=_CONTIGUOUS)
+
+    def may_write(self, array: Array, others: Arrays) -> bool:
+        if type(array) is not torch.Tensor or not array.is_contiguous():
+            return False
+        if array.requires_grad or array.is_inference() or array.is_conj() or array.is_neg():
+            return False
+        start, end = _extent(array)
+        for a in others:
+            if isinstance(a, torch.Tensor):
+                low, high = _extent(a)
+                if a.device != array.device or (low < end and start < high):
+                    return False
+        return True
 
     def wait(self, array: Array) -> None:
         if array.is_cuda:
@@ -85,6 +98,14 @@ _NUMPY: dict[torch.dtype, np.dtype[Any]] = {
         "float16", "float32", "float64", "complex64", "complex128",
     )
 }  # fmt: skip
+
+
+def _extent(array: Array) -> tuple[int, int]:
+    """Addresses of all memory that ``array`` is a part of."""
+    # Not the storage itself: two of them share memory where both were made from NumPy arrays.
+    storage = array.untyped_storage()
+    start = storage.data_ptr()
+    return start, start + storage.nbytes()
 
 
 def _unknown(dtype: torch.dtype) -> np.dtype[Any]:

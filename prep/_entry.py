@@ -13,7 +13,7 @@ import optree
 
 from diffface.backends._compiled import Arrays, Compiled
 from diffface.backends._errors import CannotRecord
-from diffface.backends._kind import NUMPY
+from diffface.backends._kind import kind_of
 from diffface.prep._derivation import Derivation
 from diffface.prep._flat import Trace
 from diffface.prep._leaf import Static
@@ -80,14 +80,18 @@ def _into(
     alone = len(outputs) == 1 and derivation.layout.bare and not derivation.settings.has_aux
     like = [leaf.kind for leaf in derivation.layout.primals]
     plain = all(argument.spec is None for argument in derivation.layout.arguments)
-    if not (alone and plain and compiled.into and like == [kind] and kind is NUMPY):
+    guard = ""
+    if alone and plain and compiled.into and like == [kind]:
+        # NumPy's own functions return scalars for shape ().
+        own = kind_of(outputs[0]) is kind
+        example = outputs[0] if own else kind.from_numpy(np.asarray(outputs[0]), None)
+        guard = kind.guard("out", example, writer.names)
+    if not guard or not compiled.into:
         writer.guards.append("out is None")
         return []
-    # NumPy's own functions return scalars for shape (); those take the general way.
-    guards = [kind.guard("out", np.asarray(outputs[0]), writer.names), "out.flags.writeable"]
-    shared = writer.names(np.may_share_memory)
+    may_write = f"{writer.names(kind.may_write)}(out, ({''.join(f'{a}, ' for a in inputs)}))"
+    guards = [guard, may_write]
     call = f"{writer.names(compiled.into)}((0,))({', '.join([*inputs, 'out'])})"
-    guards += [f"not {shared}(out, {a})" for a in inputs]
     return [
         "if out is not None:",
         f"    {writer.check(guards)}",

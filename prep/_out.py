@@ -59,19 +59,19 @@ def check(out: Any, template: Any, adapter: Adapter) -> list[Any]:
 
 
 def places(
-    out: Any, templates: Sequence[Any], adapter: Adapter, inputs: Arrays
+    out: Any, templates: Sequence[Any], adapter: Adapter, kind: Kind, inputs: Arrays
 ) -> dict[int, Any] | None:
     """The arrays of ``out`` by the program's output, if the program may write to them itself.
 
-    ``templates`` are trees of slots, one for each derivative. None where memory is shared with an
-    input or with another of the arrays, or belongs to anything else than a NumPy array.
+    ``templates`` are trees of slots, one for each derivative, and ``kind`` is that of the program's
+    arrays. None where memory is shared with an input or with another of the arrays, or where one
+    is of another kind.
     """
     found: dict[int, Any] = {}
     for target, template in zip(targets(out, len(templates)), templates, strict=True):
         slots = flatten(template, adapter)[0]
         for slot, leaf in zip(slots, check(target, template, adapter), strict=True):
-            others = [a for a in (*inputs, *found.values()) if isinstance(a, np.ndarray)]
-            if type(leaf) is not np.ndarray or any(np.may_share_memory(leaf, a) for a in others):
+            if not kind.may_write(leaf, (*inputs, *found.values())):
                 return None
             found[slot.place] = leaf
     return found

@@ -104,7 +104,8 @@ class Specialised:
         assert self.compiled is not None
         if out is None or self.compiled.into is None:
             return self.compiled.run(*inputs)
-        given = places(out, self._templates(), self.derivation.inner, inputs)
+        inner, kind = self.derivation.inner, self.derivation.outer.kind
+        given = places(out, self._templates(), inner, kind, inputs)
         if given is None:
             return self.compiled.run(*inputs)
         return self.compiled.into(tuple(given))(*inputs, *given.values())

@@ -135,6 +135,68 @@ def test_the_program_allocates_no_result(operator: str) -> None:
     assert allocated(lambda: g(x, out=out)) < x.nbytes / 10
 
 
+TORCH_FUNCTIONS = {**FUNCTIONS, "same number": lambda x: dif.namespace(x).sum(x) * 2}
+
+
+@pytest.mark.parametrize("name", TORCH_FUNCTIONS)
+@pytest.mark.parametrize("layout", ["contiguous", "strided", "part"])
+def test_every_last_operation_of_a_replayed_graph(name: str, layout: str) -> None:
+    torch = pytest.importorskip("torch")
+    captured = torch.tensor(MATRIX)
+    # Those that capture an array, which has to be a tensor here.
+    capturing: dict[str, Callable[[Any], Any]] = {
+        "product": lambda x: (captured @ x).sum(),
+        "view": lambda x: (x.reshape(2, 2) @ captured[:2, :2]).sum(),
+        "sorted": lambda x: (x.sort()[0] * captured[0]).sum(),
+    }
+    of_tensor = capturing.get(name, TORCH_FUNCTIONS[name])
+    g = dif.prepare_value_and_gradient(of_tensor, torch.tensor(X), fallback="error")
+    h = dif.prepare_gradient(of_tensor, torch.tensor(X), fallback="error")
+    for value in POINTS:
+        x = torch.tensor(value)
+        memory = torch.full((8,), torch.nan, dtype=torch.float64)
+        parts = {"contiguous": memory[:4].clone(), "strided": memory[::2], "part": memory[2:6]}
+        out = parts[layout]
+        version = out._version
+        assert h(x, out=out) is out
+        same(plain(out), plain(h(x)))
+        assert out._version > version
+        out[...] = torch.nan
+        y, dx = g(x, out=out)
+        assert dx is out
+        same((plain(y), plain(out)), tuple(map(plain, g(x))))
+
+
+def test_autograd_notices_that_a_tensor_it_keeps_was_written_to() -> None:
+    torch = pytest.importorskip("torch")
+    x = torch.tensor(X)
+    out = torch.ones(4, dtype=torch.float64)
+    w = torch.ones(4, dtype=torch.float64, requires_grad=True)
+    y = (w * out).sum()
+    dif.prepare_gradient(rosenbrock, x)(x, out=out)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.backward()
+
+
+@pytest.mark.parametrize("operator", ["gradient", "value_and_gradient"])
+@pytest.mark.parametrize("f", [rosenbrock, lambda x: (x**3).sum(), lambda x: x.exp().sum()])
+def test_a_replayed_graph_allocates_no_result(f: Any, operator: str) -> None:
+    torch = pytest.importorskip("torch")
+    x = torch.linspace(-1, 1, 100_000, dtype=torch.float64)
+    out = torch.empty_like(x)
+    g = getattr(dif, f"prepare_{operator}")(f, x, fallback="error")
+
+    def allocations(call: Callable[[], Any]) -> int:
+        """How many pieces of memory as large as the result a call takes."""
+        call()
+        with torch.profiler.profile(profile_memory=True) as profile:
+            call()
+        events = profile.profiler.kineto_results.events()
+        return sum(e.name() == "[memory]" and e.nbytes() >= 0.9 * x.nbytes for e in events)
+
+    assert allocations(lambda: g(x, out=out)) == allocations(lambda: g(x)) - 1
+
+
 def test_what_is_allocated_are_temporaries() -> None:
     x = np.linspace(-1, 1, 100_000)
     out = np.empty_like(x)

@@ -51,6 +51,25 @@ def binding(
     return operation._op
 
 
+def binding_into(
+    operation: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
+) -> Callable[..., Any] | None:
+    """Like `binding`, a callable that also takes ``out=`` and writes there; None without one."""
+    wanted = {**_normal(operation, args, kwargs), "out": result}
+    for candidate in _candidates(operation):
+        with _Recorder(result) as recorder, torch.no_grad():
+            try:
+                candidate(*args, **kwargs, out=result)
+            except Exception:  # noqa: BLE001, S112 - takes no out
+                continue
+        found, written = recorder.operation, recorder.calls == 1
+        if written and found._schema.name == operation._schema.name and _same(
+            wanted, _normal(found, recorder.args, recorder.kwargs)
+        ):  # fmt: skip
+            return candidate
+    return None
+
+
 def brief(
     operation: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import fx
+from torch.autograd.graph import increment_version
 
 from diffface.backends._compiled import Program
 from diffface.backends._source import code
@@ -26,13 +27,15 @@ for _key in ("ADInplaceOrView", "AutocastCPU", "AutocastCUDA"):
     BELOW = BELOW | torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, _key))
 
 
-def emit(module: fx.GraphModule) -> tuple[str, Program]:
+def emit(module: fx.GraphModule, places: tuple[int, ...] = ()) -> tuple[str, Program]:
     """Write down the graph of ``module`` as a Python function.
 
     Parameters
     ----------
     module : GraphModule
         Simplified and lowered.
+    places : tuple of int
+        Outputs that go into contiguous tensors, which the function takes after its inputs.
 
     Returns
     -------
@@ -40,8 +43,21 @@ def emit(module: fx.GraphModule) -> tuple[str, Program]:
         The source, and the function. It is re-entrant, takes inputs of any strides, and returns
         new, contiguous tensors.
     """
+    if not places:
+        return _emit(module, {}, {})
+    # What the variables are called that end up as outputs shows once all is written.
+    given = {i: f"o{i}" for i in places}
+    ends: dict[str, str] = {}
+    _emit(module, given, ends)
+    return _emit(module, given, ends)
+
+
+def _emit(
+    module: fx.GraphModule, given: dict[int, str], ends: dict[str, str]
+) -> tuple[str, Program]:
+    """Write it down; ``ends`` are variables that go by other names, and is told about more."""
     lifetimes, spelling = Lifetimes(module.graph), Spelling()
-    statements = Statements(lifetimes, spelling)
+    statements = Statements(lifetimes, spelling, dict(ends))
     inputs: list[str] = []
     for node in module.graph.nodes:
         if node.op == "placeholder":
@@ -53,10 +69,17 @@ def emit(module: fx.GraphModule) -> tuple[str, Program]:
         elif node.op == "output":
             outputs: Any = node.args[0]
             results = _results(outputs, lifetimes, spelling)
+            for i, name in given.items():
+                if results[i] != name:
+                    statements.write(f"{name}.copy_({spelling.show(outputs[i])})", outputs[i])
+                    ends[results[i]] = name
+                # So that autograd notices where it has kept the tensor.
+                statements.write(f"{spelling.constant(increment_version, 'written')}({name})")
+                results[i] = name
             statements.write(f"return ({''.join(f'{result}, ' for result in results)})", *outputs)
         else:
             statements.add(node)
-    lines = [f"def run({', '.join(inputs)}):", "    with below(keys):"]
+    lines = [f"def run({', '.join([*inputs, *given.values()])}):", "    with below(keys):"]
     lines += [f"        {line}" for line in statements.text()]
     source = "\n".join([*lines, ""])
     scope = {"below": torch._C._ExcludeDispatchKeyGuard, "keys": BELOW, **spelling.constants}

@@ -5,6 +5,7 @@ Must not know: what any of them does.
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 from torch import fx
 
@@ -69,4 +70,9 @@ def replay_graph(module: fx.GraphModule) -> Compiled:
     """Make straight-line Python of a recorded and simplified program; ``module`` is changed."""
     lower(module)
     source, run = emit(module)
-    return Compiled(run, "replay", Replay(module, source, run))
+
+    @cache
+    def into(places: tuple[int, ...]) -> Program:
+        return emit(module, places)[1]
+
+    return Compiled(run, "replay", Replay(module, source, run), into=into)

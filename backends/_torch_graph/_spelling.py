@@ -76,7 +76,7 @@ class Spelling:
             or first.meta["val"].dtype != value.dtype
         ):
             return None
-        return self.constant(torch.tensor(x, dtype=value.dtype), "n")
+        return self.constant(torch.tensor(x, dtype=value.dtype, device="cpu"), "n")
 
     def part(self, shown: str, whole: torch.Tensor, where: tuple[Any, ...]) -> str | None:
         """Write a view of a part of ``whole``.

@@ -4,6 +4,7 @@ Knows: which results may take the place of an operand, and how parts of tensors 
 Must not know: where inputs, constants and results come from.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from torch import fx
 from torch._ops import OpOverload
 
-from diffface.backends._torch_graph._bindings import binding, brief
+from diffface.backends._torch_graph._bindings import binding, binding_into, brief
 from diffface.backends._torch_graph._graph import aten, aten_names, name_of
 from diffface.backends._torch_graph._lifetimes import Lifetimes
 from diffface.backends._torch_graph._lowering import LOWERED
@@ -48,9 +49,12 @@ class Statements:
         Of the same graph; told about every result that takes the place of an operand.
     spelling : Spelling
         Told about every new variable.
+    given : dict
+        Variables in whose place there is a tensor already, and its name.
     """
 
-    def __init__(self, lifetimes: Lifetimes, spelling: Spelling) -> None:
+    def __init__(self, lifetimes: Lifetimes, spelling: Spelling, given: dict[str, str]) -> None:
+        self._given = given
         self._lifetimes = lifetimes
         self._spelling = spelling
         self._lines: list[_Line] = []
@@ -64,7 +68,7 @@ class Statements:
         """Add the lines that compute the result of ``node``, the cheapest that fit."""
         ways = (self._slice, self._pad, self._update, self._overwrite)
         if not any(way(node) for way in ways):
-            self._assign(node, self._expression(node))
+            self._assign(node, self._expression(node), self._expression_into)
 
     def text(self) -> list[str]:
         """Return the lines, with memory given back as early as if a person had written them."""
@@ -76,9 +80,20 @@ class Statements:
             later |= line.needs
         return lines[::-1]
 
-    def _assign(self, node: fx.Node, expression: str) -> None:
-        name = self._spelling.variable(node, f"v{len(self._lines)}")
-        self.write(f"{name} = {expression}", *node.all_input_nodes)
+    def _assign(
+        self, node: fx.Node, expression: str,
+        into: Callable[[fx.Node, str], str | None] = lambda *_: None,
+    ) -> None:  # fmt: skip
+        """Compute a result in new memory, or ``into`` what is given, if there is a way."""
+        name = f"v{len(self._lines)}"
+        given = self._given.get(name)
+        written = into(node, given) if given else None
+        if given and written:
+            self._spelling.variable(node, given)
+            self.write(written, *node.all_input_nodes)
+        else:
+            self._spelling.variable(node, name)
+            self.write(f"{name} = {expression}", *node.all_input_nodes)
 
     def _take_place(self, node: fx.Node, of: fx.Node) -> None:
         self._spelling.variable(node, self._spelling.show(of))
@@ -101,6 +116,18 @@ class Statements:
         found = binding(node.target, fakes[0], fakes[1], node.meta.get("val"))
         name = constant(found, node.target._schema.name.partition("::")[2])
         return f"{name}({self._spelling.arguments(args, kwargs, node)})"
+
+    def _expression_into(self, node: fx.Node, given: str) -> str | None:
+        if not isinstance(node.target, OpOverload):
+            return None
+        args, kwargs = brief(node.target, node.args, node.kwargs)
+        fakes: Any = fx.map_arg((args, kwargs), lambda x: x.meta["val"])
+        found = binding_into(node.target, fakes[0], fakes[1], node.meta.get("val"))
+        if found is None:
+            return None
+        name = self._spelling.constant(found, node.target._schema.name.partition("::")[2])
+        shown = self._spelling.arguments(args, kwargs, node)
+        return f"{name}({shown}{', ' if shown else ''}out={given})"
 
     def _overwrite(self, node: fx.Node) -> bool:
         """Let the result take the place of an operand that nobody needs any more."""
@@ -140,7 +167,8 @@ class Statements:
         source, shape, *where = node.args
         if self._part(source, node, where) is None:
             return False
-        self._assign(node, f"{self._spelling.show(source)}.new_zeros({self._spelling.show(shape)})")
+        zeros = f"{self._spelling.show(source)}.new_zeros({self._spelling.show(shape)})"
+        self._assign(node, zeros, lambda _, given: f"{given}.zero_()")
         self._into_part(node, "copy_", source, where)
         return True
 
@@ -156,7 +184,8 @@ class Statements:
         if self._lifetimes.may_overwrite(into, node):
             self._take_place(node, into)  # type: ignore[arg-type]
         else:
-            self._assign(node, f"{self._spelling.show(into)}.clone()")
+            shown = self._spelling.show(into)
+            self._assign(node, f"{shown}.clone()", lambda _, given: f"{given}.copy_({shown})")
         method = "add_" if node.target in LOWERED else "copy_"
         self._into_part(node, method, source, where)
         return True
