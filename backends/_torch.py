@@ -159,11 +159,14 @@ class Torch(Adapter):
         return (_detach(y), dx, _detach(aux)) if value else (y, dx, aux)
 
     def build(self, program: Program, examples: Arrays) -> Compiled:
+        from diffface.backends._torch_graph._agreement import check_agreement
         from diffface.backends._torch_graph._inductor import inductor
         from diffface.backends._torch_graph._replay import replay
 
         build = inductor if self.compile else replay
-        return build_with_numbers(build, program, examples, self.lift)
+        compiled = build_with_numbers(build, program, examples, self.lift)
+        check_agreement(compiled, program, examples)
+        return compiled
 
     def lift(self, value: object, like: Array) -> Array:
         if isinstance(value, torch.Tensor):

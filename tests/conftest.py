@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import pytest
 
+from diffface.backends import _registry
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -40,3 +42,10 @@ def distribution(tmp_path_factory):
     )  # fmt: skip
     sdist, wheel = sorted((source / "dist").iterdir(), key=lambda path: path.suffix)
     return Distribution(sdist, wheel)
+
+
+@pytest.fixture(autouse=True)
+def only_own_backends(request, monkeypatch):
+    """A backend that a file of tests registers when it is imported is for that file alone."""
+    if request.module.__name__ != "test_third_party":
+        monkeypatch.setattr(_registry, "_registered", {})

@@ -8,6 +8,7 @@ import autograd.extend
 import autograd.numpy as anp
 import numpy as np
 import pytest
+import torch
 from helpers import AD, same
 from test_never_wrong import (
     CASES,
@@ -128,3 +129,24 @@ def test_a_primitive_that_changes_its_shape_is_refused() -> None:
         "recorded). Prepare with fallback='eager' to run it anew at every call."
     )
     same(g(SMALL), np.array([2.0, 4.0, 6.0, 0.0]))
+
+
+def by_exact_type(x: Any) -> Any:
+    return (x**2).sum() if type(x) is torch.Tensor else (x**3).sum()
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_what_differs_while_torch_records_is_found(compiled: bool) -> None:
+    backend = dif.Torch(compile=compiled)
+    x = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+    with pytest.warns(dif.PreparationWarning) as caught:
+        g = dif.prepare_gradient(by_exact_type, x, backend=backend)
+    assert g.strategy == "eager"
+    assert [str(w.message) for w in caught] == [
+        "`f` cannot be recorded (its record gives another result than the function itself). It "
+        "runs eagerly at every call: right, but slower. Move the decision on values into "
+        "`xp.where`, or pass fallback='error'."
+    ]
+    same(g(2 * x).numpy(), 4 * x.numpy())
+    with pytest.raises(dif.UnsupportedOperatorError):
+        dif.prepare_gradient(by_exact_type, x, backend=backend, fallback="error")
