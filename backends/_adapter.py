@@ -32,7 +32,8 @@ class Pull(Protocol):
 
 
 class Adapter(ABC):
-    """A backend. Subclasses are final frozen dataclasses whose fields are the user's options.
+    """A backend. Subclasses are final frozen dataclasses whose fields are the user's options, all
+    of them hashable.
 
     Laws
     ----

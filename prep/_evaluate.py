@@ -1,4 +1,4 @@
-"""One evaluation of a derivation, eagerly: nothing cached, nothing stale."""
+"""One evaluation of a derivation, eagerly: no value is kept, so that none is stale."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
