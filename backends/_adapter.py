@@ -32,8 +32,7 @@ class Pull(Protocol):
 
 
 class Adapter(ABC):
-    """A backend. Subclasses are final frozen dataclasses whose fields are the user's options, all
-    of them hashable.
+    """A backend. Subclasses are final frozen dataclasses; their fields, hashable, are its options.
 
     Laws
     ----

@@ -44,8 +44,10 @@ def distribution(tmp_path_factory):
     return Distribution(sdist, wheel)
 
 
-@pytest.fixture(autouse=True)
-def only_own_backends(request, monkeypatch):
+@pytest.fixture(autouse=True, scope="module")
+def only_own_backends(request):
     """A backend that a file of tests registers when it is imported is for that file alone."""
-    if request.module.__name__ != "test_third_party":
-        monkeypatch.setattr(_registry, "_registered", {})
+    with pytest.MonkeyPatch.context() as patch:
+        if request.module.__name__ != "test_third_party":
+            patch.setattr(_registry, "_registered", {})
+        yield

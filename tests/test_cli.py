@@ -1,6 +1,5 @@
 """``python -m diffface``: exit codes, pipes, tables and wrong usage."""
 
-import functools
 import os
 import signal
 import subprocess
@@ -107,12 +106,14 @@ def test_wrong_usage_is_exit_code_2(here):
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are those of POSIX")
 def test_interruption_is_exit_code_130(here):
-    command = [sys.executable, "-m", "diffface", "check", "problem:loss", "--args",
-               "problem:endless"]  # fmt: skip
-    # Whoever runs the tests in the background may have them ignore the signal.
-    heeding = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    # Whoever runs the tests in the background may have their children ignore the signal.
+    heeding = (
+        "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "runpy.run_module('diffface', run_name='__main__', alter_sys=True)"
+    )
+    command = [sys.executable, "-c", heeding, "check", "problem:loss", "--args", "problem:endless"]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heeding
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout.readline() == "started\n"
         process.send_signal(signal.SIGINT)
