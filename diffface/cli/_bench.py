@@ -11,7 +11,7 @@ from typing import Any
 
 from diffface.cli._objects import listed_backends
 from diffface.cli._show import show
-from diffface.cli._target import load
+from diffface.cli._target import arguments, load
 from diffface.cli._usage import UsageError, one_of, split
 from diffface.testing import Benchmark, Effort, benchmark
 from diffface.testing._functions import FIXED_POINT, FUNCTIONS
@@ -82,7 +82,9 @@ def _subjects(options: argparse.Namespace) -> list[tuple[Any, tuple[Any, ...], d
     if ":" in options.what:
         if options.sizes:
             raise UsageError("--sizes are for problems; a function gets its arguments by --args.")
-        return [(load(options.what), _arguments(options.args), {})]
+        if options.args is None:
+            raise UsageError("a function needs --args, such as --args mymodule:make_args.")
+        return [(load(options.what), arguments(options.args), {})]
     if options.args:
         raise UsageError("--args are for module:function; a problem brings its own.")
     if options.what == "all":
@@ -90,14 +92,6 @@ def _subjects(options: argparse.Namespace) -> list[tuple[Any, tuple[Any, ...], d
     else:
         problems = [NAMES[one_of(options.what, (*NAMES, "all"), "problem")]]
     return [(p, (), {"sizes": [s]}) for p in problems for s in _sizes(options.sizes, p)]
-
-
-def _arguments(target: str | None) -> tuple[Any, ...]:
-    if target is None:
-        raise UsageError("a function needs --args, such as --args mymodule:make_args.")
-    found = load(target)
-    made = found() if callable(found) else found
-    return made if isinstance(made, tuple) else (made,)
 
 
 def _sizes(text: str | None, problem: Problem) -> list[tuple[int, ...]]:

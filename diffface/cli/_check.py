@@ -4,10 +4,10 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
+from diffface.cli._objects import listed_backends
 from diffface.cli._show import show
-from diffface.cli._target import load
-from diffface.cli._usage import UsageError, chosen_backends
-from diffface.prep._blame import users_line
+from diffface.cli._target import arguments, load
+from diffface.cli._usage import UsageError
 from diffface.testing import check
 
 EXAMPLE = """\
@@ -63,7 +63,7 @@ def add(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Compare, and print the numbers and the reasons."""
-    chosen = None if options.backends is None else list(chosen_backends(options.backends))
+    chosen = None if options.backends is None else listed_backends(options.backends)
     argnums = None if options.argnums is None else positions(options.argnums)
     f = load(options.function)
     if not callable(f):
@@ -75,21 +75,6 @@ def run(options: argparse.Namespace) -> int:
     show(report.table())
     print(f"\n{report.conclusion()}")
     return 0 if report.ok else 1
-
-
-def arguments(target: str) -> tuple[Any, ...]:
-    """The point that ``target`` names, or returns."""
-    found = load(target)
-    if callable(found):
-        try:
-            found = found()
-        except BrokenPipeError:
-            raise
-        except Exception as error:
-            raise UsageError(
-                f"{target} cannot be called: {type(error).__name__}: {error}{users_line(error)}"
-            ) from error
-    return found if isinstance(found, tuple) else (found,)
 
 
 def positions(text: str) -> int | Sequence[int]:

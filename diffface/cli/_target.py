@@ -36,6 +36,21 @@ def load(target: str) -> Any:
                   attribute.split("."), _module(name))  # fmt: skip
 
 
+def arguments(target: str) -> tuple[Any, ...]:
+    """The point that ``target`` names, or returns."""
+    found = load(target)
+    if callable(found):
+        try:
+            found = found()
+        except BrokenPipeError:
+            raise
+        except Exception as error:
+            raise UsageError(
+                f"{target} cannot be called: {type(error).__name__}: {error}{users_line(error)}"
+            ) from error
+    return found if isinstance(found, tuple) else (found,)
+
+
 def _module(name: str) -> Any:
     try:
         return importlib.import_module(name)

@@ -6,8 +6,6 @@ import re
 from collections.abc import Iterable
 from typing import Any, Never
 
-from diffface.backends._registry import Backend, resolve
-
 
 class UsageError(Exception):
     """The command line asks for what does not exist or makes no sense; says what to do instead."""
@@ -56,17 +54,6 @@ def one_of(name: str, known: Iterable[str], noun: str) -> str:
     if name not in names:
         raise UsageError(f"there is no {noun} {name!r}.{nearest(name, names)}")
     return name
-
-
-def chosen_backends(text: str) -> dict[str, Backend]:
-    """The backends of a list such as ``jax,torch``, by name.
-
-    Raises
-    ------
-    UnknownBackendError, BackendNotAvailableError
-        If one does not exist (names the nearest), or is not installed (says what to install).
-    """
-    return {name: resolve(name) for name in split(text)}
 
 
 def split(text: str) -> list[str]:
