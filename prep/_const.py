@@ -1,7 +1,8 @@
 """The mark of an argument that is not differentiated."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -29,3 +30,8 @@ class Const(Generic[T]):
     """
 
     value: T
+
+
+def plain(args: Iterable[object]) -> tuple[Any, ...]:
+    """Arguments without their ``Const``: what the function itself takes."""
+    return tuple(a.value if isinstance(a, Const) else a for a in args)

@@ -6,12 +6,9 @@ from threading import Lock
 from typing import Any, Literal, Never
 from weakref import WeakMethod
 
-from diffface.backends._errors import (
-    InvalidArgumentError,
-    PreparationMismatchError,
-)
+from diffface.backends._errors import InvalidArgumentError, PreparationMismatchError
 from diffface.prep._bind import bind
-from diffface.prep._const import Const
+from diffface.prep._const import Const, plain
 from diffface.prep._derivation import Derivation
 from diffface.prep._evaluate import batch_of
 from diffface.prep._layout import Call, Layout
@@ -188,7 +185,7 @@ class Prepared:
                     f"Argument {i} is wrapped in Const, but was active at preparation; "
                     "prepare anew to change which arguments are constant."
                 )
-        values = tuple(a.value if isinstance(a, Const) else a for a in args)
+        values = plain(args)
         count = len(self._fixed.arguments) - len(keywords)
         if len(values) != count:
             noun = "argument" if count == 1 else "arguments"

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import diffface
 from diffface.backends._kind import Kind
 from diffface.backends._registry import Backend
-from diffface.prep._const import Const
+from diffface.prep._const import plain
 from diffface.testing._functions import FIXED_POINT, FUNCTIONS, operator_of
 from diffface.testing._point import SEEDS
 from diffface.testing._scenario import Scenario
@@ -78,11 +78,6 @@ class Case:
             return lambda args, kw, seeds: prepared(*args, kwargs=kw, **named(seeds))
         prepared = prepare(self.scenario.f, *example, kwargs=kwargs, **options)
         return lambda args, kw, seeds: prepared(*plain(args), kwargs=kw, **named(seeds))
-
-
-def plain(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Arguments without ``Const``."""
-    return tuple(a.value if isinstance(a, Const) else a for a in args)
 
 
 def cases(scenario: Scenario, kinds: tuple[Kind, ...]) -> Iterator[Case]:

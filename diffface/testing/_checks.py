@@ -7,7 +7,7 @@ import numpy as np
 
 from diffface.backends._kind import Kind, kind_of
 from diffface.backends._registry import Backend
-from diffface.prep._const import Const
+from diffface.prep._const import plain
 from diffface.testing import _tolerance
 from diffface.testing._convert import kinds_of_x, kinds_of_y
 from diffface.testing._functions import ORDER
@@ -28,8 +28,8 @@ class Expected(NamedTuple):
 
 def expectations(name: str, point: Point, args: Sequence[Any]) -> list[Expected]:
     """What every leaf of the answer ``name`` must be, for the arguments ``args`` as given."""
-    plain = [a.value if isinstance(a, Const) else a for a in args]
-    primals = [leaf for i in point.active for leaf in leaves(plain[i])]
+    arguments = plain(args)
+    primals = [leaf for i in point.active for leaf in leaves(arguments[i])]
     by_x = [Expected(kinds_of_x(leaf), *_dtype_and_device(leaf)) for leaf in primals]
     if name in LIKE_X:
         return by_x

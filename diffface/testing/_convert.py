@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from diffface.backends._kind import NUMPY, NUMPY_SCALAR, PYTHON, Kind, kind_of
-from diffface.prep._const import Const
+from diffface.prep._const import Const, plain
 from diffface.testing._point import Point
 from diffface.testing._trees import Tree, leaves, mapped
 
@@ -49,9 +49,9 @@ def _counts(leaf: object) -> bool:
 
 def kinds_of_y(point: Point, args: Sequence[Any]) -> tuple[Kind, Kind]:
     """Kinds of what is like ``f``'s result: of arrays, and of shape ()."""
-    plain = [a.value if isinstance(a, Const) else a for a in args]
-    primals = [leaf for i in point.active for leaf in leaves(plain[i])]
-    rest = [leaf for i in range(len(plain)) if i not in point.active for leaf in leaves(plain[i])]
+    values = plain(args)
+    primals = [leaf for i in point.active for leaf in leaves(values[i])]
+    rest = [leaf for i, a in enumerate(values) if i not in point.active for leaf in leaves(a)]
     for kind in map(kind_of, primals + rest):
         if kind is not None and kind not in PLAIN:
             return kind, kind

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from diffface.prep._const import Const
+from diffface.prep._const import Const, plain
 from diffface.testing._trees import Tree, leaves, mapped, rebuild, wave
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Point:
     @property
     def plain(self) -> tuple[Any, ...]:
         """Arguments without ``Const``."""
-        return tuple(a.value if isinstance(a, Const) else a for a in self.args)
+        return plain(self.args)
 
     @property
     def active(self) -> tuple[int, ...]:

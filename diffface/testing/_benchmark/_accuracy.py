@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from diffface.backends._finite_differences import FiniteDifferences
+from diffface.prep._const import plain
+from diffface.testing._benchmark._waiting import numbers
 
 # Seconds that extrapolated differences may take, and evaluations that they need for each number.
 PATIENCE, EVALUATIONS = 2.0, 24
@@ -41,13 +43,9 @@ def extrapolated(
     seeds: dict[str, Any],
 ) -> Reference:  # fmt: skip
     """Richardson's extrapolation, if ``f`` is a NumPy function, too, and fast enough."""
-    from diffface.prep._const import Const
-    from diffface.testing._benchmark._waiting import numbers
-
-    plain = [a.value if isinstance(a, Const) else a for a in args]
     try:
         start = time.perf_counter()
-        f(*plain)
+        f(*plain(args))
         if (time.perf_counter() - start) * size * EVALUATIONS > PATIENCE:
             return Reference(None, "")
         found = operator(f, *args, backend=FiniteDifferences("richardson"), **seeds)

@@ -5,16 +5,17 @@ from typing import Any
 
 import numpy as np
 
-from diffface._backends import backends as all_backends
 from diffface.backends._errors import InvalidArgumentError
-from diffface.backends._registry import Backend, resolve
-from diffface.testing._benchmark._case import Case, plain
+from diffface.backends._registry import Backend
+from diffface.prep._const import plain
+from diffface.testing._benchmark._case import Case
 from diffface.testing._benchmark._machine import machine
 from diffface.testing._benchmark._measure import References, measure
 from diffface.testing._benchmark._report import Benchmark
 from diffface.testing._benchmark._timing import Effort
 from diffface.testing._benchmark._waiting import numbers
 from diffface.testing._functions import FIXED_POINT, FUNCTIONS
+from diffface.testing._named import named
 from diffface.testing.problems import Problem
 
 
@@ -112,11 +113,7 @@ def _silent(_: str) -> None:
 
 
 def _backends(asked: Sequence[str | Backend] | None) -> dict[str, Backend]:
-    if asked is None:
-        return {info.name: info.backend for info in all_backends() if info.backend is not None}
-    if isinstance(asked, str):
-        asked = [asked]
-    found = {b if isinstance(b, str) else repr(b): resolve(b) for b in asked}
+    found = named([asked] if isinstance(asked, str) else asked)
     if not found:
         raise InvalidArgumentError("`backends` must name at least one backend, got none.")
     return found

@@ -81,11 +81,6 @@ def seeds_like(tree: Any, kind: Kind) -> Any:
     return own(mapped(lambda leaf: wave(_numpy(leaf), 0.1), tree), kind)
 
 
-def plain(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Arguments without ``Const``."""
-    return tuple(a.value if isinstance(a, Const) else a for a in args)
-
-
 def _own(leaf: Any, kind: Kind) -> Any:
     found = kind_of(leaf)
     if found in (None, PYTHON, NUMPY_SCALAR, kind):

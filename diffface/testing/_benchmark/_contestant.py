@@ -13,9 +13,10 @@ from diffface.backends._adapter import Adapter
 from diffface.backends._by_hand import Example
 from diffface.backends._errors import PreparationWarning
 from diffface.backends._registry import Backend
+from diffface.prep._const import plain
 from diffface.prep._prepared import Prepared
 from diffface.testing._benchmark import _flags
-from diffface.testing._benchmark._case import Case, own, plain
+from diffface.testing._benchmark._case import Case, own
 from diffface.testing._benchmark._evaluations import evaluations
 from diffface.testing._benchmark._flags import Flag
 from diffface.testing._benchmark._timing import Timed

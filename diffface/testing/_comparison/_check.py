@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from diffface._backends import backends as all_backends
 from diffface._operators import operators
 from diffface._value import VALUE
 from diffface.backends._errors import InvalidArgumentError, NotDifferentiableError
@@ -18,6 +17,7 @@ from diffface.testing._comparison._outcome import WAYS, ask
 from diffface.testing._comparison._reference import Reference
 from diffface.testing._comparison._report import Report, Row
 from diffface.testing._comparison._subject import Arrays, Subject, subject
+from diffface.testing._named import named
 
 
 def check(
@@ -107,14 +107,11 @@ def check(
 
 
 def _chosen(backends: Sequence[str | Backend] | None) -> dict[str, Backend]:
-    """Backends by the name that rows have for them."""
-    if backends is None:
-        return {info.name: info.backend for info in all_backends() if info.backend is not None}
-    if isinstance(backends, str) or not backends:
+    if backends is not None and (isinstance(backends, str) or not backends):
         raise InvalidArgumentError(
             f"`backends` must be a sequence of names or backend objects, got {backends!r}."
         )
-    return {b if isinstance(b, str) else repr(b): resolve(b) for b in backends}
+    return named(backends)
 
 
 def _reference(point: Subject, backends: Mapping[str, Backend]) -> Reference | None:

@@ -9,15 +9,9 @@ from diffface._operators import main_name
 from diffface._value import prepare_value, value
 from diffface.backends._errors import PreparationWarning
 from diffface.backends._registry import Backend
+from diffface.prep._const import plain
 from diffface.prep._operator import Operator, Part, Seeds
-from diffface.testing._comparison._subject import (
-    Arrays,
-    Subject,
-    cotangents,
-    numbers,
-    plain,
-    tangents,
-)
+from diffface.testing._comparison._subject import Arrays, Subject, cotangents, numbers, tangents
 
 WAYS = ("unprepared", "prepared")
 

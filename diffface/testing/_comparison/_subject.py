@@ -11,7 +11,6 @@ from diffface.backends._adapter import Adapter
 from diffface.backends._kind import Kind, kind_of
 from diffface.backends._registry import Backend
 from diffface.prep._bind import bind
-from diffface.prep._const import Const
 from diffface.prep._differentiable import argument_name
 from diffface.prep._layout import Layout, lay_out
 from diffface.prep._leaf import Leaf
@@ -213,11 +212,6 @@ def cotangents(subject: Subject, backend: Backend) -> Any:
 def weights(y: Arrays) -> Arrays:
     """The cotangents as arrays like those of ``y``."""
     return tuple(np.asarray(wave(a, 0.7), a.dtype) for a in y)
-
-
-def plain(args: Sequence[Any]) -> tuple[Any, ...]:
-    """Arguments without ``Const``."""
-    return tuple(a.value if isinstance(a, Const) else a for a in args)
 
 
 def to_numpy(leaf: Any) -> Any:

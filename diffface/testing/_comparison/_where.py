@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from diffface.prep._blame import line_of
-from diffface.testing._comparison._subject import Direction, Subject, plain
+from diffface.prep._const import plain
+from diffface.testing._comparison._subject import Direction, Subject
 
 
 class Call(NamedTuple):

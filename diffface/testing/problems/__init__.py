@@ -3,6 +3,7 @@
 Each is a ``Problem``: the function, arguments of any size from a seed, and its source.
 """
 
+from diffface.prep._const import plain
 from diffface.testing.problems._adbench_files import (
     read_bundle_adjustment,
     read_gmm,
@@ -20,7 +21,7 @@ from diffface.testing.problems._lse import LSE
 from diffface.testing.problems._lstm import LSTM
 from diffface.testing.problems._mlp import MLP
 from diffface.testing.problems._ode import ODE
-from diffface.testing.problems._problem import Problem, plain
+from diffface.testing.problems._problem import Problem
 from diffface.testing.problems._rosenbrock import ROSENBROCK
 
 PROBLEMS = (

@@ -4,8 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from diffface.prep._const import Const
-
 Array: TypeAlias = Any
 """An array of NumPy, JAX or PyTorch, or an autograd box."""
 
@@ -42,8 +40,3 @@ class Problem:
     dimensions: str
     operator: str
     source: str
-
-
-def plain(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return `args` without the ``Const`` marks: what ``f`` itself takes."""
-    return tuple(a.value if isinstance(a, Const) else a for a in args)
