@@ -19,7 +19,7 @@ from diffface.backends._kind import NUMPY
 from diffface.backends._numpy_lift import contiguous, lift
 from diffface.backends._registry import resolve
 from diffface.backends._richardson import extrapolate
-from diffface.backends._stencil import STENCILS, differences
+from diffface.backends._stencil import STENCILS, differences, epsilon
 
 # Set while a prepared program runs: it was checked when it was prepared.
 _checked: ContextVar[bool] = ContextVar("checked", default=False)
@@ -178,10 +178,10 @@ def _check(f: Function, x: Arrays, v: Arrays, dy: Arrays) -> None:
     if _checked.get() or not any(d.size for d in v):
         return
     central = STENCILS["central"]
-    epsilon = max(float(np.finfo(a.dtype).eps) for a in x)
-    step = central.relative_step(epsilon, 1)
+    coarsest = max(epsilon(a.dtype) for a in x)
+    step = central.relative_step(coarsest, 1)
     # What central differences can tell, see Stencil.relative_step, and no less than 1e-3.
-    tolerance = max(1e-3, 10 * epsilon ** (2 / 3))
+    tolerance = max(1e-3, 10 * coarsest ** (2 / 3))
 
     def evaluate(points: Iterable[Arrays]) -> Iterator[Arrays]:
         return (f(point)[0] for point in points)

@@ -91,12 +91,12 @@ class Derivation:
         """
         kind = self.outer.kind
         device = self.device if self.inner is self.outer else None
-        x = []
-        for value, leaf in zip(primals, self.layout.primals, strict=True):
-            if leaf.kind is kind and not copy:
-                x.append(kind.detach(value))
-            else:
-                x.append(bring(value, leaf.kind, kind, device, copy))
+        x = [
+            kind.detach(value)
+            if leaf.kind is kind and not copy
+            else bring(value, leaf.kind, kind, device, copy)
+            for value, leaf in zip(primals, self.layout.primals, strict=True)
+        ]
         if not constants:
             return tuple(x), ()
         kind = self.inner.kind
@@ -121,7 +121,7 @@ class Derivation:
         if inner is not None:
             compiled = lambda first: inner.function(first, constants)
         point = Point(
-            self._flat(f, constants, trace), x, seeds, self.inner, self.outer, self.settings,
+            self.flat(f, constants, trace), x, seeds, self.inner, self.outer, self.settings,
             self.value, compiled,
         )  # fmt: skip
         parts, aux = self.operator.derive(point)
@@ -139,7 +139,7 @@ class Derivation:
         both = primals + len(self.layout.constants)
         inner = None
         if self.inner is not self.outer:
-            inner = Inner(self.inner, lambda constants: self._flat(f, constants, trace))
+            inner = Inner(self.inner, lambda constants: self.flat(f, constants, trace))
 
         def program(*inputs: Array) -> Arrays:
             x, constants = inputs[:primals], inputs[primals:both]
@@ -147,7 +147,8 @@ class Derivation:
 
         return program
 
-    def _flat(self, f: Callable[..., Any], constants: Arrays, trace: Trace) -> Flat:
+    def flat(self, f: Callable[..., Any], constants: Arrays, trace: Trace) -> Flat:
+        """``f`` on flat arrays."""
         has_aux, scalar = self.settings.has_aux, self.operator.scalar
         return Flat(f, self.layout, constants, self.inner, trace, has_aux, scalar)
 

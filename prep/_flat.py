@@ -14,12 +14,15 @@ from diffface.prep._layout import Layout
 from diffface.prep._leaf import Static
 from diffface.prep._tree import Spec, flatten, unflatten
 
+# Shape, dtype and device.
+_Described = tuple[Any, Any, Any]
+
 
 class Trace:
     """What one evaluation showed of ``f``'s results: their trees, and what is not an array."""
 
     y: Spec | None = None
-    y_leaves: Sequence[tuple[Any, Any, Any]] = ()
+    y_leaves: Sequence[_Described] = ()
     aux: Spec | None = None
     # Static leaves of aux as they are; None where an array goes.
     aux_leaves: Sequence[Static | None] = ()
@@ -110,22 +113,23 @@ class Flat:
         except TypeError:
             leaves, trace.y = flatten(value, adapter)
             y = tuple([self._lifted(leaf, like) for leaf in leaves or [value]])
-            trace.y_leaves = [adapter.kind.describe(a) for a in y]
         else:
             y, trace.y = (array,), None
             described = adapter.kind.describe(array)
-            trace.y_leaves = [described]
             if adapter.reverse and described[0] == () and described[1].kind == "f":
+                # The usual case by far, and nothing is wrong with it.
+                trace.y_leaves = (described,)
                 return y
-        if not adapter.reverse:
-            self._note(like)
+        found = [adapter.kind.describe(a) for a in y]
+        # At once, since threads that call a prepared callable share it.
+        trace.y_leaves = found if adapter.reverse else self._at_point(found, like)
         self._check(value)
         if isinstance(value, np.generic) and not adapter.reverse:
             trace.seen = type(value)
         return y
 
-    def _note(self, like: Array) -> None:
-        """Correct what is known of the leaves of ``y`` to how they are at the arguments given.
+    def _at_point(self, leaves: list[_Described], like: Array) -> list[_Described]:
+        """What ``leaves`` of ``y`` are at the arguments that were given.
 
         A backend without a reverse mode may step into the complex plane, or add a leading axis to
         evaluate a batch of points; that is not the function's doing.
@@ -133,11 +137,9 @@ class Flat:
         primal = self.layout.primals[0]
         shape, dtype, _ = self.adapter.kind.describe(like)
         batch = len(shape) - len(primal.shape)
-        if batch or (dtype.kind == "c") != (primal.dtype.kind == "c"):
-            self.trace.y_leaves = [
-                (s[batch:], np.empty(0, d).real.dtype, device)
-                for s, d, device in self.trace.y_leaves
-            ]
+        if not batch and (dtype.kind == "c") == (primal.dtype.kind == "c"):
+            return leaves
+        return [(s[batch:], np.empty(0, d).real.dtype, device) for s, d, device in leaves]
 
     def _check(self, value: object) -> None:
         bare, leaves = self.trace.y is None, self.trace.y_leaves

@@ -16,7 +16,7 @@ from diffface.prep._blame import users_line, users_stacklevel
 from diffface.prep._derivation import Derivation
 from diffface.prep._entry import emit
 from diffface.prep._evaluate import evaluate
-from diffface.prep._flat import Flat, Trace
+from diffface.prep._flat import Trace
 from diffface.prep._operator import Seeds
 from diffface.prep._out import Slot, places
 from diffface.prep._writer import Entry
@@ -144,10 +144,7 @@ class Specialised:
             return tuple(map(xp.ones_like, x))
         if which is Seeds.COTANGENTS:
             # What cotangents look like is known once f has been evaluated.
-            flat = Flat(
-                self._f, derivation.layout, c, derivation.inner, self._trace,
-                derivation.settings.has_aux, derivation.operator.scalar,
-            )  # fmt: skip
+            flat = derivation.flat(self._f, c, self._trace)
             # On copies, since f may write to its arguments.
             y = flat(tuple(map(derivation.outer.kind.fresh, x)))[0]
             if given is None:
