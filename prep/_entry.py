@@ -19,7 +19,7 @@ from diffface.prep._flat import Trace
 from diffface.prep._leaf import Static
 from diffface.prep._operator import Seeds
 from diffface.prep._tree import NAMESPACE, unflatten
-from diffface.prep._writer import Entry, Unknown, Writer
+from diffface.prep._writer import MISS, Entry, Unknown, Writer
 
 
 def emit(
@@ -56,7 +56,7 @@ def _names(writer: Writer, derivation: Derivation, defaults: Mapping[str, Any]) 
     layout = derivation.layout
     count = len(layout.arguments) - len(layout.keywords)
     names = [f"a{i}" for i in range(len(layout.arguments))]
-    writer.lines.append(f"if len(args) != {count}: return {writer.miss}")
+    writer.lines.append(f"if len(args) != {count}: {MISS}")
     writer.lines.append(f"{''.join(f'{a}, ' for a in names[:count])} = args")
     if not layout.keywords:
         writer.guards.append("not kwargs")
@@ -105,7 +105,7 @@ def _run(writer: Writer, statements: Sequence[str], indent: str = "") -> list[st
     lines = [
         "try:",
         *(f"    {statement}" for statement in statements),
-        f"except {writer.names(CannotRecord)}: return {writer.miss}",
+        f"except {writer.names(CannotRecord)}: {MISS}",
     ]
     return [indent + line for line in lines]
 
@@ -167,7 +167,7 @@ def _seeds(
         if not layout.bare:
             entries, trees = [f"{name}[{n}]" for n in range(len(specs))], list(given)
             writer.lines.append(
-                f"if type({name}) is not tuple or len({name}) != {len(specs)}: return {writer.miss}"
+                f"if type({name}) is not tuple or len({name}) != {len(specs)}: {MISS}"
             )
     else:
         given = _like_result(derivation, trace) if given is None else given

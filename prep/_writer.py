@@ -14,6 +14,10 @@ from diffface.prep._tree import NAMESPACE, Spec
 Entry = Callable[..., Any]
 
 
+# The statement that leaves a call to the general way: the lines stand in a loop, which ends.
+MISS = "break"
+
+
 class Unknown(Exception):
     """There is no straight line for this signature."""
 
@@ -31,8 +35,7 @@ class Writer:
         self.names = Names()
         self.lines: list[str] = []
         self.guards: list[str] = []
-        seeds = "tangents=tangents, cotangents=cotangents"
-        self.miss = f"{self.names(general)}(*args, {seeds}, out=out, kwargs=kwargs)"
+        self.general = general
         # Whether arrays of another kind go in.
         self.foreign = False
 
@@ -44,7 +47,7 @@ class Writer:
         leaves = [f"{prefix}_{i}" for i in range(count)]
         self.lines += [
             f"{prefix}, {prefix}_spec = {flat}",
-            f"if {prefix}_spec != {self.names(spec)}: return {self.miss}",
+            f"if {prefix}_spec != {self.names(spec)}: {MISS}",
             f"{''.join(f'{leaf}, ' for leaf in leaves)} = {prefix}" if leaves else "",
         ]
         return leaves
@@ -68,14 +71,17 @@ class Writer:
 
     def check(self, guards: Sequence[str]) -> str:
         """The line that leaves a call to the general way unless all ``guards`` hold."""
-        return f"if not ({' and '.join(guards)}): return {self.miss}"
+        return f"if not ({' and '.join(guards)}): {MISS}"
 
     def finish(self, tail: Sequence[str]) -> Entry:
         """The function."""
         check = self.check(self.guards)
         head = "def entry(*args, tangents=None, cotangents=None, out=None, kwargs=None):"
-        body = [line for line in (*self.lines, check, *tail) if line]
+        body = [f"  {line}" for line in (*self.lines, check, *tail) if line]
+        seeds = "tangents=tangents, cotangents=cotangents"
+        general = f"return {self.names(self.general)}(*args, {seeds}, out=out, kwargs=kwargs)"
+        source = "\n ".join([head, "while True:", *body, general])
         scope = dict(self.names.namespace)
-        exec(code("\n    ".join([head, *body]), "<diffface entry>"), scope)  # noqa: S102 - our own
+        exec(code(source, "<diffface entry>"), scope)  # noqa: S102 - our own
         entry: Entry = scope["entry"]  # type: ignore[assignment]
         return entry

@@ -6,7 +6,7 @@ nothing about autograd, about simplification (``_rules``) or source code
 execution.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -77,18 +77,19 @@ Rule = Callable[["Graph", Args, Kwargs, Shape, Any], Node | None]
 """``rule(graph, args, kwargs, shape, dtype)`` adds a cheaper equivalent of a call, or nothing."""
 
 
-def nodes_in(structure: Any) -> Iterator[Node]:
-    """Yield every node inside nested tuples, lists and slices."""
-    if isinstance(structure, Node):
-        yield structure
-    elif isinstance(structure, (tuple, list)):
-        for item in structure:
-            if isinstance(item, Node):
-                yield item
-            elif isinstance(item, (tuple, list, slice)):
-                yield from nodes_in(item)
-    elif isinstance(structure, slice):
-        yield from nodes_in((structure.start, structure.stop, structure.step))
+def nodes_in(structure: Any) -> list[Node]:
+    """Return every node inside nested tuples, lists and slices."""
+    if isinstance(structure, slice):
+        structure = (structure.start, structure.stop, structure.step)
+    elif not isinstance(structure, (tuple, list)):
+        return [structure] if isinstance(structure, Node) else []
+    found = []
+    for item in structure:
+        if isinstance(item, Node):
+            found.append(item)
+        elif isinstance(item, (tuple, list, slice)):
+            found += nodes_in(item)
+    return found
 
 
 def _nodes_of(args: Args, kwargs: Kwargs) -> tuple[Node, ...]:
@@ -146,7 +147,9 @@ class Graph:
     def constant(self, value: Any) -> Node:
         """Return the node of a constant, a snapshot: later writes to `value` do not reach it."""
         if not isinstance(value, np.ndarray):
-            key: Any = ("scalar", type(value), repr(value))
+            # Bits tell 0.0 from -0.0; NumPy takes its time to write its numbers as text.
+            bits = value.tobytes() if isinstance(value, np.generic) else repr(value)
+            key: Any = ("scalar", type(value), bits)
             return self._known.get(key) or self._add_constant(key, value, value)
         if value.nbytes > _SMALL:
             source, node = self._copied.get(id(value), (None, None))

@@ -37,18 +37,21 @@ def result_type(tape: Recording, value: Any) -> tuple[Any, Any]:
     return np.shape(value), dtype
 
 
+def _name(fn: Any) -> str:
+    return getattr(fn, "__name__", "?")
+
+
 def refuse_unsafe(tape: Recording, fn: Any, args: Any, kwargs: Any, value: Any) -> None:
     """Stop the recording if the call ``fn(*args, **kwargs)``, which gave `value`, is not pure.
 
     Or if the shape or dtype of its result may depend on values.
     """
-    name = getattr(fn, "__name__", "?")
     if is_a(value, tracer.Box):
-        tape.escape(f"`{name}` hides a value that it depends on")
+        tape.escape(f"`{_name(fn)}` hides a value that it depends on")
     if type(fn) is np.ufunc and not kwargs:
         return
     if kwargs.get("out") is not None:
-        tape.escape(f"`{name}` writes into an array (`out=`)")
+        tape.escape(f"`{_name(fn)}` writes into an array (`out=`)")
     if fn is GETITEM:
         index = nodes_in(tape.argument(args[1]))
         if any(n.dtype.kind == "b" for n in index if not n.is_constant):

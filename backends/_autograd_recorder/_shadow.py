@@ -46,22 +46,16 @@ class Shadow:
     def __array_function__(self, fn: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if fn not in METADATA:
             escape(self, f"`{getattr(fn, '__name__', fn)}` was called on the value inside a box")
-        return fn(*(a._box._concrete if isinstance(a, Shadow) else a for a in args), **kwargs)
-
-    def dummy(self) -> Any:
-        """Return an array of the right shape and dtype, without memory or meaning."""
-        return np.broadcast_to(
-            np.zeros((), np.result_type(self._box._concrete)), np.shape(self._box._concrete)
-        )
+        return fn(*[a._box._concrete if isinstance(a, Shadow) else a for a in args], **kwargs)
 
     def vspace(self) -> Any:
-        """Return autograd's vector space of the value."""
-        concrete = self._box._concrete
-        return vspace(self.dummy() if isinstance(concrete, (np.ndarray, np.generic)) else concrete)
+        """Return autograd's vector space of the value, which is made of its shape and dtype."""
+        return vspace(self._box._concrete)
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         if sys._getframe(1).f_code in _PARSER:
-            return self.dummy()
+            concrete = self._box._concrete
+            return np.broadcast_to(np.zeros((), np.result_type(concrete)), np.shape(concrete))
         escape(self, "NumPy asked for the value inside a box")
 
     def __getattr__(self, name: str) -> Any:

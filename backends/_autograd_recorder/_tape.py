@@ -22,6 +22,7 @@ from diffface.backends._autograd_recorder._structures import STRUCTURAL, Sparse,
 from diffface.backends._errors import CannotRecord
 
 _CONTAINERS = (tuple, list)
+_BOXES = {tuple: RecordedSequence, Sparse: RecordedSparse}
 _NUMBERS = (np.ndarray, np.generic, bool, int, float, complex)
 
 
@@ -46,7 +47,7 @@ class Tape:
         """Return the box of a value, with its node (or tuple of nodes, or sparse update)."""
         if isinstance(content, Node) and content.is_constant:
             return value  # depends on no input, after all
-        kind = {tuple: RecordedSequence, Sparse: RecordedSparse}.get(type(content), RecordedArray)
+        kind = _BOXES.get(type(content), RecordedArray)
         return kind(value, self._trace, RecordedNode.of(self, content))
 
     def escape(self, reason: str) -> NoReturn:
