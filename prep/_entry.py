@@ -19,7 +19,7 @@ from diffface.prep._flat import Trace
 from diffface.prep._leaf import Static
 from diffface.prep._operator import Seeds
 from diffface.prep._tree import NAMESPACE, unflatten
-from diffface.prep._writer import MISS, Entry, Unknown, Writer
+from diffface.prep._writer import MISS, MISSING, Entry, Unknown, Writer
 
 
 def emit(
@@ -56,18 +56,15 @@ def _names(writer: Writer, derivation: Derivation, defaults: Mapping[str, Any]) 
     layout = derivation.layout
     count = len(layout.arguments) - len(layout.keywords)
     names = [f"a{i}" for i in range(len(layout.arguments))]
-    writer.lines.append(f"if len(args) != {count}: {MISS}")
-    writer.lines.append(f"{''.join(f'{a}, ' for a in names[:count])} = args")
+    writer.parameters = names[:count]
     if not layout.keywords:
         writer.guards.append("not kwargs")
         return names
     writer.lines.append(f"named = {writer.names(defaults)} if kwargs is None else kwargs")
     exact = f"type(named) is {writer.names(dict)} and len(named) == {len(layout.keywords)}"
     writer.lines.append(writer.check([exact]))
-    # No guard lets one pass that is missing.
-    missing = writer.names(object())
     for a, keyword in zip(names[count:], layout.keywords, strict=True):
-        writer.lines.append(f"{a} = named.get({keyword!r}, {missing})")
+        writer.lines.append(f"{a} = named.get({keyword!r}, {writer.names(MISSING)})")
     return names
 
 

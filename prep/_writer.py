@@ -14,6 +14,9 @@ from diffface.prep._tree import NAMESPACE, Spec
 Entry = Callable[..., Any]
 
 
+# Stands for an argument that did not come; no guard lets it pass.
+MISSING = object()
+
 # The statement that leaves a call to the general way: the lines stand in a loop, which ends.
 MISS = "break"
 
@@ -32,10 +35,12 @@ class Writer:
     """
 
     def __init__(self, general: Entry) -> None:
+        self.general = general
         self.names = Names()
+        # Names of the positional arguments.
+        self.parameters: Sequence[str] = ()
         self.lines: list[str] = []
         self.guards: list[str] = []
-        self.general = general
         # Whether arrays of another kind go in.
         self.foreign = False
 
@@ -75,13 +80,23 @@ class Writer:
 
     def finish(self, tail: Sequence[str]) -> Entry:
         """The function."""
-        check = self.check(self.guards)
-        head = "def entry(*args, tangents=None, cotangents=None, out=None, kwargs=None):"
+        check = self.check(["not rest", *self.guards])
         body = [f"  {line}" for line in (*self.lines, check, *tail) if line]
+        # Naming the arguments is quicker than taking them out of a tuple.
+        given = "".join(f"{a}, " for a in self.parameters)
+        defaults = "".join(f"{a}={self.names(MISSING)}, " for a in self.parameters)
+        options = "*rest, tangents=None, cotangents=None, out=None, kwargs=None"
+        head = f"def entry({defaults}{'/, ' if given else ''}{options}):"
+        came = f"*{self.names(_came)}({given}*rest)" if given else "*rest"
         seeds = "tangents=tangents, cotangents=cotangents"
-        general = f"return {self.names(self.general)}(*args, {seeds}, out=out, kwargs=kwargs)"
+        general = f"return {self.names(self.general)}({came}, {seeds}, out=out, kwargs=kwargs)"
         source = "\n ".join([head, "while True:", *body, general])
         scope = dict(self.names.namespace)
         exec(code(source, "<diffface entry>"), scope)  # noqa: S102 - our own
         entry: Entry = scope["entry"]  # type: ignore[assignment]
         return entry
+
+
+def _came(*args: Any) -> list[Any]:
+    """The arguments that did come."""
+    return [a for a in args if a is not MISSING]
