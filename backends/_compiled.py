@@ -43,7 +43,7 @@ class Compiled:
     into : callable, optional
         ``into(places)`` is ``run`` with arrays for the outputs at ``places`` as further inputs. It
         writes these outputs there, and nowhere else, and returns the arrays in their places. They
-        have the outputs' shapes and dtypes, and share no memory with anything (`Kind.may_write`).
+        have the outputs' shapes and dtypes, and share no memory with anything (`Kind.lend`).
     """
 
     run: Program

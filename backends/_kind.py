@@ -59,9 +59,12 @@ class Kind(ABC):
     def fresh(self, array: Array) -> Array:
         """A C-contiguous copy of ``array`` (or itself, where arrays are immutable)."""
 
-    def may_write(self, array: Array, others: Arrays) -> bool:
-        """Whether a program may write results to ``array``, and still read ``others`` later."""
-        return False
+    def lend(self, array: Any, others: Arrays) -> Array | None:
+        """An array of this kind in the memory of ``array``, for a program to write a result to.
+
+        None where it may not, since it still reads ``others`` later, or where it cannot.
+        """
+        return None
 
     def wait(self, array: Array) -> None:
         """Return once ``array`` is computed."""
@@ -112,13 +115,13 @@ class NumPyArrays(Kind):
     def fresh(self, array: Array) -> Array:
         return np.array(array, order="C")
 
-    def may_write(self, array: Array, others: Arrays) -> bool:
+    def lend(self, array: Any, others: Arrays) -> Array | None:
         if type(array) is not np.ndarray or not array.flags.writeable:
-            return False
+            return None
         for a in others:
             if isinstance(a, np.ndarray) and np.may_share_memory(array, a):
-                return False
-        return True
+                return None
+        return array
 
     def guard(self, a: str, example: Array, names: Names) -> str:
         if not example.dtype.isnative:

@@ -46,18 +46,20 @@ class TorchArrays(Kind):
         plain = array.detach() if array.requires_grad else array
         return plain.clone(memory_format=_CONTIGUOUS)
 
-    def may_write(self, array: Array, others: Arrays) -> bool:
+    def lend(self, array: Any, others: Arrays) -> Array | None:
+        if type(array) is np.ndarray and array.flags.carray and self.takes(array.dtype):
+            array = torch.from_numpy(array)
         if type(array) is not torch.Tensor or not array.is_contiguous():
-            return False
+            return None
         if array.requires_grad or array.is_inference() or array.is_conj() or array.is_neg():
-            return False
+            return None
         start, end = _extent(array)
         for a in others:
             if isinstance(a, torch.Tensor):
                 low, high = _extent(a)
                 if a.device != array.device or (low < end and start < high):
-                    return False
-        return True
+                    return None
+        return array
 
     def wait(self, array: Array) -> None:
         if array.is_cuda:

@@ -13,7 +13,7 @@ import optree
 
 from diffface.backends._compiled import Arrays, Compiled
 from diffface.backends._errors import CannotRecord
-from diffface.backends._kind import kind_of
+from diffface.prep._carry import take
 from diffface.prep._derivation import Derivation
 from diffface.prep._flat import Trace
 from diffface.prep._leaf import Static
@@ -47,7 +47,7 @@ def emit(
         tail = _results(writer, derivation, trace, compiled, inputs, outputs)
     except Unknown:
         return None
-    into = _into(writer, derivation, compiled, inputs, outputs)
+    into = _into(writer, derivation, trace, compiled, inputs, outputs)
     return writer.finish([*into, *tail])
 
 
@@ -69,30 +69,32 @@ def _names(writer: Writer, derivation: Derivation, defaults: Mapping[str, Any]) 
 
 
 def _into(
-    writer: Writer, derivation: Derivation, compiled: Compiled, inputs: Sequence[str],
-    outputs: Arrays,
+    writer: Writer, derivation: Derivation, trace: Trace, compiled: Compiled,
+    inputs: Sequence[str], outputs: Arrays,
 ) -> list[str]:  # fmt: skip
-    """Lines that run the program into ``out``, where that is the one array of the result."""
-    kind = derivation.outer.kind
-    alone = len(outputs) == 1 and derivation.layout.bare and not derivation.settings.has_aux
-    like = [leaf.kind for leaf in derivation.layout.primals]
-    plain = all(argument.spec is None for argument in derivation.layout.arguments)
+    """Lines for a call with ``out``, where that is the one array of the result."""
+    layout, kind, names = derivation.layout, derivation.outer.kind, writer.names
+    alone = len(outputs) == 1 and layout.bare and not derivation.settings.has_aux
+    plain = all(argument.spec is None for argument in layout.arguments)
     guard = ""
-    if alone and plain and compiled.into and like == [kind]:
-        # NumPy's own functions return scalars for shape ().
-        own = kind_of(outputs[0]) is kind
-        example = outputs[0] if own else kind.from_numpy(np.asarray(outputs[0]), None)
-        guard = kind.guard("out", example, writer.names)
-    if not guard or not compiled.into:
+    if alone and plain:
+        ((target, device),) = derivation.destinations(trace)
+        if target.writable:
+            guard = target.guard("out", take(outputs[0], kind, target, device), names)
+    if not guard:
         writer.guards.append("out is None")
         return []
-    may_write = f"{writer.names(kind.may_write)}(out, ({''.join(f'{a}, ' for a in inputs)}))"
-    guards = [guard, may_write]
-    call = f"{writer.names(compiled.into)}((0,))({', '.join([*inputs, 'out'])})"
+    others = ""
+    calls = [*_calls(writer, compiled, "r,", inputs), "o[...] = r"]
+    if compiled.into:
+        others = "".join(f"{a}, " for a in inputs)
+        calls = [f"{names(compiled.into)}((0,))({others}o)"]
+    lender = kind if kind.writable else target
+    lent = f"(o := {names(lender.lend)}(out, ({others}))) is not None"
     return [
         "if out is not None:",
-        f"    {writer.check(guards)}",
-        *_run(writer, [call], indent="    "),
+        f"    {writer.check([guard, lent])}",
+        *_run(writer, calls, indent="    "),
         "    return out",
     ]
 

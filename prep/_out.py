@@ -65,15 +65,16 @@ def places(
 
     ``templates`` are trees of slots, one for each derivative, and ``kind`` is that of the program's
     arrays. None where memory is shared with an input or with another of the arrays, or where one
-    is of another kind.
+    cannot be lent to the program.
     """
     found: dict[int, Any] = {}
     for target, template in zip(targets(out, len(templates)), templates, strict=True):
         slots = flatten(template, adapter)[0]
         for slot, leaf in zip(slots, check(target, template, adapter), strict=True):
-            if not kind.may_write(leaf, (*inputs, *found.values())):
+            lent = kind.lend(leaf, (*inputs, *found.values()))
+            if lent is None:
                 return None
-            found[slot.place] = leaf
+            found[slot.place] = lent
     return found
 
 

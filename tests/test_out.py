@@ -73,6 +73,17 @@ def test_overlap_with_an_argument(step: int, shift: int, of: str, backend: str) 
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("operator", ["gradient", "value_and_gradient"])
+def test_what_cannot_be_written_to(operator: str, backend: str) -> None:
+    out = np.zeros(4)
+    out.flags.writeable = False
+    g = getattr(dif, f"prepare_{operator}")(rosenbrock, X, backend=backend)
+    with pytest.raises(dif.InvalidArgumentError, match="`out` must be writable"):
+        g(X, out=out)
+    assert not out.any()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_overlap_with_a_constant_or_a_tangent(backend: str) -> None:
     def f(x: Any, a: Any) -> Any:
         return dif.namespace(x).sum(a * x**3)
@@ -180,11 +191,12 @@ def test_autograd_notices_that_a_tensor_it_keeps_was_written_to() -> None:
 
 @pytest.mark.parametrize("operator", ["gradient", "value_and_gradient"])
 @pytest.mark.parametrize("f", [rosenbrock, lambda x: (x**3).sum(), lambda x: x.exp().sum()])
-def test_a_replayed_graph_allocates_no_result(f: Any, operator: str) -> None:
+@pytest.mark.parametrize("of", ["torch", "numpy"])
+def test_a_replayed_graph_allocates_no_result(of: str, f: Any, operator: str) -> None:
     torch = pytest.importorskip("torch")
-    x = torch.linspace(-1, 1, 100_000, dtype=torch.float64)
-    out = torch.empty_like(x)
-    g = getattr(dif, f"prepare_{operator}")(f, x, fallback="error")
+    values = np.linspace(-1, 1, 100_000)
+    x, out = make(of, values), make(of, np.empty_like(values))
+    g = getattr(dif, f"prepare_{operator}")(f, x, fallback="error", backend="torch")
 
     def allocations(call: Callable[[], Any]) -> int:
         """How many pieces of memory as large as the result a call takes."""
