@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from inspect import Signature, signature
 from threading import Lock
 from typing import Any, Literal, Never
 from weakref import WeakMethod
@@ -95,6 +96,9 @@ class Prepared:
             x, tangents, *rest = args
             return self(x, *rest, tangents=tangents, out=out, kwargs=kwargs)
         return self._general(args, self._chosen_seeds(tangents, cotangents), out, kwargs)
+
+    # What `help` shows; nobody but a preparation makes one of these.
+    __signature__ = Signature(list(signature(_call).parameters.values())[1:])
 
     def _tangents_come_second(self, args: tuple[Any, ...]) -> bool:
         if self._fixed is None or self._recipe.operator.seeds is not Seeds.TANGENTS:

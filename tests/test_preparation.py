@@ -1,6 +1,7 @@
 """Prepared callables: their signature, what differs from it, laziness, and how they show."""
 
 import copy
+import inspect
 import pickle
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,13 @@ import diffface as dif
 X = np.array([1.0, 2.0, 3.0])
 EVERYWHERE = pytest.mark.parametrize("backend", BACKENDS)
 # Prepared at one point, called at others
+
+
+def test_what_help_shows() -> None:
+    prepared = dif.prepare_gradient(cube_sum, X, backend="numpy")
+    shown = inspect.signature(prepared)
+    assert list(shown.parameters) == ["args", "tangents", "cotangents", "out", "kwargs"]
+    shown.bind(X, out=X)
 
 
 @EVERYWHERE
