@@ -156,13 +156,13 @@ class Adapter(ABC):
     def second_order(self) -> tuple["Adapter", "Adapter"]:
         """``(outer, inner)``: who differentiates the derivative that inner computes."""
 
-    @abstractmethod
     def explain(self, error: Exception) -> str | None:
         """What the user should know, if ``error`` is this library's cry for a portable function."""
+        return None
 
-    @abstractmethod
     def subtree(self, value: object) -> tuple[tuple[object, ...], Callable[[Any], object]] | None:
         """Children of ``value`` and how to rebuild it, if the library registers it as a tree."""
+        return None
 
     def by_hand(self) -> ByHand:
         """What an expert would write for each operator; benchmarks compare with it."""

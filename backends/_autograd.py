@@ -1,7 +1,7 @@
 """HIPS autograd."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, final
@@ -115,9 +115,6 @@ class Autograd(Adapter):
         signs = ("ArrayBox", "setting an array element with a sequence", "dtype('O')")
         if any(sign in text for sign in signs):
             return "a plain NumPy or Python function was called on an autograd box"
-        return None
-
-    def subtree(self, value: object) -> tuple[tuple[object, ...], Callable[[Any], object]] | None:
         return None
 
     def by_hand(self) -> ByHand:

@@ -1,22 +1,20 @@
 """Complex step differentiation of NumPy functions."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 import numpy as np
 
-from diffface.backends._adapter import Adapter, Function, Pull
+from diffface.backends._adapter import Adapter, Function
 from diffface.backends._batch import slices, stack
-from diffface.backends._by_basis import gradient_by_basis, pull_by_basis, split
+from diffface.backends._by_basis import split
 from diffface.backends._by_hand import ByHand
 from diffface.backends._compiled import Array, Arrays, Compiled, Program
 from diffface.backends._complex_step_stencil import imaginary_step, unit_steps, unit_steps_directly
 from diffface.backends._errors import NotDifferentiableError, UnsupportedOperatorError
-from diffface.backends._kind import NUMPY
-from diffface.backends._numpy_lift import contiguous, lift
+from diffface.backends._numpy_adapter import NumPyAdapter
 from diffface.backends._registry import resolve
 from diffface.backends._richardson import extrapolate
 from diffface.backends._stencil import STENCILS, differences, epsilon
@@ -27,7 +25,7 @@ _checked: ContextVar[bool] = ContextVar("checked", default=False)
 
 @final
 @dataclass(frozen=True)
-class ComplexStep(Adapter):
+class ComplexStep(NumPyAdapter):
     """NumPy functions that accept complex input: ``f'(x) v = Im f(x + i h v) / h``.
 
     No difference is taken, so nothing cancels and ``h`` can be tiny: the result is as accurate as
@@ -44,15 +42,7 @@ class ComplexStep(Adapter):
        functions, SIAM Review 40 (1998), 110-112.
     """
 
-    forward = True
-    reverse = False
     black_box = False
-    kind = NUMPY
-    library = "numpy"
-
-    @property
-    def xp(self) -> Any:
-        return np
 
     def pushforward(
         self,
@@ -94,19 +84,9 @@ class ComplexStep(Adapter):
             _check(f, x, split(self, [mix], x), _mixed(mix, dy))
         return y, dy, aux
 
-    def pullback(
-        self, f: Function, x: Arrays, *, value: bool = True
-    ) -> tuple[Arrays, Pull, Arrays]:
-        return pull_by_basis(self, f, x, value)
-
-    def gradient(
-        self, f: Function, x: Arrays, *, value: bool = True
-    ) -> tuple[Arrays, Arrays, Arrays]:
-        return gradient_by_basis(self, f, x, value)
-
     def build(self, program: Program, examples: Arrays) -> Compiled:
         program(*examples)
-        whole = contiguous(program)
+        whole = super().build(program, examples).run
 
         def run(*inputs: Array) -> Arrays:
             token = _checked.set(True)
@@ -117,15 +97,6 @@ class ComplexStep(Adapter):
 
         return Compiled(run, "stencil", program)
 
-    def lift(self, value: object, like: Array) -> Array:
-        return lift(value, like)
-
-    def eye(self, rows: int, columns: int, offset: int, like: Array) -> Array:
-        return np.eye(rows, columns, k=-offset, dtype=like.dtype)
-
-    def scope(self, dtypes: Sequence[np.dtype[Any]]) -> AbstractContextManager[object]:
-        return nullcontext()
-
     def second_order(self) -> tuple[Adapter, Adapter]:
         return resolve("numpy").first_order(), self
 
@@ -133,9 +104,6 @@ class ComplexStep(Adapter):
         text = str(error)
         if isinstance(error, TypeError) and ("complex" in text or "not supported for the" in text):
             return "a function that does not take complex numbers was called"
-        return None
-
-    def subtree(self, value: object) -> tuple[tuple[object, ...], Callable[[Any], object]] | None:
         return None
 
     def by_hand(self) -> ByHand:

@@ -1,21 +1,18 @@
 """Finite differences of NumPy functions."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, final
+from typing import Literal, final
 
 import numpy as np
 
-from diffface.backends._adapter import Adapter, Function, Pull
+from diffface.backends._adapter import Adapter, Function
 from diffface.backends._batch import slices, stack
-from diffface.backends._by_basis import gradient_by_basis, pull_by_basis
 from diffface.backends._by_hand import ByHand
-from diffface.backends._compiled import Array, Arrays, Compiled, Program
+from diffface.backends._compiled import Arrays
 from diffface.backends._errors import InvalidArgumentError
-from diffface.backends._kind import NUMPY
-from diffface.backends._numpy_lift import contiguous, lift
+from diffface.backends._numpy_adapter import NumPyAdapter
 from diffface.backends._richardson import extrapolate
 from diffface.backends._stencil import (
     STENCILS,
@@ -32,7 +29,7 @@ _SCHEMES = (*STENCILS, "richardson")
 
 @final
 @dataclass(frozen=True)
-class FiniteDifferences(Adapter):
+class FiniteDifferences(NumPyAdapter):
     """Plain NumPy functions as black boxes, differentiated by stencils.
 
     Parameters
@@ -63,11 +60,7 @@ class FiniteDifferences(Adapter):
     # How many differences are stacked: rounding errors grow with each, and so must the step.
     stacked: int = field(default=1, repr=False)
 
-    forward = True
-    reverse = False
     black_box = True
-    kind = NUMPY
-    library = "numpy"
 
     def __post_init__(self) -> None:
         if self.scheme not in _SCHEMES:
@@ -79,10 +72,6 @@ class FiniteDifferences(Adapter):
                 f"`step` must be a positive finite number, got {self.step!r}; "
                 "leave it out to have it chosen from the dtype."
             )
-
-    @property
-    def xp(self) -> Any:
-        return np
 
     def pushforward(
         self,
@@ -122,37 +111,9 @@ class FiniteDifferences(Adapter):
         """Pushforward of ``f`` at ``x`` along ``dx`` by Richardson, and its absolute error."""
         return extrapolate(self._evaluator(f, None), x, dx, self.step)
 
-    def pullback(
-        self, f: Function, x: Arrays, *, value: bool = True
-    ) -> tuple[Arrays, Pull, Arrays]:
-        return pull_by_basis(self, f, x, value)
-
-    def gradient(
-        self, f: Function, x: Arrays, *, value: bool = True
-    ) -> tuple[Arrays, Arrays, Arrays]:
-        return gradient_by_basis(self, f, x, value)
-
-    def build(self, program: Program, examples: Arrays) -> Compiled:
-        return Compiled(contiguous(program), "stencil", program)
-
-    def lift(self, value: object, like: Array) -> Array:
-        return lift(value, like)
-
-    def eye(self, rows: int, columns: int, offset: int, like: Array) -> Array:
-        return np.eye(rows, columns, k=-offset, dtype=like.dtype)
-
-    def scope(self, dtypes: Sequence[np.dtype[Any]]) -> AbstractContextManager[object]:
-        return nullcontext()
-
     def second_order(self) -> tuple[Adapter, Adapter]:
         fine = replace(self, scheme="central4", stacked=2)
         return fine, fine
-
-    def explain(self, error: Exception) -> str | None:
-        return None
-
-    def subtree(self, value: object) -> tuple[tuple[object, ...], Callable[[Any], object]] | None:
-        return None
 
     def by_hand(self) -> ByHand:
         from diffface.backends._finite_differences_by_hand import by_scipy

@@ -197,9 +197,6 @@ class Torch(Adapter):
             return "a NumPy function was called on a torch tensor that is being differentiated"
         return None
 
-    def subtree(self, value: object) -> tuple[tuple[object, ...], Callable[[Any], object]] | None:
-        return None
-
     def by_hand(self) -> ByHand:
         from diffface.backends._torch_by_hand import BY_HAND
 

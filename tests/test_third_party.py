@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,12 +80,6 @@ class ForwardTorch(Adapter):
 
     def second_order(self) -> tuple[Adapter, Adapter]:
         return self, self
-
-    def explain(self, error: Exception) -> str | None:
-        return None
-
-    def subtree(self, value: object) -> tuple[tuple[object, ...], Callable[[Any], object]] | None:
-        return None
 
 
 dif.register_backend("forward-torch", ForwardTorch)

@@ -1,0 +1,64 @@
+"""What backends have in common that know NumPy functions by their values alone."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+
+from diffface.backends._adapter import Adapter, Function, Pull
+from diffface.backends._by_basis import gradient_by_basis, pull_by_basis
+from diffface.backends._compiled import Array, Arrays, Compiled, Program
+from diffface.backends._kind import NUMPY
+
+
+class NumPyAdapter(Adapter):
+    """An adapter that evaluates ``f`` at points of its choice: it has no reverse mode."""
+
+    forward = True
+    reverse = False
+    kind = NUMPY
+    library = "numpy"
+
+    @property
+    def xp(self) -> Any:
+        return np
+
+    def pullback(
+        self, f: Function, x: Arrays, *, value: bool = True
+    ) -> tuple[Arrays, Pull, Arrays]:
+        return pull_by_basis(self, f, x, value)
+
+    def gradient(
+        self, f: Function, x: Arrays, *, value: bool = True
+    ) -> tuple[Arrays, Arrays, Arrays]:
+        return gradient_by_basis(self, f, x, value)
+
+    def build(self, program: Program, examples: Arrays) -> Compiled:
+        def run(*inputs: Array) -> Arrays:
+            return tuple(
+                [
+                    a
+                    if isinstance(a, np.generic) or a.flags.c_contiguous
+                    else np.array(a, order="C")
+                    for a in program(*inputs)
+                ]
+            )
+
+        return Compiled(run, "stencil", program)
+
+    def lift(self, value: object, like: Array) -> Array:
+        # A copy, since a function may return the same buffer again at its next evaluation.
+        if isinstance(value, np.ndarray):
+            return np.array(value)
+        if isinstance(value, np.number | np.bool_):
+            return value
+        if isinstance(value, bool | int | float | complex):
+            return np.asarray(value, np.result_type(like.dtype, value))
+        raise TypeError
+
+    def eye(self, rows: int, columns: int, offset: int, like: Array) -> Array:
+        return np.eye(rows, columns, k=-offset, dtype=like.dtype)
+
+    def scope(self, dtypes: Sequence[np.dtype[Any]]) -> AbstractContextManager[object]:
+        return nullcontext()
