@@ -192,11 +192,13 @@ def test_autograd_notices_that_a_tensor_it_keeps_was_written_to() -> None:
 @pytest.mark.parametrize("operator", ["gradient", "value_and_gradient"])
 @pytest.mark.parametrize("f", [rosenbrock, lambda x: (x**3).sum(), lambda x: x.exp().sum()])
 @pytest.mark.parametrize("of", ["torch", "numpy"])
-def test_a_replayed_graph_allocates_no_result(of: str, f: Any, operator: str) -> None:
+@pytest.mark.parametrize("compile_it", [False, True])
+def test_a_graph_allocates_no_result(compile_it: bool, of: str, f: Any, operator: str) -> None:
     torch = pytest.importorskip("torch")
     values = np.linspace(-1, 1, 100_000)
     x, out = make(of, values), make(of, np.empty_like(values))
-    g = getattr(dif, f"prepare_{operator}")(f, x, fallback="error", backend="torch")
+    backend = dif.Torch(compile=compile_it)
+    g = getattr(dif, f"prepare_{operator}")(f, x, fallback="error", backend=backend)
 
     def allocations(call: Callable[[], Any]) -> int:
         """How many pieces of memory as large as the result a call takes."""
@@ -207,6 +209,38 @@ def test_a_replayed_graph_allocates_no_result(of: str, f: Any, operator: str) ->
         return sum(e.name() == "[memory]" and e.nbytes() >= 0.9 * x.nbytes for e in events)
 
     assert allocations(lambda: g(x, out=out)) == allocations(lambda: g(x)) - 1
+    derivative = g(x) if operator == "gradient" else g(x)[1]
+    assert (out == derivative).all()
+
+
+@pytest.mark.parametrize("name", ["updates", "sorted", "constant gradient", "view"])
+def test_every_result_of_a_compiled_graph(name: str) -> None:
+    torch = pytest.importorskip("torch")
+    captured = torch.tensor(MATRIX)
+
+    def f(x: Any, a: Any) -> Any:
+        values = {
+            "updates": lambda: rosenbrock(x) + (x * a).sum(),
+            "sorted": lambda: (x.sort()[0] * captured[0]).sum() * a.sum(),
+            "constant gradient": lambda: x[:2].sum() + a.sum(),
+            "view": lambda: (x.reshape(2, 2) @ captured[:2, :2]).sum() * a[0],
+        }
+        return values[name]()
+
+    x, a = torch.tensor(X), torch.tensor(MATRIX[1])
+    g = dif.prepare_value_and_gradient(f, x, a, backend=dif.Torch(compile=True), fallback="error")
+    assert g.strategy == "inductor"
+    for value in POINTS:
+        for make_out in (lambda: torch.full((4,), torch.nan), lambda: torch.ones(8)[::2]):
+            out = make_out().double(), torch.full((4,), torch.nan, dtype=torch.float64)
+            y, derivatives = g(torch.tensor(value), a, out=out)
+            assert derivatives[0] is out[0]
+            assert derivatives[1] is out[1]
+            expected = dif.value_and_gradient(f, torch.tensor(value), a)
+            same(
+                (plain(y), tuple(map(plain, out))),
+                (plain(expected[0]), tuple(map(plain, expected[1]))),
+            )
 
 
 def test_what_is_allocated_are_temporaries() -> None:

@@ -11,6 +11,7 @@ import re
 import threading
 import warnings
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from diffface.backends._compiled import Array, Arrays, Compiled, Program
 from diffface.backends._errors import PreparationWarning
 from diffface.backends._torch_graph._emit import BELOW
 from diffface.backends._torch_graph._graph import aten
+from diffface.backends._torch_graph._inductor_into import writing_into
 from diffface.backends._torch_graph._lifetimes import Lifetimes, allocates
 from diffface.backends._torch_graph._replay import replay_graph
 from diffface.backends._torch_graph._simplify import simplify
@@ -136,8 +138,15 @@ def _compile(module: fx.GraphModule) -> Compiled:
         output.meta["user_visible_output_idxs"] = list(range(len(output.args[0])))
         record_original_output_strides(graph)
         compiled: Any = compile_fx_inner(graph, fakes)
-    run = _direct(compiled, inputs[: len(inputs) - len(constants)], constants)
-    return Compiled(run, "inductor", CompiledGraph(graph, constants, compiled.source_code, run))
+    inputs = inputs[: len(inputs) - len(constants)]
+    run = _direct(compiled, inputs, constants)
+
+    @cache
+    def into(places: tuple[int, ...]) -> Program:
+        return _direct(compiled, inputs, constants, places)
+
+    native = CompiledGraph(graph, constants, compiled.source_code, run)
+    return Compiled(run, "inductor", native, into=into)
 
 
 def _with_constants_as_inputs(module: fx.GraphModule) -> tuple[fx.GraphModule, Arrays]:
@@ -178,10 +187,16 @@ def _copy(node: fx.Node, before: fx.Node) -> fx.Node:
         return before.graph.call_function(aten.clone.default, (node,), kwargs)
 
 
-def _direct(compiled: Any, inputs: list[torch.Tensor], constants: Arrays) -> Program:
-    """Write the function that calls the generated code, with as little as possible around it."""
+def _direct(
+    compiled: Any, inputs: list[torch.Tensor], constants: Arrays, places: tuple[int, ...] = ()
+) -> Program:
+    """Write the function that calls the generated code, with as little as possible around it.
+
+    It writes the results at ``places`` into further inputs.
+    """
     names = [f"x{i}" for i in range(len(inputs))]
-    lines = [f"def run({', '.join(names)}):"]
+    outs = [f"o{i}" for i in places]
+    lines = [f"def run({', '.join([*names, *outs])}):"]
     for name, x in zip(names, inputs, strict=True):
         # The kernels read bare memory: row by row, and no negation or conjugation still to do
         bare = f"{name}.is_contiguous() and not {name}.is_neg()"
@@ -190,17 +205,30 @@ def _direct(compiled: Any, inputs: list[torch.Tensor], constants: Arrays) -> Pro
             f"    if not ({bare}): {name} = {name}.resolve_conj().resolve_neg().contiguous()"
         )
     given = ", ".join([*names, *(f"c{i}" for i in range(len(constants)))])
-    call = compiled.current_callable
+    call, source = compiled.current_callable, compiled.source_code
     result = f"call([{given}])"
-    apart = _returns_apart(compiled.source_code)
-    result = f"return tuple({result})" if apart else f"return tuple(x.clone() for x in {result})"
-    guarded = _calls_torch(compiled.source_code)
-    lines.append(f"    with below(keys): {result}" if guarded else f"    {result}")
+    apart = _returns_apart(source)
+    guarded = _calls_torch(source)
+    writing = writing_into(_body(source), call, places) if apart and not guarded else None
+    if places and writing is not None:
+        call, result = writing, f"call({', '.join([f'[{given}]', *outs])})"
+    result = f"tuple({result})" if apart else f"tuple(x.clone() for x in {result})"
+    if places and writing is None:
+        result = f"copied({result}, {places}, ({''.join(f'{o}, ' for o in outs)}))"
+    lines.append(f"    with below(keys): return {result}" if guarded else f"    return {result}")
     scope: dict[str, Any] = {f"c{i}": constant for i, constant in enumerate(constants)}
     scope |= {"below": torch._C._ExcludeDispatchKeyGuard, "keys": BELOW, "call": call}
+    scope["copied"] = _copied
     exec("\n".join(lines), scope)  # noqa: S102 - the text is written right here
     run: Program = scope["run"]
     return run
+
+
+def _copied(outputs: Arrays, places: tuple[int, ...], given: Arrays) -> Arrays:
+    results = list(outputs)
+    for place, out in zip(places, given, strict=True):
+        results[place] = out.copy_(outputs[place])
+    return tuple(results)
 
 
 def _body(source: str) -> str:
