@@ -27,7 +27,7 @@ def check_agreement(compiled: Compiled, program: Program, examples: Arrays) -> N
     expected = program(*map(_copy, examples))
     if not _all_agree(found, expected, 0.0):
         # Where large terms cancel, what is left is the rounding of their sum, in whatever order.
-        with _Largest() as terms:
+        with _Largest() as terms:  # type: ignore[no-untyped-call]  # torch's own __init__
             program(*map(_copy, examples))
         if not _all_agree(found, expected, terms.largest * terms.count):
             raise CannotRecord("its record gives another result than the function itself")
