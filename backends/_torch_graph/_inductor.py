@@ -7,7 +7,6 @@ The generated function is called directly. What torch puts around it (guards on 
 every stride, hooks) is for callers who may bring anything; here the signature is fixed already.
 """
 
-import re
 import threading
 import warnings
 from dataclasses import dataclass
@@ -22,8 +21,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from diffface.backends._compiled import Array, Arrays, Compiled, Program
 from diffface.backends._errors import PreparationWarning
 from diffface.backends._torch_graph._emit import BELOW
+from diffface.backends._torch_graph._generated import calls_torch, returns_apart, writing_into
 from diffface.backends._torch_graph._graph import aten
-from diffface.backends._torch_graph._inductor_into import writing_into
 from diffface.backends._torch_graph._lifetimes import Lifetimes, allocates
 from diffface.backends._torch_graph._replay import replay_graph
 from diffface.backends._torch_graph._simplify import simplify
@@ -40,22 +39,6 @@ _OPTIONS = {
     "scalar_asserts": False,
     "size_asserts": False,
 }
-
-
-# Lines of generated code that only allocate, run a kernel on memory, and give memory back
-_HARMLESS = re.compile(
-    r"""\s*(
-        | [\w, ]+=\ args
-        | args\.clear\(\)
-        | \w+\ =\ empty_strided_cpu\(.*\)
-        | \w+\ =\ reinterpret_tensor\(.*\)
-        | \w+\ =\ \w+
-        | cpp_fused\w*\([\w, ]*\)
-        | del\ \w+
-        | return\ \(.*\)
-    )(;\ del\ \w+)?\s*(\#.*)?""",
-    re.VERBOSE,
-)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -207,9 +190,9 @@ def _direct(
     given = ", ".join([*names, *(f"c{i}" for i in range(len(constants)))])
     call, source = compiled.current_callable, compiled.source_code
     result = f"call([{given}])"
-    apart = _returns_apart(source)
-    guarded = _calls_torch(source)
-    writing = writing_into(_body(source), call, places) if apart and not guarded else None
+    apart = returns_apart(source)
+    guarded = calls_torch(source)
+    writing = writing_into(source, call, places) if apart and not guarded else None
     if places and writing is not None:
         call, result = writing, f"call({', '.join([f'[{given}]', *outs])})"
     result = f"tuple({result})" if apart else f"tuple(x.clone() for x in {result})"
@@ -229,32 +212,6 @@ def _copied(outputs: Arrays, places: tuple[int, ...], given: Arrays) -> Arrays:
     for place, out in zip(places, given, strict=True):
         results[place] = out.copy_(outputs[place])
     return tuple(results)
-
-
-def _body(source: str) -> str:
-    """Return the lines of the generated function, or nothing if they are not found."""
-    _, _, body = source.partition("    def call(self, args):\n")
-    return body.partition("\nrunner = ")[0]
-
-
-def _returns_apart(source: str) -> bool:
-    """Whether generated code surely returns buffers of its own, no two in the same memory.
-
-    Inductor shares equal expressions, copies among them, and so returns one buffer twice.
-    """
-    body = _body(source)
-    _, _, returned = body.rpartition("return (")
-    names = re.findall(r"\b(?:arg|buf|primals_)\w*", returned)
-    is_view = re.search(r"\w+ = reinterpret_tensor\((?!.*; del )", body)
-    return bool(names) and not (
-        is_view or len(names) != len(set(names)) or any(n[:3] != "buf" for n in names)
-    )
-
-
-def _calls_torch(source: str) -> bool:
-    """Whether generated code calls operations of torch besides its own kernels."""
-    body = _body(source)
-    return not body or not all(map(_HARMLESS.fullmatch, body.split("\n")))
 
 
 def _explain(error: BaseException) -> str:
