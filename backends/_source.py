@@ -17,3 +17,8 @@ def _compile(source: str, title: str) -> CodeType:
 
 
 _known = lru_cache(maxsize=128)(_compile)
+
+
+def forget() -> None:
+    """Compile every text anew, as in a fresh process."""
+    _known.cache_clear()
