@@ -14,13 +14,14 @@ Program = Callable[..., Arrays]
 class Shortcut:
     """What a straight line does in place of ``run``, with a call less.
 
-    It calls ``direct`` while ``holder.attribute`` is true, and else ``direct`` within
-    ``scope(True)``.
+    It calls ``direct`` while ``holder.attribute`` is ``wanted``, and else ``direct`` within
+    ``scope(wanted)``.
     """
 
     direct: Program
     holder: object
     attribute: str
+    wanted: bool
     scope: Callable[[bool], AbstractContextManager[object]]
 
 

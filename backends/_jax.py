@@ -88,7 +88,8 @@ class JAX(Adapter):
         if isinstance(value, bool | int | float | complex):
             return jnp.asarray(value, jnp.result_type(like, type(value)))
         if isinstance(value, np.ndarray | np.generic):
-            return jnp.asarray(value)
+            # A copy, which JAX may read when the function has long overwritten its own.
+            return jnp.asarray(np.array(value))
         raise TypeError
 
     def eye(self, rows: int, columns: int, offset: int, like: Array) -> Array:
@@ -137,7 +138,8 @@ class _Rebuild:
 
 
 def _is_wide(dtype: np.dtype[Any]) -> bool:
-    return dtype.itemsize == (16 if dtype.kind == "c" else 8)
+    # JAX has dtypes of its own, of keys for random numbers.
+    return isinstance(dtype, np.dtype) and dtype.itemsize == (16 if dtype.kind == "c" else 8)
 
 
 def _conj(arrays: Arrays) -> Arrays:

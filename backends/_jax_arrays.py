@@ -4,7 +4,6 @@ from collections.abc import Hashable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from diffface.backends._compiled import Array
@@ -22,7 +21,13 @@ class JAXArrays(Kind):
     asynchronous = True
 
     def describe(self, array: Array) -> tuple[tuple[int, ...], np.dtype[Any], Hashable]:
-        return array.shape, array.dtype, getattr(array, "sharding", None)
+        dtype = array.dtype
+        if not isinstance(dtype, np.dtype):  # of keys for random numbers: carried along by name
+            dtype = np.dtype([(str(dtype), "V4")])
+        return array.shape, dtype, getattr(array, "sharding", None)
+
+    def place(self, device: Any) -> str:
+        return ", ".join(sorted(map(str, device.device_set)))
 
     def takes(self, dtype: np.dtype[Any]) -> bool:
         return dtype.kind in "biufc" and dtype.itemsize <= (16 if dtype.kind == "c" else 8)
@@ -34,7 +39,8 @@ class JAXArrays(Kind):
     def from_numpy(self, array: Any, device: Hashable) -> Array:
         # 64-bit arrays survive only under JAX's x64 flag, which holds for this thread alone.
         with jax.enable_x64(array.dtype.itemsize // (1 + (array.dtype.kind == "c")) == 8):
-            return jax.device_put(jnp.array(array), device)
+            # JAX may read what it is given long after this; nobody else writes to the copy.
+            return jax.device_put(np.array(array), device)
 
     def detach(self, array: Array) -> Array:
         return array

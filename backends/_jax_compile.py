@@ -32,18 +32,18 @@ def compile_xla(program: Program, examples: Arrays, wide: bool) -> Compiled:
         If the program asks for the value of a tracer, even if it goes on without.
     """
     jitted = jax.jit(program)
+    flag = wide or jax.enable_x64.value
 
     def run(*inputs: Array) -> Arrays:
-        with jax.enable_x64(True):
+        with jax.enable_x64(flag):
             outputs: Arrays = jitted(*inputs)
         return outputs
 
-    compiled = Compiled(jitted, "xla", jitted)
-    if wide:
-        shortcut = Shortcut(jitted, jax.enable_x64, "value", jax.enable_x64)
-        compiled = Compiled(run, "xla", jitted, shortcut)
+    shortcut = Shortcut(jitted, jax.enable_x64, "value", flag, jax.enable_x64)
+    compiled = Compiled(run, "xla", jitted, shortcut)
     try:
-        with watched() as caught:
+        # Without tracing, nothing would be found out.
+        with watched() as caught, jax.disable_jit(False):
             outputs = compiled.run(*examples)
     except (jax.errors.ConcretizationTypeError, jax.errors.NonConcreteBooleanIndexError) as error:
         raise CannotRecord(str(error).splitlines()[0]) from error

@@ -39,6 +39,10 @@ class Kind(ABC):
     def describe(self, array: Array) -> tuple[tuple[int, ...], np.dtype[Any], Hashable]:
         """Shape, dtype (as NumPy calls it) and device of ``array``."""
 
+    def place(self, device: Hashable) -> str:
+        """``device`` as messages show it."""
+        return str(device)
+
     @abstractmethod
     def takes(self, dtype: np.dtype[Any]) -> bool:
         """Whether arrays of other kinds that have ``dtype`` can become arrays of this kind."""
@@ -100,7 +104,7 @@ class NumPyArrays(Kind):
         return array.shape, dtype if dtype.isnative else dtype.newbyteorder("="), None
 
     def takes(self, dtype: np.dtype[Any]) -> bool:
-        return True
+        return dtype.kind != "V"
 
     def to_numpy(self, array: Array) -> Any:
         plain = np.asarray(array)

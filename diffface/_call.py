@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from diffface._options import PREPARATION, check_choice, settings
-from diffface._using import backend_for
+from diffface._using import backend_for, named_or_in_use, of_arrays
 from diffface.backends._errors import NotDifferentiableError
-from diffface.backends._registry import resolve
+from diffface.backends._registry import Backend
 from diffface.prep._bind import bind
 from diffface.prep._evaluate import evaluate
 from diffface.prep._layout import Call
@@ -29,8 +29,7 @@ def call(
         refuse(f)
     bound = bind(args, options.get("argnums"), options.get("kwargs"))
     chosen = settings(options, operator.keywords, operator.names[wanted])
-    named = options.get("backend")
-    backend = backend_for(None, bound) if named is None else resolve(named)
+    backend = backend_for(options.get("backend"), bound)
     derivation, primals, constants = derivation_for(operator, wanted, f, backend, chosen, bound)
     return evaluate(derivation, f, primals, constants, seeds, options.get("out"))
 
@@ -49,13 +48,13 @@ def prepare(
     chosen = settings(options, allowed, f"prepare_{operator.names[wanted]}")
     on_mismatch = check_choice(options, "on_mismatch", ("error", "reprepare"))
     fallback = check_choice(options, "fallback", ("eager", "error"))
-    named = options.get("backend")
-    backend = resolve(named) if named is not None else None
+    backend = named_or_in_use(options.get("backend"))
 
-    def choose(bound: Call) -> Any:
-        return backend_for(backend, bound)
+    def settle() -> Callable[[Call], Backend]:
+        fixed = named_or_in_use(backend)
+        return of_arrays if fixed is None else lambda _: fixed
 
-    recipe = Recipe(operator, wanted, f, choose, chosen)
+    recipe = Recipe(operator, wanted, f, settle, chosen)
     return Prepared(
         recipe, args, options.get("argnums"), options.get("kwargs"), on_mismatch, fallback
     )

@@ -4,6 +4,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+from diffface._call import refuse
 from diffface._options import Options, settings
 from diffface._using import backend_for
 from diffface.backends._adapter import Adapter
@@ -37,6 +38,8 @@ class FixedPoint:
         args: Sequence[object],
         options: Mapping[str, Any],
     ) -> None:
+        if not callable(f):
+            refuse(f)
         allowed = Options.__optional_keys__ - {"out"}
         chosen = settings(options, allowed, name)
         call = bind(args, options.get("argnums"), options.get("kwargs"))

@@ -4,6 +4,8 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
+import numpy as np
+
 from diffface.backends._errors import InvalidArgumentError
 from diffface.backends._registry import Backend
 from diffface.prep._operator import Mode, Settings
@@ -132,6 +134,8 @@ def settings(options: Mapping[str, Any], allowed: frozenset[str], name: str) -> 
     if mode not in ("auto", "forward", "reverse"):
         raise InvalidArgumentError(f"`mode` must be 'auto', 'forward' or 'reverse', got {mode!r}.")
     chunk_size = options.get("chunk_size")
+    if isinstance(chunk_size, np.integer):
+        chunk_size = int(chunk_size)
     if chunk_size is not None and (
         isinstance(chunk_size, bool) or not isinstance(chunk_size, int) or chunk_size < 1
     ):

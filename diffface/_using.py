@@ -42,10 +42,16 @@ def using(backend: str | Backend) -> Iterator[None]:
 
 def backend_for(backend: str | Backend | None, call: Call) -> Backend:
     """The backend of a call: named, or in use, or the framework of its first active array."""
-    if backend is not None:
-        return resolve(backend)
-    if (current := _default.get()) is not None:
-        return current
+    return named_or_in_use(backend) or of_arrays(call)
+
+
+def named_or_in_use(backend: str | Backend | None) -> Backend | None:
+    """The backend that ``backend`` names, or the innermost ``using``, if there is either."""
+    return _default.get() if backend is None else resolve(backend)
+
+
+def of_arrays(call: Call) -> Backend:
+    """The backend of the framework of the first active array."""
     for i in call.active:
         for leaf in leaves_of(call.values[i]):
             if (kind := kind_of(leaf)) is not None and kind.backend:

@@ -33,7 +33,7 @@ def bind(
         )
     if kwargs is None:
         return Call(tuple(values), (), active, bare)
-    keywords = _named(kwargs)
+    keywords = named(kwargs)
     return Call((*values, *keywords.values()), tuple(keywords), active, bare)
 
 
@@ -76,7 +76,8 @@ def _integer(n: Any, argnums: object) -> int:
         ) from None
 
 
-def _named(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+def named(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments by keyword without their ``Const``."""
     if not isinstance(kwargs, Mapping):
         raise InvalidArgumentError(
             f"`kwargs` must be a mapping from names to values, got {type(kwargs).__name__}."

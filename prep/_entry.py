@@ -115,10 +115,11 @@ def _calls(writer: Writer, compiled: Compiled, target: str, inputs: Sequence[str
     if short is None:
         return [f"{target} = {names(compiled.run)}({arguments})"]
     call = f"{target} = {names(short.direct)}({arguments})"
+    unless = "" if short.wanted else "not "
     return [
-        f"if {names(short.holder)}.{short.attribute}: {call}",
+        f"if {unless}{names(short.holder)}.{short.attribute}: {call}",
         "else:",
-        f"    with {names(short.scope)}(True): {call}",
+        f"    with {names(short.scope)}({short.wanted}): {call}",
     ]
 
 

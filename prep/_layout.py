@@ -74,6 +74,18 @@ class Layout(NamedTuple):
             for i, argument in enumerate(self.arguments)
         )
 
+    def fits(self, other: "Layout") -> bool:
+        """Whether a call of this layout may go where ``other`` is expected.
+
+        Arrays that a transformation of the caller's is tracing are on no device yet.
+        """
+        if self == other or self[1:4] != other[1:4]:
+            return self == other
+        return len(self.arguments) == len(other.arguments) and all(
+            a.spec == b.spec and all(map(_fits, a.leaves, b.leaves))
+            for a, b in zip(self.arguments, other.arguments, strict=True)
+        )
+
     def values(self, c: Arrays) -> list[Any]:
         """Arguments with constants in place; those that are active are to be filled."""
         values: list[Any] = [None] * len(self.arguments)
@@ -103,6 +115,12 @@ class Layout(NamedTuple):
         # NumPy's own functions return scalars for shape ().
         numbers = all(leaf.kind is PYTHON for leaf in self.primals)
         return (PYTHON if numbers else NUMPY_SCALAR), None
+
+
+def _fits(leaf: Leaf | Static, other: Leaf | Static) -> bool:
+    if type(leaf) is Leaf and type(other) is Leaf and leaf.device is None:
+        return leaf == other._replace(device=None)
+    return leaf == other
 
 
 def lay_out(call: Call, adapter: Adapter) -> tuple[Layout, list[Any], list[Any]]:

@@ -19,7 +19,7 @@ class Leaf(NamedTuple):
     def __str__(self) -> str:
         if self.kind is PYTHON:
             return f"Python {self.dtype.name.rstrip('0123456789')}"
-        place = "" if self.device is None else f" on {self.device}"
+        place = "" if self.device is None else f" on {self.kind.place(self.device)}"
         return f"{self.kind.name} {self.dtype.name}{list(self.shape)}{place}"
 
 

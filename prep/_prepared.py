@@ -3,12 +3,12 @@
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from inspect import Signature, signature
-from threading import Lock
+from threading import RLock
 from typing import Any, Literal, Never
 from weakref import WeakMethod
 
 from diffface.backends._errors import InvalidArgumentError, PreparationMismatchError
-from diffface.prep._bind import bind
+from diffface.prep._bind import bind, named
 from diffface.prep._const import Const, plain
 from diffface.prep._derivation import Derivation
 from diffface.prep._evaluate import batch_of
@@ -70,17 +70,18 @@ class Prepared:
     ) -> None:
         self._recipe = recipe
         self._argnums = argnums
-        self._kwargs = dict(kwargs or {})
+        self._kwargs = named(kwargs or {})
         self._fallback: Fallback = fallback
         self._strict = bool(args) and on_mismatch == "error"
         self._known: OrderedDict[Any, Specialised] = OrderedDict()
-        self._lock = Lock()
+        # The function may call this very callable while it is prepared.
+        self._lock = RLock()
         self._fixed: Layout | None = None
         self._weakly = _weakly(self)
         self.__call__ = self._weakly
         if args:
             call = bind(args, argnums, kwargs)
-            self._pin(call)
+            self._settle()
             derivation, primals, constants = self._recipe.derivation(call)
             self._fixed = derivation.layout
             # A batch has a size only once it comes.
@@ -110,21 +111,23 @@ class Prepared:
         self, args: tuple[Any, ...], seeds: Any, out: Any, kwargs: Mapping[str, Any] | None
     ) -> Any:
         call = self._bind(args, kwargs)
-        if not self._known:
-            self._pin(call)
+        if self._recipe.choose is None:
+            self._settle()
         derivation, primals, constants = self._recipe.derivation(call)
-        if self._strict and derivation.layout != self._fixed:
+        layout = derivation.layout
+        if self._fixed is not None and layout.fits(self._fixed):
+            layout = self._fixed
+        elif self._strict:
             assert self._fixed is not None
-            raise PreparationMismatchError(report(self._fixed, derivation.layout, self._recipe.f))
-        known = self._recall(self._key(derivation, seeds))
+            raise PreparationMismatchError(report(self._fixed, layout, self._recipe.f))
+        known = self._recall(self._key(layout, derivation, seeds))
         if known is None:
             known = self._specialise(derivation, primals, constants, seeds)
         return known.run(primals, constants, seeds, out)
 
-    def _pin(self, call: Call) -> None:
-        """Keep the backend that the first call chose, whatever is in use at later ones."""
-        backend = self._recipe.choose(call)
-        self._recipe = self._recipe._replace(choose=lambda _: backend)
+    def _settle(self) -> None:
+        """Keep the backend that is named or in use now, whatever is in use at later calls."""
+        self._recipe = self._recipe._replace(choose=self._recipe.settle())
 
     def _recall(self, key: Any) -> Specialised | None:
         known = self._known.get(key)
@@ -179,9 +182,9 @@ class Prepared:
         )
 
     def _bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> Call:
-        named = self._kwargs if kwargs is None else kwargs
+        keyed = self._kwargs if kwargs is None else named(kwargs)
         if self._fixed is None:
-            return bind(args, self._argnums, named)
+            return bind(args, self._argnums, keyed)
         active, keywords = self._fixed.active, self._fixed.keywords
         for i in active:
             if i < len(args) and isinstance(args[i], Const):
@@ -196,11 +199,11 @@ class Prepared:
             raise PreparationMismatchError(
                 f"Prepared with {count} {noun}, called with {len(values)}."
             )
-        if set(named) != set(keywords):
+        if set(keyed) != set(keywords):
             raise PreparationMismatchError(
-                f"Prepared with the keywords {_quoted(keywords)}, called with {_quoted(named)}."
+                f"Prepared with the keywords {_quoted(keywords)}, called with {_quoted(keyed)}."
             )
-        return Call((*values, *(named[k] for k in keywords)), keywords, active, self._fixed.bare)
+        return Call((*values, *(keyed[k] for k in keywords)), keywords, active, self._fixed.bare)
 
     def _chosen_seeds(self, tangents: Any, cotangents: Any) -> Any:
         which = self._recipe.operator.seeds
@@ -211,16 +214,16 @@ class Prepared:
                 raise InvalidArgumentError(f"{self._recipe.name} {verb} `{seeds.value}`.")
         return given.get(which)
 
-    def _key(self, derivation: Derivation, seeds: Any) -> Any:
+    def _key(self, layout: Layout, derivation: Derivation, seeds: Any) -> Any:
         batch = batch_of(seeds, self._recipe.settings.batched)
-        return derivation.layout, derivation.inner, batch
+        return layout, derivation.inner, batch
 
     def _specialise(
         self, derivation: Derivation, primals: Sequence[Any], constants: Sequence[Any], seeds: Any
     ) -> Specialised:
         # One thread prepares; others that come meanwhile with the same signature wait for it.
         with self._lock:
-            key = self._key(derivation, seeds)
+            key = self._key(derivation.layout, derivation, seeds)
             if (known := self._known.get(key)) is not None:
                 return known
             known = Specialised(

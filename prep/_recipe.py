@@ -19,17 +19,20 @@ class Recipe(NamedTuple):
         What to derive, and which of its parts.
     f : callable
         The user's function.
-    choose : callable
-        The backend for a call.
+    settle : callable
+        ``settle()(call)`` is the backend for a call, and ``settle()`` that for all calls after it.
     settings : Settings
         Options.
+    choose : callable
+        What ``settle`` returned at the preparation, or at the first call of a lazy one.
     """
 
     operator: Operator
     wanted: tuple[int, ...]
     f: Callable[..., Any]
-    choose: Callable[[Call], Backend]
+    settle: Callable[[], Callable[[Call], Backend]]
     settings: Settings
+    choose: Callable[[Call], Backend] | None = None
 
     @property
     def name(self) -> str:
@@ -38,5 +41,5 @@ class Recipe(NamedTuple):
 
     def derivation(self, call: Call) -> tuple[Derivation, Sequence[Any], Sequence[Any]]:
         """The derivation for a call, with the leaves of its primals and constants."""
-        backend = self.choose(call)
+        backend = (self.choose or self.settle())(call)
         return derivation_for(self.operator, self.wanted, self.f, backend, self.settings, call)

@@ -11,6 +11,7 @@ from diffface.backends._errors import (
     PreparationWarning,
     UnsupportedOperatorError,
 )
+from diffface.backends._kind import NUMPY, PYTHON
 from diffface.prep import _seeds
 from diffface.prep._blame import users_line, users_stacklevel
 from diffface.prep._derivation import Derivation
@@ -114,7 +115,8 @@ class Specialised:
         """Trees of what ``out`` has to take, one for each derivative."""
         derivation, trace, start = self.derivation, self._trace, 0
         slots = [
-            Slot(kind, shape, dtype, place)
+            # What is called with a Python number may return arrays all the same.
+            Slot(NUMPY if kind is PYTHON and shape else kind, shape, dtype, place)
             for place, ((kind, _), (shape, dtype)) in enumerate(
                 zip(derivation.destinations(trace), self._shapes, strict=True)
             )

@@ -49,11 +49,12 @@ def _register(node: Any, adapter: Adapter) -> bool:
     with _LEARNING:
         if cls in _known:
             return True
-        if dataclasses.is_dataclass(cls):
-            _register_dataclass(cls)
-        elif adapter.subtree(node) is not None:
+        # The library first: it may know that some fields of a dataclass are static.
+        if adapter.subtree(node) is not None:
             split: Any = adapter.subtree
             optree.register_pytree_node(cls, split, _rebuild, namespace=NAMESPACE)
+        elif dataclasses.is_dataclass(cls):
+            _register_dataclass(cls)
         else:
             return False
         _known.add(cls)

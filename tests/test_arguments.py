@@ -215,3 +215,12 @@ def test_constant_functions_have_zero_derivatives(value: Any, backend: str) -> N
 def test_linear_functions_have_zero_hessians(backend: str) -> None:
     f = Counted(lambda x: dif.namespace(x).sum(x * 3.0))
     same(dif.hessian(f, A, backend=backend), np.zeros((2, 2)), atol=1e-6)
+
+
+@EVERYWHERE
+def test_keywords_in_const(backend: str) -> None:
+    f = lambda x, a: dif.namespace(x).sum(a * x * x)
+    g = dif.prepare_gradient(f, A, kwargs={"a": dif.Const(2.0)}, backend=backend)
+    same(g(A), 4 * A, FIRST[backend])
+    same(g(A, kwargs={"a": 3.0}), 6 * A, FIRST[backend])
+    same(g(A, kwargs={"a": dif.Const(4.0)}), 8 * A, FIRST[backend])

@@ -1,5 +1,7 @@
 """Preparations that specialise as they are called."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from helpers import EVERYWHERE, FIRST, STRATEGY, Counted, cube_sum, make, same, weighted
@@ -80,3 +82,29 @@ def test_batches_of_different_sizes(lazy: bool, backend: str) -> None:
     for size in (3, 1, 2, 3, 0):
         v = np.arange(3.0 * size).reshape(size, 3)
         same(p(X, tangents=v), 6 * X * v, 1e-5)
+
+
+@EVERYWHERE
+def test_a_function_that_calls_its_own_preparation(backend: str) -> None:
+    def f(x: Any) -> Any:
+        xp = dif.namespace(x)
+        return xp.sum(x**3) if x.shape[0] == 1 else xp.sum(x) * float(g(X[1:2])[0])
+
+    g = dif.prepare_gradient(f, backend=backend)
+    same(g(X[:2]), 3 * X[1:2] ** 2 * np.ones(2), 10 * FIRST[backend])
+
+
+def test_arrays_choose_the_backend_of_each_signature() -> None:
+    g = dif.prepare_gradient(cube_sum)
+    g(X)
+    assert g.strategy == "stencil"
+    g(make("torch", X))
+    assert g.strategy == "replay"
+    same(g(X[:2]), 3 * X[:2] ** 2, FIRST["numpy"])
+    with dif.using("autograd"):
+        in_use = dif.prepare_gradient(cube_sum)
+        at_first_call = dif.prepare_gradient(cube_sum)
+        at_first_call(X)
+    in_use(X)
+    at_first_call(X[:2])
+    assert in_use.strategy == at_first_call.strategy == "program"

@@ -248,3 +248,15 @@ def test_what_is_allocated_are_temporaries() -> None:
     out = np.empty_like(x)
     g = dif.prepare_gradient(rosenbrock, x, backend="autograd")
     assert allocated(lambda: g(x, out=out)) < allocated(lambda: g(x)) - 0.9 * x.nbytes
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("prepared", [False, True])
+def test_arrays_by_a_python_number(prepared: bool, backend: str) -> None:
+    f = lambda t: dif.namespace(t).stack([t, t * t, t * t * t])
+    out = np.empty(3)
+    if prepared:
+        assert dif.prepare_derivative(f, 1.0, backend=backend)(2.0, out=out) is out
+    else:
+        dif.derivative(f, 2.0, backend=backend, out=out)
+    same(out, np.array([1.0, 4.0, 12.0]), 100 * FIRST[backend])
