@@ -84,6 +84,7 @@ def test_batches_of_different_sizes(lazy: bool, backend: str) -> None:
         same(p(X, tangents=v), 6 * X * v, 1e-5)
 
 
+@pytest.mark.filterwarnings("ignore::diffface.PreparationWarning")
 @EVERYWHERE
 def test_a_function_that_calls_its_own_preparation(backend: str) -> None:
     def f(x: Any) -> Any:
