@@ -16,10 +16,10 @@ from diffface.backends._adapter import Adapter, Function, Pull
 from diffface.backends._batch import loop
 from diffface.backends._by_hand import ByHand
 from diffface.backends._compiled import Array, Arrays, Compiled, Program
-from diffface.backends._errors import InvalidArgumentError
+from diffface.backends._errors import CannotRecord, InvalidArgumentError
 from diffface.backends._numbers import build_with_numbers
 from diffface.backends._torch_arrays import TORCH
-from diffface.backends._transpose import push_by_transposing
+from diffface.backends._transpose import linearize_by_transposing, push_by_transposing
 
 # torch counts levels of forward differentiation in globals that all threads share.
 _LEVELS = threading.RLock()
@@ -80,7 +80,12 @@ class Torch(Adapter):
     ) -> tuple[Arrays, Arrays, Arrays]:
         if not batched and not _functional.get():
             # Dual numbers do not nest.
-            return push_by_transposing(self, f, x, dx) if _dual.get() else _push_dual(f, x, dx)
+            if _dual.get():
+                return push_by_transposing(self, f, x, dx)
+            try:
+                return _push_dual(f, x, dx)
+            except NotImplementedError:  # an operation without a forward rule
+                return push_by_transposing(self, f, x, dx)
         shared: list[tuple[Arrays, Arrays]] = []
 
         def push(seed: Arrays) -> Arrays:
@@ -93,9 +98,15 @@ class Torch(Adapter):
         try:
             with _LEVELS:
                 dy = _batched(push, dx, chunk_size) if batched else push(dx)
+        except NotImplementedError:
+            if token.old_value is True:
+                raise
+        else:
+            return shared[0][0], dy, shared[0][1]
         finally:
             _functional.reset(token)
-        return shared[0][0], dy, shared[0][1]
+        y, transposed, aux = linearize_by_transposing(self, f, x)
+        return y, transposed(dx, batched=batched, chunk_size=chunk_size), aux
 
     def pullback(
         self, f: Function, x: Arrays, *, value: bool = True
@@ -164,6 +175,8 @@ class Torch(Adapter):
         from diffface.backends._torch_graph._replay import replay
 
         build = inductor if self.compile else replay
+        if any(a.layout != torch.strided for a in examples if isinstance(a, torch.Tensor)):
+            raise CannotRecord("an argument is a sparse tensor")
         compiled = build_with_numbers(build, program, examples, self.lift)
         check_agreement(compiled, program, examples)
         return compiled
@@ -243,7 +256,12 @@ def _detach(arrays: Arrays) -> Arrays:
 
 
 def _batched(call: Callable[..., Arrays], seeds: Arrays, chunk_size: int | None) -> Arrays:
-    # torch has no batching rule for conjugation, and complains.
-    if any(seed.is_complex() for seed in seeds):
+    # torch has no batching rule for conjugation, and complains; chunks need one seed at least.
+    if any(seed.is_complex() for seed in seeds) or not seeds[0].shape[0]:
         return loop(call, seeds, xp)
-    return torch.vmap(call, chunk_size=chunk_size)(seeds)
+    try:
+        return torch.vmap(call, chunk_size=chunk_size)(seeds)
+    except RuntimeError as error:
+        if "atching rule not implemented" not in str(error):
+            raise
+        return loop(call, seeds, xp)

@@ -7,7 +7,7 @@ else differs while it is recorded: the exact type of a tensor, a counter, the ti
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch import fx
 
 from diffface.backends._compiled import Array, Arrays, Compiled, Program
 from diffface.backends._errors import CannotRecord
@@ -17,39 +17,65 @@ from diffface.backends._torch_graph._graph import is_random
 def check_agreement(compiled: Compiled, program: Program, examples: Arrays) -> None:
     """Raise CannotRecord unless ``compiled`` and ``program`` agree up to rounding.
 
-    Graphs that draw random numbers are not compared.
+    They are compared at the examples, and elsewhere, since much agrees by chance among zeros and
+    ones. Graphs that draw random numbers are not compared.
     """
     module = compiled.native.module  # type: ignore[attr-defined]
     if any(map(is_random, module.graph.nodes)):
         return
     # On copies, since the function may write to its arguments.
-    found = compiled.run(*map(_copy, examples))
-    expected = program(*map(_copy, examples))
-    if not _all_agree(found, expected, 0.0):
-        # Where large terms cancel, what is left is the rounding of their sum, in whatever order.
-        with _Largest() as terms:  # type: ignore[no-untyped-call]  # torch's own __init__
-            program(*map(_copy, examples))
-        if not _all_agree(found, expected, terms.largest * terms.count):
-            raise CannotRecord("its record gives another result than the function itself")
+    _compare(compiled, examples, program(*map(_copy, examples)))
+    elsewhere = tuple(map(_moved, examples))
+    try:
+        expected = program(*map(_copy, elsewhere))
+    except Exception:  # noqa: BLE001 - out of the function's domain
+        return
+    _compare(compiled, elsewhere, expected)
 
 
-class _Largest(TorchDispatchMode):
-    """The largest number, and the largest count of numbers, in any tensor that is computed."""
+def _compare(compiled: Compiled, inputs: Arrays, expected: Arrays) -> None:
+    found = compiled.run(*map(_copy, inputs))
+    if _all_agree(found, expected, 0.0):
+        return
+    # Where large terms cancel, what is left is the rounding of their sum, in whatever order.
+    native: Any = compiled.native
+    terms = _Terms(native.module)
+    terms.run(*map(_lifted, inputs), *getattr(native, "constants", ()))
+    if not _all_agree(found, expected, terms.largest * terms.count):
+        raise CannotRecord("its record gives another result than the function itself")
+
+
+class _Terms(fx.Interpreter):
+    """Runs a graph, and notes the largest number and the largest count of numbers on the way."""
 
     largest = 0.0
     count = 0
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        tensor = result if isinstance(result, torch.Tensor) else None
-        if tensor is not None and (tensor.is_floating_point() or tensor.is_complex()):
-            self.count = max(self.count, tensor.numel())
-            self.largest = max(self.largest, _size(tensor))
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        if isinstance(result, torch.Tensor) and _is_inexact(result):
+            self.count = max(self.count, result.numel())
+            self.largest = max(self.largest, _size(result))
         return result
 
 
 def _copy(value: Array) -> Array:
     return value.clone() if isinstance(value, torch.Tensor) else value
+
+
+def _lifted(value: Array) -> torch.Tensor:
+    return value.clone() if isinstance(value, torch.Tensor) else torch.tensor(value)
+
+
+def _moved(value: Array) -> Array:
+    """An input somewhere else: every floating-point number moved a little, each differently."""
+    if isinstance(value, float | complex):
+        return value + 0.01 * (1 + abs(value))
+    if not (isinstance(value, torch.Tensor) and _is_inexact(value)):
+        return value
+    value = value.detach()
+    steps = torch.cos(1.0 + torch.arange(value.numel(), device=value.device)).reshape(value.shape)
+    return (value + 0.01 * steps * (1 + value.abs())).to(value.dtype)
 
 
 def _all_agree(found: Arrays, expected: Arrays, terms: float) -> bool:
@@ -62,13 +88,17 @@ def _agree(found: torch.Tensor, expected: torch.Tensor, terms: float) -> bool:
     if found.shape != expected.shape or found.dtype != expected.dtype:
         return False
     found, expected = found.detach(), expected.detach()
-    if not (expected.is_floating_point() or expected.is_complex()):
+    if not _is_inexact(expected):
         return torch.equal(found, expected)
     # Half of the digits: what cancels may lose many, and another course differs by more.
     epsilon = torch.finfo(expected.dtype).eps
     tolerance = epsilon**0.5
     absolute = tolerance * _size(expected) + epsilon * terms
     return torch.allclose(found, expected, tolerance, absolute, equal_nan=True)
+
+
+def _is_inexact(tensor: torch.Tensor) -> bool:
+    return tensor.is_floating_point() or tensor.is_complex()
 
 
 def _size(tensor: torch.Tensor) -> float:

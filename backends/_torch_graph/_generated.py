@@ -69,7 +69,9 @@ def writing_into(
     returned = _RETURNED.fullmatch(lines[-1])
     if returned is None:
         return None
-    results = returned[1].replace(",", " ").split()
+    results = [result.strip() for result in returned[1].rstrip(", ").split(",")]
+    if not all(map(str.isidentifier, results)):
+        return None
     for place in places:
         line = _allocation(lines, results[place])
         if line is None:

@@ -144,7 +144,8 @@ def _with_constants_as_inputs(module: fx.GraphModule) -> tuple[fx.GraphModule, A
     for node in module.graph.nodes:
         if node not in copies:
             copies[node] = graph.node_copy(node, lambda old: copies[old])
-    constants = tuple(getattr(module, str(node.target)) for node in captured)
+    # The kernels read constants row by row, too
+    constants = tuple(getattr(module, str(node.target)).contiguous() for node in captured)
     return fx.GraphModule({}, graph), constants
 
 
