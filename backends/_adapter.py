@@ -152,6 +152,10 @@ class Adapter(ABC):
         """Who computes first derivatives: itself."""
         return self
 
+    def outside(self) -> "Adapter":
+        """Who differentiates the derivative that another adapter computes: itself."""
+        return self
+
     @abstractmethod
     def second_order(self) -> tuple["Adapter", "Adapter"]:
         """``(outer, inner)``: who differentiates the derivative that inner computes."""

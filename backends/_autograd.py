@@ -18,6 +18,7 @@ from diffface.backends._autograd_recorder import record
 from diffface.backends._batch import loop
 from diffface.backends._by_hand import ByHand
 from diffface.backends._compiled import Array, Arrays, Compiled, Program
+from diffface.backends._errors import UnsupportedOperatorError
 from diffface.backends._kind import NUMPY
 from diffface.backends._numbers import build_with_numbers
 from diffface.backends._transpose import push_by_transposing
@@ -185,6 +186,12 @@ def _like(derivative: Array | None, like: Array) -> Array:
     """``derivative`` in the dtype of ``like``: mixed precisions promote it on the way."""
     if derivative is None:
         return np.zeros(like.shape, like.dtype)
+    if derivative.shape != like.shape:
+        raise UnsupportedOperatorError(
+            f"autograd returned a derivative of shape {derivative.shape} where it must have shape "
+            f"{like.shape}: one of its own rules is wrong (that of `where`, where it broadcasts). "
+            "Take the functions from `xp = diffface.namespace(x)`, or broadcast by hand."
+        )
     if derivative.dtype == like.dtype:
         return derivative
     return namespace.astype(derivative, like.dtype)

@@ -13,6 +13,7 @@ from diffface.backends._by_basis import split
 from diffface.backends._by_hand import ByHand
 from diffface.backends._compiled import Array, Arrays, Compiled, Program
 from diffface.backends._complex_step_stencil import imaginary_step, unit_steps, unit_steps_directly
+from diffface.backends._elsewhere import elsewhere
 from diffface.backends._errors import NotDifferentiableError, UnsupportedOperatorError
 from diffface.backends._numpy_adapter import NumPyAdapter
 from diffface.backends._registry import resolve
@@ -86,6 +87,14 @@ class ComplexStep(NumPyAdapter):
 
     def build(self, program: Program, examples: Arrays) -> Compiled:
         program(*examples)
+        # Elsewhere, too, since among zeros and ones much is right by chance.
+        with np.errstate(all="ignore"):
+            try:
+                program(*map(elsewhere, examples))
+            except NotDifferentiableError:
+                raise
+            except Exception:  # noqa: BLE001, S110 - out of the function's domain
+                pass
         whole = super().build(program, examples).run
 
         def run(*inputs: Array) -> Arrays:

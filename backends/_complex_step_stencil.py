@@ -12,12 +12,15 @@ from diffface.backends._stencil import distance, distances, numbers, shifted
 # About 1e-20: far below the last digit, far above underflow, even of float32.
 STEP = 2.0**-66
 
+# No derivative times such a step is as large, relative to the value: it would be above 1e15.
+_LARGE = 1e-4
+
 
 def imaginary_step(f: Function, x: Arrays, v: Arrays) -> Arrays:
     """The derivative of ``f`` at ``x`` along ``v``: ``Im f(x + i t v) / t``."""
     t = distance(x, v, STEP)
     y, _ = f(shifted(x, v, 1j * t))
-    return _rounded([np.imag(a) / t for a in y], x)
+    return _rounded([_slope(a, t) for a in y], x)
 
 
 def unit_steps(f: Function, x: Arrays) -> Iterator[Arrays]:
@@ -32,7 +35,7 @@ def unit_steps(f: Function, x: Arrays) -> Iterator[Arrays]:
             point = [a.copy() for a in lifted]
             point[j].reshape(-1).imag[k] = t
             y, _ = f(tuple(point))
-            yield _rounded([np.imag(a) / t for a in y], x)
+            yield _rounded([_slope(a, t) for a in y], x)
 
 
 def unit_steps_directly(f: Function, vector: Array) -> Array | None:
@@ -47,16 +50,26 @@ def unit_steps_directly(f: Function, vector: Array) -> Array | None:
     lengths = distances(vector, STEP)
     moved = lifted.copy()
     moved.imag = lengths
-    derivatives = []
+    values = []
     # The first evaluation goes the checked way.
     evaluate: Any = lambda array: f((array,))[0][0]
     for k, coordinate in enumerate(moved.tolist()):
         point = lifted.copy()
         point[k] = coordinate
         # A sum, since f may return the same buffer again at its next evaluation.
-        derivatives.append(evaluate(point).imag + 0.0)
+        values.append(evaluate(point) + 0.0)
         evaluate = direct
-    return numbers(derivatives) / lengths
+    return _slope(numbers(values, "fc"), lengths)
+
+
+def _slope(y: Any, t: Any) -> Any:
+    """``Im y / t``, and NaN where a real function would have returned NaN.
+
+    There ``y`` itself is complex, as is ``sqrt(-1)``, whatever the step.
+    """
+    imaginary = np.imag(y)
+    outside = np.abs(imaginary) > _LARGE * np.maximum(1.0, np.abs(np.real(y)))
+    return np.where(outside, np.nan, imaginary)[()] / t
 
 
 def _rounded(dy: list[Array], x: Arrays) -> Arrays:

@@ -111,9 +111,13 @@ class FiniteDifferences(NumPyAdapter):
         """Pushforward of ``f`` at ``x`` along ``dx`` by Richardson, and its absolute error."""
         return extrapolate(self._evaluator(f, None), x, dx, self.step)
 
+    def outside(self) -> Adapter:
+        # Batches are for the user's function; the derivative of it takes one point.
+        return replace(self, vectorized=False) if self.vectorized else self
+
     def second_order(self) -> tuple[Adapter, Adapter]:
         fine = replace(self, scheme="central4", stacked=2)
-        return fine, fine
+        return fine.outside(), fine
 
     def by_hand(self) -> ByHand:
         from diffface.backends._finite_differences_by_hand import by_scipy

@@ -43,6 +43,8 @@ def extrapolate(
             )
             for i, new in enumerate(row[j]):
                 error = np.maximum(abs(new - row[j - 1][i]), abs(new - previous[j - 1][i]))
+                # Entries may meet by chance; the differences were rounded all the same.
+                error = np.maximum(error, np.finfo(error.dtype).eps * abs(row[0][i]))
                 better = error < errors[i]
                 best[i] = np.where(better, new, best[i])
                 errors[i] = np.where(better, error, errors[i])

@@ -48,7 +48,7 @@ class SecondOrder:
             )
         if outer == inner:
             return inner.second_order()
-        return outer, inner
+        return outer.outside(), inner
 
 
 def bridge(outer: Adapter, inner: Adapter, g: Function) -> Function:

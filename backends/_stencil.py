@@ -152,13 +152,13 @@ def unit_differences_directly(
     return numbers(derivatives) / lengths
 
 
-def numbers(values: list[Any]) -> Array:
+def numbers(values: list[Any], kinds: str = "f") -> Array:
     """What a function of one real result returned in turn, unchecked, as one array."""
     try:
         column = np.array(values)
     except ValueError:  # of several shapes
         column = np.empty((0, 0))
-    if column.dtype.kind != "f" or column.ndim != 1:
+    if column.dtype.kind not in kinds or column.ndim != 1:
         raise NotDifferentiableError(
             "`f` must return one real number (shape ()) at every evaluation, got something else "
             "at a later one."

@@ -88,17 +88,22 @@ def _add(graph: Graph, a: Node, b: Node, dtype: Any) -> Node | None:
         return b
     if a is b and dtype.kind == "f":
         return _apply(graph, np.multiply, a, graph.constant(2.0))
-    if b.fn is np.negative:
+    if _is_negated(b):
         return _apply(graph, np.subtract, a, b.args[0])
-    if a.fn is np.negative:
+    if _is_negated(a):
         return _apply(graph, np.subtract, b, a.args[0])
     return None
+
+
+def _is_negated(x: Node) -> bool:
+    # Integers wrap around, or have no sign at all.
+    return x.fn is np.negative and x.dtype.kind in "fc"
 
 
 def _subtract(graph: Graph, a: Node, b: Node, dtype: Any) -> Node | None:
     if _keeps(a, b, dtype) and number(b) == 0:
         return a
-    if b.fn is np.negative:
+    if _is_negated(b):
         return _apply(graph, np.add, a, b.args[0])
     return None
 
@@ -176,10 +181,11 @@ def _keeps(x: Node, other: Node, dtype: Any) -> bool:
 
 def split_factor(x: Node) -> tuple[Node, Any]:
     """Split ``y * c`` or ``-y`` into ``y`` and a constant ``c`` that a sum over `y` may share."""
-    if x.fn is np.negative:
+    if _is_negated(x):
         return x.args[0], -1.0
     y, c = _factor(x)
-    moderate = c is not None and _MODERATE[0] < abs(c) < _MODERATE[1]
+    # Without a factor below 1, a sum may overflow that did not before.
+    moderate = c is not None and 1.0 <= abs(c) < _MODERATE[1]
     return (y, c) if moderate and y.dtype == x.dtype and x.dtype.itemsize >= 4 else (x, None)
 
 

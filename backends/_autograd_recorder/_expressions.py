@@ -107,7 +107,9 @@ def index_source(names: Names, index: Any) -> str:
     return argument(names, index)
 
 
-def _reshape(names: Names, node: Node) -> str:
+def _reshape(names: Names, node: Node) -> str | None:
+    if len(node.args) > 2 or node.kwargs:
+        return None
     return f"{names.operand(node.args[0])}.reshape({argument(names, node.args[1])})"
 
 
@@ -139,7 +141,7 @@ def _reduction(ufunc: Any) -> Any:
         options = dict(zip(("axis",), rest, strict=False)) | node.kwargs
         if len(rest) > 1 or options.keys() - {"axis", "keepdims"} or not x.shape:
             return None
-        axis, keep = options.get("axis"), options.get("keepdims") is True
+        axis, keep = options.get("axis"), bool(options.get("keepdims"))
         given = f"{names.operand(x)}, {argument(names, axis)}{', None, None, True' if keep else ''}"
         return f"{names.bind(ufunc.reduce)}({given})"
 

@@ -129,7 +129,9 @@ def _key(item: Any) -> Any:
         return (kind, _key(item.start), _key(item.stop), _key(item.step))
     if kind is float or kind is complex:
         return (kind, repr(item))  # tells 0.0 from -0.0
-    return (kind, id(item))
+    if callable(item) or isinstance(item, np.dtype):
+        return (kind, id(item))
+    return object()  # may have changed between two calls
 
 
 class Graph:

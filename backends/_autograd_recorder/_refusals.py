@@ -48,6 +48,9 @@ def refuse_unsafe(tape: Recording, fn: Any, args: Any, kwargs: Any, value: Any) 
     """
     if is_a(value, tracer.Box):
         tape.escape(f"`{_name(fn)}` hides a value that it depends on")
+    # By position or by name, what is written to is what is returned.
+    if any(a is value for a in args if isinstance(a, np.ndarray)):
+        tape.escape(f"`{_name(fn)}` writes into an array (`out=`)")
     if type(fn) is np.ufunc and not kwargs:
         return
     if kwargs.get("out") is not None:
@@ -67,5 +70,5 @@ def _refuse_numpy(tape: Recording, fn: Any, args: Any, kwargs: Any) -> None:
     options = [v for k, v in kwargs.items() if k not in _DATA_OPTIONS] + list(args[data:])
     if any(not n.is_constant for n in nodes_in(tape.argument(options))):
         tape.escape(f"an option of `{fn.__name__}` depends on a value")
-    if fn in (np.ravel, np.reshape) and any(type(o) is str and o in "AK" for o in options):
+    if fn in (np.ravel, np.reshape) and any(type(o) is str and o in "AaKk" for o in options):
         tape.escape(f"`{fn.__name__}` depends on how an array lies in memory (`order=`)")

@@ -46,7 +46,13 @@ def _at(names: Names, index: Any) -> str:
 
 def _is_basic(index: Any) -> bool:
     parts = index if isinstance(index, tuple) else (index,)
-    return all(p is None or p is Ellipsis or isinstance(p, (int, np.integer, slice)) for p in parts)
+    # True and False add an axis, and copy.
+    return all(
+        p is None
+        or p is Ellipsis
+        or (isinstance(p, (int, np.integer, slice)) and not isinstance(p, bool))
+        for p in parts
+    )
 
 
 def _touch(index: Any, shape: Any) -> Any:

@@ -14,7 +14,7 @@ GETITEM = ArrayBox.__getitem__.fun
 
 def reshape(graph: Graph, x: Node, shape: Shape) -> Node:
     """Return `x` in another shape, without chains of reshapes."""
-    while x.fn is np.reshape:
+    while x.fn is np.reshape and len(x.args) == 2 and not x.kwargs:
         x = x.args[0]
     if x.shape == shape:
         return x
@@ -35,10 +35,15 @@ def transpose(graph: Graph, x: Node, axes: Any) -> Node:
 
 
 def _reshape(graph: Graph, args: Args, kwargs: Kwargs, shape: Shape, dtype: Any) -> Node | None:
-    order = kwargs.get("order") or "C"
-    if order != "C" or len(args) > 2 or kwargs.keys() - {"order", "axis", "shape", "newshape"}:
+    x = args[0]
+    order = next((a for a in args[1:] if isinstance(a, str)), kwargs.get("order") or "C").upper()
+    if order not in ("C", "F") or kwargs.keys() - {"order", "axis", "shape", "newshape"}:
         return None
-    return reshape(graph, args[0], shape)
+    if order == "C":
+        return reshape(graph, x, shape)
+    # Column by column is row by row of what is transposed.
+    turned = reshape(graph, transpose(graph, x, range(x.ndim)[::-1]), shape[::-1])
+    return transpose(graph, turned, range(turned.ndim)[::-1])
 
 
 def _permute(function: Callable[..., Any]) -> Rule:

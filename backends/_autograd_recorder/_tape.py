@@ -1,5 +1,6 @@
 """The tape: what a recording notes, and how a call on boxes becomes a node of the graph."""
 
+from copy import deepcopy
 from typing import Any, NoReturn
 
 import numpy as np
@@ -126,7 +127,7 @@ class Tape:
             return type(x)(map(self.argument, x))
         if isinstance(x, slice):
             return slice(*map(self.argument, (x.start, x.stop, x.step)))
-        return x
+        return deepcopy(x) if isinstance(x, (dict, set)) else x
 
 
 class RecordedNode(AutogradNode):  # type: ignore[misc]  # autograd is untyped
