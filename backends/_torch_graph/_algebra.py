@@ -191,7 +191,9 @@ _RULES: dict[Any, Rule] = {
 def _operands(node: fx.Node) -> tuple[Any, Any]:
     """Return the two operands without the views that only make their shapes equal."""
     a, b = node.args[:2]
-    return _unbroadcast(a, b, node), _unbroadcast(b, a, node)
+    a = _unbroadcast(a, b, node)
+    # One after the other: of two that have the result's shape, one has to keep it
+    return a, _unbroadcast(b, a, node)
 
 
 def _unbroadcast(x: Any, other: Any, node: fx.Node) -> Any:

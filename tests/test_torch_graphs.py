@@ -1,0 +1,90 @@
+"""Graphs whose rewriting once went wrong."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import diffface as dif
+
+torch = pytest.importorskip("torch")
+functional = torch.autograd.functional
+
+Function = Callable[[Any], Any]
+SHAPE = (3, 4)
+
+
+def const(function: str, *shape: int) -> Any:
+    return getattr(torch, function)(shape, dtype=torch.float64)
+
+
+def both_expanded(x: Any) -> Any:
+    first = x[:, 0]
+    return first.view(3, 1).expand(3, 4) + first.sin().view(3, 1).expand(3, 4)
+
+
+CASES: dict[str, Function] = {
+    "two expanded operands": both_expanded,
+    "two expanded products": lambda x: x[0].expand(5, 4) * x[0].sin().expand(5, 4),
+    "two expanded differences": lambda x: x[0].expand(5, 4) - x[0].sin().expand(5, 4),
+    "two expanded quotients": lambda x: x[0].sin().expand(5, 4) / (x[0] ** 2 + 2).expand(5, 4),
+    "two sums": lambda x: x.sum() ** 2 + x.sum() ** 3,
+}
+EXAMPLES = {
+    "zeros": const("zeros", *SHAPE),
+    "ones": const("ones", *SHAPE),
+    "numbers": torch.tensor(np.random.default_rng(1).standard_normal(SHAPE)),
+}
+AT = torch.tensor(np.random.default_rng(2).standard_normal(SHAPE))
+TANGENT = torch.tensor(np.random.default_rng(3).standard_normal(SHAPE))
+
+EVERY = pytest.mark.parametrize("name", CASES)
+PREPARED_AT = pytest.mark.parametrize("example", EXAMPLES)
+
+
+def weighted(f: Function) -> Function:
+    """A scalar that depends on every number of ``f(x)`` in a way of its own."""
+
+    def scalar(x: Any) -> Any:
+        y = f(x).reshape(-1)
+        return (y * torch.linspace(1, 2, y.numel(), dtype=y.dtype)).sum() + (y**2).sum()
+
+    return scalar
+
+
+def agrees(found: Any, expected: Any) -> None:
+    assert found.is_contiguous()
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@EVERY
+@PREPARED_AT
+def test_gradient(name: str, example: str) -> None:
+    f = weighted(CASES[name])
+    x = AT.clone().requires_grad_()
+    prepared = dif.prepare_gradient(f, EXAMPLES[example], backend="torch")
+    assert prepared.strategy == "replay"
+    agrees(prepared(AT), torch.autograd.grad(f(x), x)[0])
+
+
+@EVERY
+@PREPARED_AT
+@pytest.mark.parametrize("mode", ["forward", "reverse"])
+def test_jacobian(name: str, example: str, mode: str) -> None:
+    f = CASES[name]
+    prepared = dif.prepare_value_and_jacobian(f, EXAMPLES[example], backend="torch", mode=mode)
+    assert prepared.strategy == "replay"
+    y, jacobian = prepared(AT)
+    agrees(y, f(AT))
+    agrees(jacobian, functional.jacobian(f, AT))
+
+
+@EVERY
+@PREPARED_AT
+def test_hvp(name: str, example: str) -> None:
+    f = weighted(CASES[name])
+    prepared = dif.prepare_hvp(f, EXAMPLES[example], backend="torch")
+    assert prepared.strategy == "replay"
+    agrees(prepared(AT, tangents=TANGENT), functional.hvp(f, AT, TANGENT)[1])
+
