@@ -24,12 +24,36 @@ def both_expanded(x: Any) -> Any:
     return first.view(3, 1).expand(3, 4) + first.sin().view(3, 1).expand(3, 4)
 
 
+def itself_at(x: Any) -> Any:
+    y = x * 2
+    return torch.index_put(y, (torch.tensor([2, 0, 1]),), y)
+
+
+def itself_scattered(x: Any) -> Any:
+    y = x * 2
+    return y.scatter(0, torch.tensor([[2, 1, 0, 1], [0, 0, 1, 2], [1, 2, 2, 0]]), y)
+
+
+def itself_added_at(x: Any) -> Any:
+    y = x * 2
+    return y.scatter_add(0, torch.tensor([[2, 1, 0, 1], [0, 0, 1, 2], [1, 2, 2, 0]]), y)
+
+
+def itself_added_by_rows(x: Any) -> Any:
+    y = x * 2
+    return y.index_add(0, torch.tensor([0, 0, 2]), y)
+
+
 CASES: dict[str, Function] = {
     "two expanded operands": both_expanded,
     "two expanded products": lambda x: x[0].expand(5, 4) * x[0].sin().expand(5, 4),
     "two expanded differences": lambda x: x[0].expand(5, 4) - x[0].sin().expand(5, 4),
     "two expanded quotients": lambda x: x[0].sin().expand(5, 4) / (x[0] ** 2 + 2).expand(5, 4),
     "two sums": lambda x: x.sum() ** 2 + x.sum() ** 3,
+    "a tensor put into itself": itself_at,
+    "a tensor scattered into itself": itself_scattered,
+    "a tensor added into itself": itself_added_at,
+    "rows added into itself": itself_added_by_rows,
 }
 EXAMPLES = {
     "zeros": const("zeros", *SHAPE),

@@ -11,7 +11,7 @@ from typing import Any
 from torch import fx
 
 from diffface.backends._torch_graph._graph import aten_names, looks_like, name_of
-from diffface.backends._torch_graph._lowering import LOWERED
+from diffface.backends._torch_graph._lowering import LOWERED, SCATTERS
 
 _ALLOCATING = aten_names(
     """
@@ -69,7 +69,16 @@ class Lifetimes:
             self._end[memory] == self._order[at]
             and looks_like(x.meta["val"], at.meta["val"])
             and all(self.memory(other) is not memory for other in others)
+            # Elementwise, each number is read before it is written; a scatter reads others, too
+            and not (name_of(at) in SCATTERS and _count(x, at) > 1)
         )
+
+
+def _count(x: fx.Node, at: fx.Node) -> int:
+    """How often ``x`` is an argument of ``at``, itself or in a list."""
+    found: list[fx.Node] = []
+    fx.map_arg((at.args, at.kwargs), found.append)
+    return found.count(x)
 
 
 def allocates(node: fx.Node) -> bool:
