@@ -50,6 +50,21 @@ CASES: dict[str, Function] = {
     "two expanded differences": lambda x: x[0].expand(5, 4) - x[0].sin().expand(5, 4),
     "two expanded quotients": lambda x: x[0].sin().expand(5, 4) / (x[0] ** 2 + 2).expand(5, 4),
     "two sums": lambda x: x.sum() ** 2 + x.sum() ** 3,
+    "zeros and a transpose, viewed": lambda x: (const("zeros", 4, 3) + x.T).view(-1) ** 2,
+    "ones and a transpose, viewed": lambda x: (const("ones", 4, 3) * x.T).sin().view(2, 6),
+    "a difference to a transpose, viewed": lambda x: (const("ones", 4, 3) - x.T).exp().view(-1),
+    "zeros and a transpose, by addresses": lambda x: (
+        (-(const("zeros", 4, 3) + x.T)).as_strided((5,), (1,), 1).exp()
+    ),
+    "a copy of a slice, by addresses": lambda x: (
+        (x.sin()[1:].clone() * 3).as_strided((5,), (1,), 1) ** 2
+    ),
+    "an expanded constant, viewed": lambda x: (
+        (const("ones", 3).expand(4, 3).exp() * x.T).transpose(0, 1).reshape(-1).exp()
+    ),
+    "a product with its transpose": lambda x: (x @ x.T).sum(0),
+    "squares of a transpose": lambda x: (x.T**2).sum(),
+    "ones and a transpose": lambda x: const("ones", 4, 3) * x.T,
     "a tensor put into itself": itself_at,
     "a tensor scattered into itself": itself_scattered,
     "a tensor added into itself": itself_added_at,
@@ -112,3 +127,12 @@ def test_hvp(name: str, example: str) -> None:
     assert prepared.strategy == "replay"
     agrees(prepared(AT, tangents=TANGENT), functional.hvp(f, AT, TANGENT)[1])
 
+
+@EVERY
+def test_numpy_results_are_contiguous(name: str) -> None:
+    f, x = CASES[name], AT.numpy()
+    push = dif.prepare_value_and_pushforward(f, x, backend="torch")
+    jacobian = dif.prepare_jacobian(f, x, backend="torch")
+    for array in (*push(x, tangents=x), jacobian(x)):
+        assert array.flags.c_contiguous
+        assert array.flags.writeable or not array.shape

@@ -15,6 +15,7 @@ from diffface.backends._torch_graph._graph import (
     filled,
     filling,
     name_of,
+    stand_in,
     value_of,
 )
 
@@ -91,7 +92,7 @@ def keep(module: fx.GraphModule, place: fx.Node, constant: torch.Tensor) -> fx.N
     module.register_buffer(name, constant)
     with place.graph.inserting_before(place):
         new = place.graph.get_attr(name)
-    new.meta["val"] = place.meta["val"]
+    new.meta["val"] = stand_in(constant, place)
     return new
 
 

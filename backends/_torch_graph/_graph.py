@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import fx
 from torch._ops import OpOverload
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 aten = torch.ops.aten
 
@@ -37,6 +38,11 @@ def is_random(node: fx.Node) -> bool:
     )
 
 
+def addresses_memory(node: fx.Node) -> bool:
+    """Whether the node's operation counts in the memory of its operand, whatever lies there."""
+    return name_of(node).startswith("aten::as_strided")
+
+
 def root_of(x: Any) -> fx.Node:
     """Return the node in whose memory the result of ``x`` lies, as far as schemas tell."""
     while x.op == "call_function":
@@ -52,11 +58,29 @@ def call(place: fx.Node, target: Any, *args: Any, **kwargs: Any) -> fx.Node:
     """Insert a call before ``place`` and find out what its result looks like."""
     with place.graph.inserting_before(place):
         new = place.graph.call_function(target, args, kwargs)
-    fake = place.meta["val"]
-    fake_args, fake_kwargs = fx.map_arg((args, kwargs), lambda node: node.meta["val"])
-    with fake.fake_mode:
-        new.meta["val"] = target(*fake_args, **fake_kwargs)
+    new.meta["val"] = evaluate(new)
     return new
+
+
+def evaluate(node: fx.Node) -> Any:
+    """Find out what the result of a call looks like, given what its operands look like."""
+    args, kwargs = fx.map_arg((node.args, node.kwargs), lambda x: x.meta["val"])
+    with _fake_mode(node):
+        return node.target(*args, **kwargs)  # type: ignore[operator]
+
+
+def stand_in(constant: torch.Tensor, place: fx.Node) -> torch.Tensor:
+    """Return a fake tensor that looks like ``constant``: that of ``place`` where it does."""
+    like = value_of(place)
+    if like is not None and looks_like(like, constant):
+        return like
+    return _fake_mode(place).from_tensor(constant)
+
+
+def _fake_mode(node: fx.Node) -> FakeTensorMode:
+    """Return the mode under which the graph was recorded; its inputs are tensors."""
+    first: Any = next(iter(node.graph.nodes)).meta["val"]
+    return first.fake_mode  # type: ignore[no-any-return]
 
 
 def filled(place: fx.Node, number: Any) -> fx.Node:
@@ -80,12 +104,16 @@ def filling(x: Any) -> Any:
 
 
 def looks_like(x: torch.Tensor, y: torch.Tensor) -> bool:
-    """Whether two fake tensors agree in all metadata."""
+    """Whether two tensors agree in all metadata."""
+    return agree_but_for_strides(x, y) and x.stride() == y.stride()
+
+
+def agree_but_for_strides(x: torch.Tensor, y: torch.Tensor) -> bool:
+    """Whether two tensors agree in all metadata but for their layout in memory."""
     return (
         x.shape == y.shape
         and x.dtype == y.dtype
         and x.device == y.device
-        and x.stride() == y.stride()
         and x.is_conj() == y.is_conj()
         and x.is_neg() == y.is_neg()
     )

@@ -5,6 +5,8 @@ Must not know: the rules, and how the graph is run.
 """
 
 import math
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from torch import fx
@@ -12,9 +14,13 @@ from torch import fx
 from diffface.backends._errors import CannotRecord
 from diffface.backends._torch_graph._algebra import rewrite
 from diffface.backends._torch_graph._constants import fill, fold
-from diffface.backends._torch_graph._graph import is_random, name_of, root_of, value_of
-
-_Known = dict[Any, fx.Node]
+from diffface.backends._torch_graph._graph import (
+    addresses_memory,
+    is_random,
+    root_of,
+    value_of,
+)
+from diffface.backends._torch_graph._layouts import Layouts
 
 
 def simplify(module: fx.GraphModule) -> None:
@@ -33,9 +39,9 @@ def simplify(module: fx.GraphModule) -> None:
     module.graph.eliminate_dead_code()
     # What one pass uncovers (an operand with one user left), the next one uses
     for _ in range(2):
-        known: _Known = {}
+        one_pass = _Pass(module)
         for node in list(module.graph.nodes):
-            _visit(module, node, known)
+            one_pass.visit(node)
         module.graph.eliminate_dead_code()
     _check_addresses(module)
     used = {node.target for node in module.graph.nodes if node.op == "get_attr"}
@@ -45,25 +51,44 @@ def simplify(module: fx.GraphModule) -> None:
     module.recompile()
 
 
-def _visit(module: fx.GraphModule, node: fx.Node, known: _Known) -> None:
-    while node.op == "call_function" and not is_random(node) and value_of(node) is not None:
-        new = rewrite(node) or fill(node) or fold(module, node)
-        if new is None:
-            _share(node, (node.target, _key(node.args), _key(node.kwargs)), known)
+class _Pass:
+    """One way through a graph, first node to last."""
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        self._module = module
+        self._layouts = Layouts(module)
+        self._known: dict[Any, fx.Node] = {}
+
+    def visit(self, node: fx.Node) -> None:
+        """Put the cheapest node that does the same in the place of ``node``."""
+        self._layouts.update(node)
+        while node.op == "call_function" and not is_random(node) and value_of(node) is not None:
+            for new in self._candidates(node):
+                is_new = not new.users
+                if self._layouts.replace(node, new):
+                    break
+            else:
+                self._share(node, (node.target, _key(node.args), _key(node.kwargs)))
+                return
+            if not is_new:  # it had its visit
+                return
+            node = new
+        if node.op == "get_attr":
+            self._share(node, id(getattr(self._module, str(node.target))))
+
+    def _candidates(self, node: fx.Node) -> Iterator[fx.Node]:
+        for rule in (rewrite, fill, partial(fold, self._module)):
+            new = rule(node)
+            if new is not None:
+                yield new
+
+    def _share(self, node: fx.Node, key: Any) -> None:
+        try:
+            first = self._known.setdefault(key, node)
+        except TypeError:  # an argument that cannot be hashed
             return
-        node.replace_all_uses_with(new)
-        node = new
-    if node.op == "get_attr":
-        _share(node, id(getattr(module, str(node.target))), known)
-
-
-def _share(node: fx.Node, key: Any, known: _Known) -> None:
-    try:
-        first = known.setdefault(key, node)
-    except TypeError:  # an argument that cannot be hashed
-        return
-    if first is not node:
-        node.replace_all_uses_with(first)
+        if first is not node:
+            self._layouts.replace(node, first)
 
 
 def _key(x: Any) -> Any:
@@ -78,6 +103,5 @@ def _key(x: Any) -> Any:
 def _check_addresses(module: fx.GraphModule) -> None:
     """Refuse as_strided on inputs and constants: it counts from the start of their memory."""
     for node in module.graph.nodes:
-        addresses = name_of(node).startswith("aten::as_strided")
-        if addresses and root_of(node.args[0]).op != "call_function":
+        if addresses_memory(node) and root_of(node.args[0]).op != "call_function":
             raise CannotRecord("it addresses the memory of an argument (as_strided)")
