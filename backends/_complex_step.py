@@ -179,4 +179,5 @@ def _check(f: Function, x: Arrays, v: Arrays, dy: Arrays) -> None:
 def _agree(a: Array, b: Array, error: Array | float, tolerance: float) -> bool:
     size = max(np.max(np.abs(a), initial=0.0), np.max(np.abs(b), initial=0.0))
     close = np.abs(a - b) <= 10 * error + tolerance * size
-    return bool(np.all(close | ~np.isfinite(a) | ~np.isfinite(b)))
+    # Where differences tell nothing, the function is hardly defined.
+    return bool(np.all(close | ~np.isfinite(b)))
