@@ -36,7 +36,7 @@ SIZES = [(10,), (100,), (1_000,)]
 AT = {
     "rosenbrock": (100,), "mlp": (64, 16, 32, 32, 4), "gmm": (1_000, 2, 5), "ba": (2, 10, 10),
     "lstm": (2, 8, 5), "hand-simple": (2, 20, 3), "hand-complicated": (2, 20, 3), "lse": (2_500,),
-    "kmeans": (1_000, 8, 10), "ode": (100, 10), "brusselator": (8,),
+    "kmeans": (1_000, 8, 10), "ode": (32, 10), "brusselator": (8,),
 }  # fmt: skip
 
 

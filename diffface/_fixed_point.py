@@ -52,7 +52,10 @@ class FixedPoint:
         self.trace = Trace()
         with self.scope():
             self.x, c = self._derivation.bring(primals, constants, copy=True)
-        self.f = Flat(f, self.layout, c, self.adapter, self.trace, chosen.has_aux, scalar=False)
+        self.f = Flat(
+            f, self.layout, c, self.adapter, self.trace, chosen.has_aux, scalar=False,
+            holomorphic=False,
+        )  # fmt: skip
 
     def scope(self) -> AbstractContextManager[object]:
         """Where anything of this point has to be computed."""

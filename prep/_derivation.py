@@ -149,8 +149,9 @@ class Derivation:
 
     def flat(self, f: Callable[..., Any], constants: Arrays, trace: Trace) -> Flat:
         """``f`` on flat arrays."""
-        has_aux, scalar = self.settings.has_aux, self.operator.scalar
-        return Flat(f, self.layout, constants, self.inner, trace, has_aux, scalar)
+        has_aux, holomorphic = self.settings.has_aux, self.settings.holomorphic
+        scalar = self.operator.scalar
+        return Flat(f, self.layout, constants, self.inner, trace, has_aux, scalar, holomorphic)
 
     def assemble(self, outputs: Arrays, trace: Trace, out: object = None) -> Any:
         """The result as the user sees it, from the fresh outputs of the program."""

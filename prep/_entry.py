@@ -39,7 +39,7 @@ def emit(
     which are then taken to be of the kind of the result of ``f``. ``defaults`` are the keyword
     arguments of a call that has none, and ``general`` takes the calls that are not like this.
     """
-    writer = Writer(general)
+    writer = Writer(derivation.operator.names[derivation.wanted], general)
     names = _names(writer, derivation, defaults)
     try:
         inputs = _arguments(writer, derivation, names, primals, constants)

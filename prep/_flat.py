@@ -36,12 +36,13 @@ class Flat:
     """``f`` as an adapter wants it: ``x -> (y, aux)``, constants bound, outputs arrays."""
 
     __slots__ = (
-        "_active", "_names", "_values", "adapter", "f", "has_aux", "layout", "scalar", "trace",
+        "_active", "_names", "_values", "adapter", "f", "has_aux", "holomorphic", "layout",
+        "scalar", "trace",
     )  # fmt: skip
 
     def __init__(
         self, f: Callable[..., Any], layout: Layout, constants: Arrays, adapter: Adapter,
-        trace: Trace, has_aux: bool, scalar: bool,
+        trace: Trace, has_aux: bool, scalar: bool, holomorphic: bool,
     ) -> None:  # fmt: skip
         self.f = f
         self.layout = layout
@@ -49,6 +50,7 @@ class Flat:
         self.trace = trace
         self.has_aux = has_aux
         self.scalar = scalar
+        self.holomorphic = holomorphic
         self._values = layout.values(constants)
         self._active = layout.places
         self._names = layout.keywords
@@ -116,7 +118,8 @@ class Flat:
         else:
             y, trace.y = (array,), None
             described = adapter.kind.describe(array)
-            if adapter.reverse and described[0] == () and described[1].kind == "f":
+            usual = described[0] == () and described[1].kind == "f"
+            if usual and adapter.reverse and not self.holomorphic:
                 # The usual case by far, and nothing is wrong with it.
                 trace.y_leaves = (described,)
                 return y
@@ -154,6 +157,11 @@ class Flat:
                 raise NotDifferentiableError(
                     f"`f` must return floating-point numbers, got {dtype.name}; convert them, or "
                     "return them as aux with has_aux=True."
+                )
+            if self.holomorphic and dtype.kind != "c":
+                raise NotDifferentiableError(
+                    "`f` must return complex numbers because of holomorphic=True, got "
+                    f"{dtype.name}; leave holomorphic out."
                 )
             if self.scalar and dtype.kind == "c":
                 raise NotDifferentiableError(

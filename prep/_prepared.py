@@ -7,20 +7,30 @@ from threading import RLock
 from typing import Any, Literal, Never
 from weakref import WeakMethod
 
+import numpy as np
+
 from diffface.backends._errors import InvalidArgumentError, PreparationMismatchError
+from diffface.backends._kind import PYTHON
 from diffface.prep._bind import bind, named
 from diffface.prep._const import Const, plain
 from diffface.prep._derivation import Derivation
 from diffface.prep._evaluate import batch_of
 from diffface.prep._layout import Call, Layout
+from diffface.prep._leaf import Leaf
 from diffface.prep._mismatch import report
 from diffface.prep._operator import Seeds
 from diffface.prep._recipe import Recipe
 from diffface.prep._specialised import Fallback, Specialised
 from diffface.prep._writer import Entry
 
+# What a call takes by keyword; the function's own keywords come in `kwargs`.
+_OPTIONS = ("tangents", "cotangents", "out", "kwargs")
+
 # Signatures that a lazily prepared callable keeps at the same time.
 CAPACITY = 16
+
+
+_FLOAT = Leaf(PYTHON, (), np.dtype(float), None)
 
 
 class Prepared:
@@ -192,12 +202,16 @@ class Prepared:
                     f"Argument {i} is wrapped in Const, but was active at preparation; "
                     "prepare anew to change which arguments are constant."
                 )
-        values = plain(args)
+        # To Python, a float64 of NumPy is a float, and solvers of one equation hand them in.
+        values = tuple(
+            float(a) if type(a) is np.float64 and i in active and known.leaves == (_FLOAT,) else a
+            for i, (a, known) in enumerate(zip(plain(args), self._fixed.arguments, strict=False))
+        )
         count = len(self._fixed.arguments) - len(keywords)
-        if len(values) != count:
+        if len(args) != count:
             noun = "argument" if count == 1 else "arguments"
             raise PreparationMismatchError(
-                f"Prepared with {count} {noun}, called with {len(values)}."
+                f"Prepared with {count} {noun}, called with {len(args)}."
             )
         if set(keyed) != set(keywords):
             raise PreparationMismatchError(
@@ -241,10 +255,15 @@ def _weakly(prepared: Prepared) -> Entry:
     """Calls of any signature, without keeping ``prepared`` alive, which holds this function."""
     method = WeakMethod(prepared._call)
 
+    name = prepared._recipe.name
+
     def call(*args: Any, **options: Any) -> Any:
         general = method()
         if general is None:
             raise ReferenceError("The prepared callable that this belongs to is gone; keep it.")
+        for key in options:
+            if key not in _OPTIONS:
+                raise TypeError(f"{name}() got an unexpected keyword argument {key!r}")
         return general(*args, **options)
 
     return call

@@ -30,11 +30,14 @@ class Writer:
 
     Parameters
     ----------
+    name : str
+        What errors call the entry.
     general : Entry
         Takes the calls that the straight line is not made for.
     """
 
-    def __init__(self, general: Entry) -> None:
+    def __init__(self, name: str, general: Entry) -> None:
+        self.name = name
         self.general = general
         self.names = Names()
         # Names of the positional arguments.
@@ -86,14 +89,14 @@ class Writer:
         given = "".join(f"{a}, " for a in self.parameters)
         defaults = "".join(f"{a}={self.names(MISSING)}, " for a in self.parameters)
         options = "*rest, tangents=None, cotangents=None, out=None, kwargs=None"
-        head = f"def entry({defaults}{'/, ' if given else ''}{options}):"
+        head = f"def {self.name}({defaults}{'/, ' if given else ''}{options}):"
         came = f"*{self.names(_came)}({given}*rest)" if given else "*rest"
         seeds = "tangents=tangents, cotangents=cotangents"
         general = f"return {self.names(self.general)}({came}, {seeds}, out=out, kwargs=kwargs)"
         source = "\n ".join([head, "while True:", *body, general])
         scope = dict(self.names.namespace)
         exec(code(source, "<diffface entry>"), scope)  # noqa: S102 - our own
-        entry: Entry = scope["entry"]  # type: ignore[assignment]
+        entry: Entry = scope[self.name]  # type: ignore[assignment]
         return entry
 
 

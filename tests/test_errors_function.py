@@ -1,5 +1,6 @@
 """What `f` may not return; and the exceptions that it raises are its own."""
 
+import re
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -152,3 +153,22 @@ def test_a_typo_in_f_is_an_attribute_error(backend: str) -> None:
             return a
 
         dif.gradient(f, X, backend=backend)
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+@pytest.mark.parametrize("backend", ["jax", "torch", "autograd", "numpy"])
+@pytest.mark.parametrize("part", ["real", "abs"])
+def test_holomorphic_functions_return_complex_numbers(
+    part: str, backend: str, prepared: bool
+) -> None:
+    def f(z: Any) -> Any:
+        return getattr(dif.namespace(z), part)(z)
+
+    message = "`f` must return complex numbers because of holomorphic=True, got float64; "
+    for operator, z in (("derivative", 1.0 + 2.0j), ("jacobian", np.array([1.0 + 2.0j, 3.0j]))):
+        options: Any = {"holomorphic": True, "backend": backend}
+        with pytest.raises(dif.NotDifferentiableError, match=re.escape(message)):
+            if prepared:
+                getattr(dif, f"prepare_{operator}")(f, z, **options)
+            else:
+                getattr(dif, operator)(f, z, **options)

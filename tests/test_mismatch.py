@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import EVERYWHERE, FIRST, cube_sum, make, same, weighted
+from helpers import BACKENDS, EVERYWHERE, FIRST, cube_sum, make, same, weighted
 
 import diffface as dif
 
@@ -131,3 +131,25 @@ def test_seeds_that_the_operator_does_not_take() -> None:
     with pytest.raises(dif.InvalidArgumentError) as caught:
         h(X)
     assert str(caught.value) == "value_and_pullback needs `cotangents`."
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_number_of_numpy_is_a_python_number(backend: str) -> None:
+    """SciPy's solvers of one equation call with these, whatever they were started with."""
+    g = dif.prepare_derivative(lambda t: t**3, 1.0, backend=backend)
+    found = g(np.float64(2.0))
+    assert type(found) is float
+    same(found, 12.0, 10 * FIRST[backend])
+    with pytest.raises(dif.PreparationMismatchError, match="numpy scalar float32"):
+        g(np.float32(2.0))
+
+
+@pytest.mark.parametrize("examples", [(X,), ()])
+def test_keywords_of_the_function_itself(examples: tuple[Any, ...]) -> None:
+    g = dif.prepare_gradient(lambda x, a=1.0: a * (x**2).sum(), *examples, backend="autograd")
+    message = r"^gradient\(\) got an unexpected keyword argument 'a'$"
+    with pytest.raises(TypeError, match=message):
+        g(X, a=2.0)
+    g(X)
+    with pytest.raises(TypeError, match=message):
+        g(X, a=2.0)

@@ -16,6 +16,8 @@ def ode_last(x: Array, steps: int) -> Array:
 
     Solved by `steps` classical Runge-Kutta steps of fourth order. Exact solution:
     ``yi(t) = x0 x1 ... xi t**(i+1) / (i+1)!``, met by four or fewer components up to rounding.
+    A step carries the first component four further, so that all from ``4 * steps`` on, and their
+    derivatives, stay zero: at the published sizes only time is worth comparing.
 
     Parameters
     ----------
@@ -52,7 +54,7 @@ ODE = Problem(
     name="ode",
     f=ode_last,
     make_args=_make_args,
-    sizes=((4, 5), (100, 10), (1_000, 10), (10_000, 10)),
+    sizes=((4, 5), (32, 10), (1_000, 10), (10_000, 10)),
     dimensions="n components, steps",
     operator="gradient",
     source="GradBench `ode` (MIT), after `an_ode` of B. M. Bell's cmpad; own code.",
