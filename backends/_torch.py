@@ -19,6 +19,7 @@ from diffface.backends._compiled import Array, Arrays, Compiled, Program
 from diffface.backends._errors import CannotRecord, InvalidArgumentError
 from diffface.backends._numbers import build_with_numbers
 from diffface.backends._torch_arrays import TORCH
+from diffface.backends._torch_numbers import NumberTakenError, refuse_taken_numbers
 from diffface.backends._transpose import linearize_by_transposing, push_by_transposing
 
 # torch counts levels of forward differentiation in globals that all threads share.
@@ -122,6 +123,8 @@ class Torch(Adapter):
         y, aux = f(tuple(leaves))
         ends = [i for i, a in enumerate(y) if a.requires_grad]
         outputs = [y[i] for i in ends]
+        if not ends:
+            refuse_taken_numbers(f, tuple(leaves))
 
         def single(dy: Arrays) -> Arrays:
             again, seeds = nested, []
@@ -157,6 +160,7 @@ class Torch(Adapter):
             leaves.append(a.detach().requires_grad_())
         y, aux = f(tuple(leaves))
         if not y[0].requires_grad:
+            refuse_taken_numbers(f, tuple(leaves))
             return _detach(y), tuple(map(torch.zeros_like, x)), _detach(aux)
         # Once through the graph, which need not be kept for another time.
         dx: Arrays = torch.autograd.grad(y[0], leaves, allow_unused=True)
@@ -205,6 +209,8 @@ class Torch(Adapter):
         return self, self
 
     def explain(self, error: Exception) -> str | None:
+        if isinstance(error, NumberTakenError):
+            return "a number was taken out of a torch tensor that is being differentiated"
         text = str(error)
         if ("numpy()" in text and "requires grad" in text) or "__array__" in text:
             return "a NumPy function was called on a torch tensor that is being differentiated"
@@ -222,7 +228,10 @@ def _push_dual(f: Function, x: Arrays, dx: Arrays) -> tuple[Arrays, Arrays, Arra
     try:
         with _LEVELS, forward_ad.dual_level():
             # Variables, since NumPy functions would take other tensors and drop the tangent.
-            y, aux = f(tuple(map(forward_ad.make_dual, map(_leaf, x), dx)))
+            points = tuple(map(forward_ad.make_dual, map(_leaf, x), dx))
+            y, aux = f(points)
+            if not any(a.requires_grad for a in y):
+                refuse_taken_numbers(f, points)
             duals = [forward_ad.unpack_dual(a) for a in y]
             plain = tuple(forward_ad.unpack_dual(a).primal for a in aux)
     finally:

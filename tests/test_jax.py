@@ -144,3 +144,16 @@ def test_keys_are_arguments(dtype: str) -> None:
         dif.gradient(f, x, key, backend="jax")
     with pytest.raises(dif.NotDifferentiableError, match="which numpy lacks"):
         dif.gradient(f, x, dif.Const(key), backend="numpy")
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=TypeError,
+    reason="JAX keeps what it made of a captured NumPy array, whatever the flag for 64 bits says",
+)
+def test_an_array_that_is_captured_under_either_flag() -> None:
+    captured = np.arange(1.0, 4.0)
+    f = lambda x: (x * captured).sum()
+    kept = dif.prepare_gradient(f, X, backend="jax")
+    same(kept(X), captured)
+    same(dif.prepare_gradient(f, X.astype("f4"), backend="jax")(X.astype("f4")), captured, 1e-6)

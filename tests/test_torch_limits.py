@@ -1,5 +1,6 @@
 """Where torch lacks a rule, or a graph an operation: another way to the right number."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -96,3 +97,31 @@ def test_compiled_results_that_are_views() -> None:
     y, jacobian = g(Y, out=out)
     assert jacobian is out
     same((plain(y), plain(out)), tuple(map(plain, dif.value_and_jacobian(f, Y))))
+
+
+TAKEN: dict[str, Callable[[Any], Any]] = {
+    "float": lambda x: float(x[0]) ** 2,
+    "math": lambda x: math.sin(x[0]),
+    "item": lambda x: torch.tensor(x[0].item()),
+    "list": lambda x: sum(x.tolist()),
+}
+
+
+@pytest.mark.filterwarnings("ignore::diffface.PreparationWarning")
+@pytest.mark.filterwarnings("ignore:Converting a tensor:UserWarning")
+@pytest.mark.parametrize("operator", ["gradient", "pushforward", "pullback", "hvp"])
+@pytest.mark.parametrize("prepared", [False, True])
+@pytest.mark.parametrize("name", TAKEN)
+def test_results_that_are_made_of_numbers(name: str, prepared: bool, operator: str) -> None:
+    seeds = {"hvp": {"tangents": X}, "pushforward": {"tangents": X}, "gradient": {}}
+    given = seeds.get(operator, {"cotangents": torch.tensor(1.0, dtype=F64)})
+    with pytest.raises(dif.NotDifferentiableError, match="a number was taken out of a torch"):
+        if prepared:
+            getattr(dif, f"prepare_{operator}")(TAKEN[name], X)(X, **given)
+        else:
+            getattr(dif, operator)(TAKEN[name], X, **given)
+
+
+def test_results_that_are_constant() -> None:
+    for f in (lambda x: 2.0, lambda x: torch.ones((), dtype=F64), lambda x: x.detach().sum()):
+        assert not dif.gradient(f, X).any()
