@@ -34,5 +34,5 @@ def refuse_taken_numbers(f: Function, x: Arrays) -> None:
     It is evaluated once more for that, which only functions without a derivative have to bear:
     to watch every call of torch takes long.
     """
-    with _Refusing():  # type: ignore[no-untyped-call]  # torch's own __init__
+    with _Refusing():
         f(x)
