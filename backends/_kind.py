@@ -63,6 +63,10 @@ class Kind(ABC):
     def fresh(self, array: Array) -> Array:
         """A C-contiguous copy of ``array`` (or itself, where arrays are immutable)."""
 
+    def locked(self, array: Array) -> str:
+        """What ``array`` is, in words, if results cannot be written to it; else empty."""
+        return ""
+
     def lend(self, array: Any, others: Arrays) -> Array | None:
         """An array of this kind in the memory of ``array``, for a program to write a result to.
 
@@ -118,6 +122,9 @@ class NumPyArrays(Kind):
 
     def fresh(self, array: Array) -> Array:
         return np.array(array, order="C")
+
+    def locked(self, array: Array) -> str:
+        return "" if array.flags.writeable else "a read-only array"
 
     def lend(self, array: Any, others: Arrays) -> Array | None:
         if type(array) is not np.ndarray or not array.flags.writeable:

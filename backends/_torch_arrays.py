@@ -46,6 +46,16 @@ class TorchArrays(Kind):
         plain = array.detach() if array.requires_grad else array
         return plain.clone(memory_format=_CONTIGUOUS)
 
+    def locked(self, array: Array) -> str:
+        if array.layout != torch.strided:
+            return "a sparse tensor"
+        if array.is_inference() and not torch.is_inference_mode_enabled():
+            return "a tensor of inference mode"
+        if array.requires_grad:
+            return "a tensor that requires grad"
+        expanded = any(s == 0 and n > 1 for s, n in zip(array.stride(), array.shape, strict=True))
+        return "an expanded tensor" if expanded else ""
+
     def lend(self, array: Any, others: Arrays) -> Array | None:
         if type(array) is np.ndarray and array.flags.carray and self.takes(array.dtype):
             array = torch.from_numpy(array)

@@ -114,5 +114,5 @@ def _check(target: Any, slot: Slot, name: str) -> None:
             f"`{name}` must have shape {slot.shape} and dtype {slot.dtype.name} like the result, "
             f"got {shape} and {dtype.name}."
         )
-    if isinstance(target, np.ndarray) and not target.flags.writeable:
-        raise InvalidArgumentError(f"`{name}` must be writable, got a read-only array.")
+    if locked := own.locked(target):
+        raise InvalidArgumentError(f"`{name}` must be writable, got {locked}.")

@@ -260,3 +260,24 @@ def test_arrays_by_a_python_number(prepared: bool, backend: str) -> None:
     else:
         dif.derivative(f, 2.0, backend=backend, out=out)
     same(out, np.array([1.0, 4.0, 12.0]), 100 * FIRST[backend])
+
+
+LOCKED: dict[str, Callable[[Any], Any]] = {
+    "a sparse tensor": lambda torch: torch.zeros(4, dtype=torch.float64).to_sparse(),
+    "a tensor that requires grad": lambda torch: torch.zeros(
+        4, dtype=torch.float64, requires_grad=True
+    ),
+    "an expanded tensor": lambda torch: torch.zeros(1, dtype=torch.float64).expand(4),
+}
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+@pytest.mark.parametrize("what", LOCKED)
+def test_tensors_that_cannot_be_written_to(what: str, prepared: bool) -> None:
+    torch = pytest.importorskip("torch")
+    x, out = torch.tensor(X), LOCKED[what](torch)
+    with pytest.raises(dif.InvalidArgumentError, match=f"^`out` must be writable, got {what}"):
+        if prepared:
+            dif.prepare_gradient(rosenbrock, x)(x, out=out)
+        else:
+            dif.gradient(rosenbrock, x, out=out)
