@@ -24,7 +24,7 @@ from diffface.backends._registry import Backend, resolve
 from diffface.testing import Benchmark, Effort, benchmark, problems
 from diffface.testing._benchmark._case import Case
 from diffface.testing._benchmark._contestant import Contestant
-from diffface.testing._benchmark._timing import Timed, interleave, ratio, spread
+from diffface.testing._benchmark._timing import Timed, interleave, ratio
 from diffface.testing._benchmark._waiting import numbers
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -66,8 +66,7 @@ def beside_others(
     return [
         {
             "who": who, "time": statistics.median(call.seconds), "error": wrong[who],
-            "ratio": spread(call.seconds).median / statistics.median(first.seconds),
-            "quartiles": ratio(call, first)[1:],
+            "ratio": ratio(call, first).median, "quartiles": ratio(call, first)[1:],
         }
         for who, call in calls.items()
     ]  # fmt: skip
