@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import diffface as dif
+from diffface.backends._torch_graph import _lifetimes, _simplify
 
 torch = pytest.importorskip("torch")
 functional = torch.autograd.functional
@@ -136,3 +137,46 @@ def test_numpy_results_are_contiguous(name: str) -> None:
     for array in (*push(x, tangents=x), jacobian(x)):
         assert array.flags.c_contiguous
         assert array.flags.writeable or not array.shape
+
+
+def test_a_rule_that_changes_a_shape_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(node: Any) -> Any:
+        return node.args[0] if "sum" in str(node.target) else None
+
+    monkeypatch.setattr(_simplify, "rewrite", wrong)
+    f = weighted(torch.sin)
+    prepared = dif.prepare_value_and_gradient(f, AT, backend="torch", fallback="error")
+    agrees(prepared(AT)[0], f(AT))
+
+
+def test_a_record_that_fails_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch refuses to put a tensor into itself in place."""
+    monkeypatch.setattr(_lifetimes, "SCATTERS", frozenset())
+    f = weighted(itself_at)
+    with pytest.warns(dif.PreparationWarning) as warned:
+        prepared = dif.prepare_gradient(f, AT, backend="torch")
+    assert str(warned[0].message) == (
+        "`f` cannot be recorded (its record fails with RuntimeError: unsupported operation: some "
+        "elements of the input tensor and the written-to tensor refer to a single memory location. "
+        "Please clone() the tensor before performing the operation). It runs eagerly at every "
+        "call: right, but slower. Move the decision on values into `xp.where`, or pass "
+        "fallback='error'."
+    )
+    assert prepared.strategy == "eager"
+    agrees(prepared(AT), torch.func.grad(f)(AT))
+
+
+def test_a_rule_that_fails_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(node: Any) -> Any:
+        raise KeyError(node.name)
+
+    monkeypatch.setattr(_simplify, "rewrite", failing)
+    with pytest.warns(dif.PreparationWarning, match="its record fails with KeyError: "):
+        prepared = dif.prepare_gradient(weighted(torch.sin), AT, backend="torch")
+    assert prepared.strategy == "eager"
+
+
+def test_the_error_of_the_function_itself_is_its_own() -> None:
+    singular = torch.zeros(3, 3, dtype=torch.float64)
+    with pytest.raises(torch.linalg.LinAlgError, match=r"linalg\.inv: .* singular"):
+        dif.prepare_gradient(lambda x: torch.linalg.inv(x).sum(), singular, backend="torch")
