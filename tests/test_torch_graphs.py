@@ -139,6 +139,19 @@ def test_numpy_results_are_contiguous(name: str) -> None:
         assert array.flags.writeable or not array.shape
 
 
+def test_addresses_in_a_result_laid_out_like_a_captured_tensor() -> None:
+    """The record keeps a copy of what it captured, row by row."""
+    captured = torch.arange(12.0, dtype=torch.float64).view(4, 3).T
+
+    def f(x: Any) -> Any:
+        return (captured * x).as_strided((5,), (1,), 1).exp().sum()
+
+    with pytest.warns(dif.PreparationWarning) as warned:
+        prepared = dif.prepare_gradient(f, torch.zeros_like(AT), backend="torch")
+    assert "it addresses memory (as_strided) that is laid out otherwise" in str(warned[0].message)
+    agrees(prepared(AT), torch.func.grad(f)(AT))
+
+
 def test_a_rule_that_changes_a_shape_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(node: Any) -> Any:
         return node.args[0] if "sum" in str(node.target) else None

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import fx
 
+from diffface.backends._errors import CannotRecord
 from diffface.backends._torch_graph._graph import (
     addresses_memory,
     agree_but_for_strides,
@@ -45,6 +46,8 @@ class Layouts:
         if node.op == "get_attr" and isinstance(old, torch.Tensor):
             new: Any = stand_in(getattr(self._module, str(node.target)), node)
         elif node.op == "call_function" and not self._changed.isdisjoint(node.all_input_nodes):
+            if addresses_memory(node):
+                raise CannotRecord("it addresses memory (as_strided) that is laid out otherwise")
             new = self._again(node)
         else:
             return
