@@ -45,6 +45,13 @@ def itself_added_by_rows(x: Any) -> Any:
     return y.index_add(0, torch.tensor([0, 0, 2]), y)
 
 
+def sums_into_slices(x: Any) -> Any:
+    y = torch.zeros(5, 4, dtype=torch.float64)
+    y[1:-1] = x**2
+    y[2:] += x.sin()
+    return y
+
+
 CASES: dict[str, Function] = {
     "two expanded operands": both_expanded,
     "two expanded products": lambda x: x[0].expand(5, 4) * x[0].sin().expand(5, 4),
@@ -60,6 +67,8 @@ CASES: dict[str, Function] = {
     "a copy of a slice, by addresses": lambda x: (
         (x.sin()[1:].clone() * 3).as_strided((5,), (1,), 1) ** 2
     ),
+    "a copy of the argument, by addresses": lambda x: (x * 1).as_strided((2, 3), (4, 1), 1) ** 2,
+    "sums into slices": sums_into_slices,  # by addresses, in the second derivative
     "an expanded constant, viewed": lambda x: (
         (const("ones", 3).expand(4, 3).exp() * x.T).transpose(0, 1).reshape(-1).exp()
     ),
@@ -127,6 +136,14 @@ def test_hvp(name: str, example: str) -> None:
     prepared = dif.prepare_hvp(f, EXAMPLES[example], backend="torch")
     assert prepared.strategy == "replay"
     agrees(prepared(AT, tangents=TANGENT), functional.hvp(f, AT, TANGENT)[1])
+
+
+@EVERY
+def test_hessian(name: str) -> None:
+    f = weighted(CASES[name])
+    prepared = dif.prepare_hessian(f, EXAMPLES["ones"], backend="torch")
+    assert prepared.strategy == "replay"
+    agrees(prepared(AT), functional.hessian(f, AT))
 
 
 @EVERY

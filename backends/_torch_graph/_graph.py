@@ -4,6 +4,7 @@ Knows: ``torch.fx`` nodes whose ``meta["val"]`` holds a fake tensor.
 Must not know: what the operations mean.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -45,13 +46,19 @@ def addresses_memory(node: fx.Node) -> bool:
 
 def root_of(x: Any) -> fx.Node:
     """Return the node in whose memory the result of ``x`` lies, as far as schemas tell."""
+    *_, root = bases_of(x)
+    return root
+
+
+def bases_of(x: Any) -> Iterator[fx.Node]:
+    """Yield ``x``, what it is a view of, and so on to the node whose memory it is."""
+    yield x
     while x.op == "call_function":
         schema = x.target._schema if isinstance(x.target, OpOverload) else None
         if schema is not None and not any(result.alias_info for result in schema.returns):
             break
         x = x.args[0]
-    found: fx.Node = x
-    return found
+        yield x
 
 
 def call(place: fx.Node, target: Any, *args: Any, **kwargs: Any) -> fx.Node:

@@ -17,9 +17,11 @@ from diffface.backends._torch_graph._graph import (
     addresses_memory,
     agree_but_for_strides,
     aten,
+    bases_of,
     call,
     evaluate,
     looks_like,
+    root_of,
     stand_in,
     value_of,
 )
@@ -38,7 +40,10 @@ class Layouts:
         self._module = module
         self._changed: set[fx.Node] = set()
         # It counts in the memory of its operand, so that nothing there may lie otherwise
-        self._fixed = any(map(addresses_memory, module.graph.nodes))
+        addressing = [node for node in module.graph.nodes if addresses_memory(node)]
+        self._fixed = bool(addressing)
+        # Nor may it be the memory of an input or a constant, which may start elsewhere
+        self._addressed = {x for node in addressing for x in bases_of(node.args[0])}
 
     def update(self, node: fx.Node) -> None:
         """Bring ``meta["val"]`` up to date with the operands; those of a view are made to fit."""
@@ -63,6 +68,10 @@ class Layouts:
         moved = x.stride() != y.stride() or x.storage_offset() != y.storage_offset()
         if moved and self._fixed:
             return False
+        if old in self._addressed:
+            if root_of(new).op != "call_function":
+                return False
+            self._addressed |= set(bases_of(new))
         old.replace_all_uses_with(new)
         # The users were recorded with the strides that the old one had at first
         if moved or old in self._changed:
