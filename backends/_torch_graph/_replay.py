@@ -10,9 +10,7 @@ from functools import cache
 from torch import fx
 
 from diffface.backends._compiled import Array, Arrays, Compiled, Program
-from diffface.backends._errors import CannotRecord
 from diffface.backends._torch_graph._emit import emit
-from diffface.backends._torch_graph._graph import is_random
 from diffface.backends._torch_graph._lowering import lower
 from diffface.backends._torch_graph._simplify import simplify
 from diffface.backends._torch_graph._trace import trace
@@ -61,21 +59,11 @@ def replay(program: Program, examples: Arrays) -> Compiled:
     Raises
     ------
     CannotRecord
-        If the program depends on values, or its record fails where the program does not.
+        If the program depends on values.
     """
     module = trace(program, examples)
-    try:
-        simplify(module)
-        compiled = replay_graph(module)
-        if not any(map(is_random, module.graph.nodes)):
-            compiled.run(*examples)
-    except CannotRecord:
-        raise
-    except Exception as error:
-        # Where the program fails as well, its own error is the one to see
-        program(*(x.detach().clone() for x in examples))
-        raise CannotRecord(f"its record fails with {type(error).__name__}: {error}") from error
-    return compiled
+    simplify(module)
+    return replay_graph(module)
 
 
 def replay_graph(module: fx.GraphModule) -> Compiled:
