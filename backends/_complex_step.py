@@ -86,15 +86,14 @@ class ComplexStep(NumPyAdapter):
         return y, dy, aux
 
     def build(self, program: Program, examples: Arrays) -> Compiled:
-        program(*examples)
-        # Elsewhere, too, since among zeros and ones much is right by chance.
-        with np.errstate(all="ignore"):
-            try:
+        # This checks itself, and elsewhere, since among zeros and ones much is right by chance.
+        try:
+            with np.errstate(all="ignore"):
                 program(*map(elsewhere, examples))
-            except NotDifferentiableError:
-                raise
-            except Exception:  # noqa: BLE001, S110 - out of the function's domain
-                pass
+        except NotDifferentiableError:
+            raise
+        except Exception:  # noqa: BLE001 - out of the function's domain
+            program(*examples)
         whole = super().build(program, examples).run
 
         def run(*inputs: Array) -> Arrays:
