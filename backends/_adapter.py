@@ -137,9 +137,9 @@ class Adapter(ABC):
             If ``value`` is neither an array nor a number.
         """
 
-    @abstractmethod
     def eye(self, rows: int, columns: int, offset: int, like: Array) -> Array:
         """Ones where ``row == column + offset``, of the dtype and device of ``like``."""
+        return self.xp.eye(rows, columns, k=-offset, dtype=like.dtype)
 
     @abstractmethod
     def scope(self, dtypes: Sequence[np.dtype[Any]]) -> AbstractContextManager[object]:

@@ -100,9 +100,6 @@ class Autograd(Adapter):
             return np.asarray(value, np.result_type(like.dtype, value))
         raise TypeError
 
-    def eye(self, rows: int, columns: int, offset: int, like: Array) -> Array:
-        return np.eye(rows, columns, k=-offset, dtype=like.dtype)
-
     def scope(self, dtypes: Sequence[np.dtype[Any]]) -> AbstractContextManager[object]:
         return _TRACING
 

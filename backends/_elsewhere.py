@@ -15,4 +15,6 @@ def elsewhere(x: Any) -> Any:
     steps = 1e-3 * np.cos(1 + np.arange(np.size(x))).reshape(np.shape(x))
     finite = np.where(np.isfinite(x), x, 1.0)
     moved = np.asarray(finite + steps * (1 + np.abs(finite)), np.result_type(x))
-    return moved if isinstance(x, np.ndarray) else moved[()]
+    if isinstance(x, np.ndarray):
+        return moved
+    return moved[()] if isinstance(x, np.generic) else moved.item()

@@ -92,9 +92,6 @@ class JAX(Adapter):
             return jnp.asarray(np.array(value))
         raise TypeError
 
-    def eye(self, rows: int, columns: int, offset: int, like: Array) -> Array:
-        return jnp.eye(rows, columns, k=-offset, dtype=like.dtype)
-
     def scope(self, dtypes: Sequence[np.dtype[Any]]) -> AbstractContextManager[object]:
         return jax.enable_x64(True) if any(map(_is_wide, dtypes)) else nullcontext()
 

@@ -21,7 +21,7 @@ from diffface.backends._errors import CannotRecord, InvalidArgumentError
 from diffface.backends._numbers import build_with_numbers
 from diffface.backends._torch_arrays import TORCH
 from diffface.backends._torch_numbers import NumberTakenError, refuse_taken_numbers
-from diffface.backends._transpose import linearize_by_transposing, push_by_transposing
+from diffface.backends._transpose import linearize_by_transposing
 
 # torch counts levels of forward differentiation in globals that all threads share.
 _LEVELS = threading.RLock()
@@ -80,35 +80,17 @@ class Torch(Adapter):
         chunk_size: int | None = None,
         value: bool = True,
     ) -> tuple[Arrays, Arrays, Arrays]:
-        if not batched and not _functional.get():
-            # Dual numbers do not nest.
-            if _dual.get():
-                return push_by_transposing(self, f, x, dx)
-            try:
-                return _push_dual(f, x, dx)
-            except NotImplementedError:  # an operation without a forward rule
-                return push_by_transposing(self, f, x, dx)
-        shared: list[tuple[Arrays, Arrays]] = []
-
-        def push(seed: Arrays) -> Arrays:
-            pushed: Any = torch.func.jvp(lambda *a: f(a), x, seed, has_aux=True)
-            dy: Arrays = pushed[1]
-            shared[:] = [(pushed[0], pushed[2])]
-            return dy
-
-        token = _functional.set(True)
+        nested = _functional.get()
         try:
-            with _LEVELS:
-                dy = _batched(push, dx, chunk_size) if batched else push(dx)
-        except NotImplementedError:
-            if token.old_value is True:
+            if batched or nested:
+                return _push_functional(f, x, dx, batched, chunk_size)
+            if not _dual.get():  # dual numbers do not nest
+                return _push_dual(f, x, dx)
+        except NotImplementedError:  # an operation without a forward rule
+            if nested:
                 raise
-        else:
-            return shared[0][0], dy, shared[0][1]
-        finally:
-            _functional.reset(token)
-        y, transposed, aux = linearize_by_transposing(self, f, x)
-        return y, transposed(dx, batched=batched, chunk_size=chunk_size), aux
+        y, push, aux = linearize_by_transposing(self, f, x)
+        return y, push(dx, batched=batched, chunk_size=chunk_size), aux
 
     def pullback(
         self, f: Function, x: Arrays, *, value: bool = True
@@ -249,6 +231,27 @@ def _push_dual(f: Function, x: Arrays, dx: Arrays) -> tuple[Arrays, Arrays, Arra
     if any(a.requires_grad for a in (*x, *dx)):
         return values, dy, plain
     return _detach(values), _detach(dy), _detach(plain)
+
+
+def _push_functional(
+    f: Function, x: Arrays, dx: Arrays, batched: bool, chunk_size: int | None
+) -> tuple[Arrays, Arrays, Arrays]:
+    """Pushforwards by the transforms of torch.func, which nest and can be batched."""
+    shared: list[tuple[Arrays, Arrays]] = []
+
+    def push(seed: Arrays) -> Arrays:
+        pushed: Any = torch.func.jvp(lambda *a: f(a), x, seed, has_aux=True)
+        dy: Arrays = pushed[1]
+        shared[:] = [(pushed[0], pushed[2])]
+        return dy
+
+    token = _functional.set(True)
+    try:
+        with _LEVELS:
+            dy = _batched(push, dx, chunk_size) if batched else push(dx)
+    finally:
+        _functional.reset(token)
+    return shared[0][0], dy, shared[0][1]
 
 
 def _functional_pullback(f: Function, x: Arrays) -> tuple[Arrays, Pull, Arrays]:

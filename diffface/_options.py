@@ -134,14 +134,13 @@ def settings(options: Mapping[str, Any], allowed: frozenset[str], name: str) -> 
     if mode not in ("auto", "forward", "reverse"):
         raise InvalidArgumentError(f"`mode` must be 'auto', 'forward' or 'reverse', got {mode!r}.")
     chunk_size = options.get("chunk_size")
-    if isinstance(chunk_size, np.integer):
+    if chunk_size is not None:
+        whole = isinstance(chunk_size, int | np.integer) and not isinstance(chunk_size, bool)
+        if not whole or chunk_size < 1:
+            raise InvalidArgumentError(
+                f"`chunk_size` must be a positive integer or None, got {chunk_size!r}."
+            )
         chunk_size = int(chunk_size)
-    if chunk_size is not None and (
-        isinstance(chunk_size, bool) or not isinstance(chunk_size, int) or chunk_size < 1
-    ):
-        raise InvalidArgumentError(
-            f"`chunk_size` must be a positive integer or None, got {chunk_size!r}."
-        )
     return Settings(
         bool(options.get("has_aux")), bool(options.get("batched")), chunk_size, mode,
         bool(options.get("holomorphic")),

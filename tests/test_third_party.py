@@ -72,9 +72,6 @@ class ForwardTorch(Adapter):
             return torch.as_tensor(value)
         raise TypeError
 
-    def eye(self, rows: int, columns: int, offset: int, like: Array) -> Array:
-        return xp.eye(rows, columns, k=-offset, dtype=like.dtype)
-
     def scope(self, dtypes: Sequence[np.dtype[Any]]) -> AbstractContextManager[object]:
         return nullcontext()
 

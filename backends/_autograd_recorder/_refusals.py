@@ -48,13 +48,12 @@ def refuse_unsafe(tape: Recording, fn: Any, args: Any, kwargs: Any, value: Any) 
     """
     if is_a(value, tracer.Box):
         tape.escape(f"`{_name(fn)}` hides a value that it depends on")
-    # By position or by name, what is written to is what is returned.
-    if any(a is value for a in args if isinstance(a, np.ndarray)):
+    # Given by position, what is written to is what is returned.
+    by_position = any(a is value for a in args if isinstance(a, np.ndarray))
+    if by_position or kwargs.get("out") is not None:
         tape.escape(f"`{_name(fn)}` writes into an array (`out=`)")
     if type(fn) is np.ufunc and not kwargs:
         return
-    if kwargs.get("out") is not None:
-        tape.escape(f"`{_name(fn)}` writes into an array (`out=`)")
     if fn is GETITEM:
         index = nodes_in(tape.argument(args[1]))
         if any(n.dtype.kind == "b" for n in index if not n.is_constant):

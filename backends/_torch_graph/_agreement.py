@@ -10,8 +10,13 @@ import torch
 from torch import fx
 
 from diffface.backends._compiled import Array, Arrays, Compiled, Program
+from diffface.backends._elsewhere import elsewhere
 from diffface.backends._errors import CannotRecord
+from diffface.backends._torch_arrays import TORCH
 from diffface.backends._torch_graph._graph import is_random
+
+# What cancels may leave so many roundings of the largest element.
+_CANCELLED = 1e4
 
 
 def check_agreement(compiled: Compiled, program: Program, examples: Arrays) -> None:
@@ -68,14 +73,12 @@ def _lifted(value: Array) -> torch.Tensor:
 
 
 def _moved(value: Array) -> Array:
-    """An input somewhere else: every floating-point number moved a little, each differently."""
-    if isinstance(value, float | complex):
-        return value + 0.01 * (1 + abs(value))
-    if not (isinstance(value, torch.Tensor) and _is_inexact(value)):
-        return value
-    value = value.detach()
-    steps = torch.cos(1.0 + torch.arange(value.numel(), device=value.device)).reshape(value.shape)
-    return (value + 0.01 * steps * (1 + value.abs())).to(value.dtype)
+    if not isinstance(value, torch.Tensor):
+        return elsewhere(value)
+    _, dtype, device = TORCH.describe(value)
+    return (
+        TORCH.from_numpy(elsewhere(TORCH.to_numpy(value)), device) if dtype.kind != "V" else value
+    )
 
 
 def _all_agree(found: Arrays, expected: Arrays, terms: float) -> bool:
@@ -90,11 +93,10 @@ def _agree(found: torch.Tensor, expected: torch.Tensor, terms: float) -> bool:
     found, expected = found.detach(), expected.detach()
     if not _is_inexact(expected):
         return torch.equal(found, expected)
-    # Half of the digits: what cancels may lose many, and another course differs by more.
+    # Half of the digits, since another course differs by more; of what cancels, less is left.
     epsilon = torch.finfo(expected.dtype).eps
-    tolerance = epsilon**0.5
-    absolute = tolerance * _size(expected) + epsilon * terms
-    return torch.allclose(found, expected, tolerance, absolute, equal_nan=True)
+    absolute = epsilon * (_CANCELLED * _size(expected) + terms)
+    return torch.allclose(found, expected, epsilon**0.5, absolute, equal_nan=True)
 
 
 def _is_inexact(tensor: torch.Tensor) -> bool:
