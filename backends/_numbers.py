@@ -1,11 +1,9 @@
 """Python numbers among the inputs of programs that are recorded from arrays."""
 
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import replace
 
 from diffface.backends._compiled import Array, Arrays, Compiled, Program
-from diffface.backends._errors import CannotRecord
 
 
 def build_with_numbers(
@@ -34,14 +32,7 @@ def build_with_numbers(
 
     # Its dtype and device are all that is kept of the first example.
     like = lift(0.0, examples[0])
-    try:
-        compiled = build(program, arrays(examples))
-    except CannotRecord:
-        raise
-    except Exception as error:
-        program(*deepcopy(examples))  # an error of the function's own comes again
-        line = "a Python number is used where no array can stand for it"
-        raise CannotRecord(f"{line} ({type(error).__name__}: {error})") from error
+    compiled = build(program, arrays(examples))
     into = compiled.into
     return replace(
         compiled,

@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from contextvars import ContextVar
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -164,15 +163,8 @@ class Torch(Adapter):
         build = inductor if self.compile else replay
         if any(a.layout != torch.strided for a in examples if isinstance(a, torch.Tensor)):
             raise CannotRecord("an argument is a sparse tensor")
-        try:
-            compiled = build_with_numbers(build, program, examples, self.lift)
-            check_agreement(compiled, program, examples)
-        except CannotRecord:
-            raise
-        except Exception as error:
-            # Where the program fails as well, its own error is the one to see.
-            program(*deepcopy(examples))
-            raise CannotRecord(f"its record fails with {type(error).__name__}: {error}") from error
+        compiled = build_with_numbers(build, program, examples, self.lift)
+        check_agreement(compiled, program, examples)
         return compiled
 
     def lift(self, value: object, like: Array) -> Array:

@@ -2,9 +2,10 @@
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from typing import Any, Literal
 
-from diffface.backends._compiled import Arrays, Compiled
+from diffface.backends._compiled import Arrays, Compiled, Program
 from diffface.backends._errors import (
     CannotRecord,
     NotDifferentiableError,
@@ -65,8 +66,7 @@ class Specialised:
                 x, c = derivation.bring(primals, constants)
                 examples = (*x, *c, *self._example_seeds(x, c, seeds))
                 program = derivation.program(f, self._trace)
-                self.compiled = derivation.outer.build(program, examples)
-                outputs = self.compiled.run(*examples)
+                self.compiled, outputs = self._build(program, examples)
         except (CannotRecord, NotDifferentiableError) as error:
             self.compiled = None
             # A function that cannot be differentiated at all says so here.
@@ -78,6 +78,18 @@ class Specialised:
             derivation, self.compiled, self._trace, primals, constants, seeds, outputs, defaults,
             general,
         )  # fmt: skip
+
+    def _build(self, program: Program, examples: Arrays) -> tuple[Compiled, Arrays]:
+        """``program`` compiled, and its outputs at ``examples``."""
+        try:
+            compiled = self.derivation.outer.build(program, examples)
+            return compiled, compiled.run(*examples)
+        except (CannotRecord, NotDifferentiableError):
+            raise
+        except Exception as error:
+            # Where the program fails as well, its own error is the one to see.
+            program(*deepcopy(examples))
+            raise CannotRecord(f"its record fails with {type(error).__name__}: {error}") from error
 
     @property
     def strategy(self) -> str:
