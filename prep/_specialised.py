@@ -68,7 +68,6 @@ class Specialised:
                 program = derivation.program(f, self._trace)
                 self.compiled, outputs = self._build(program, examples)
         except (CannotRecord, NotDifferentiableError) as error:
-            self.compiled = None
             # A function that cannot be differentiated at all says so here.
             self._try_eagerly(primals, constants, seeds)
             self._fall_back(error, "every")
