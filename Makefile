@@ -36,7 +36,7 @@ coverage: $(INSTALLED)
 
 results: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		--constraint constraints.txt --editable '.[results]'
+		--constraint constraints.txt --config-settings editable_mode=compat --editable '.[results]'
 	$(BIN)/python -m benchmarks.results
 
 tables: $(INSTALLED)
@@ -50,5 +50,5 @@ $(INSTALLED): pyproject.toml constraints.txt
 	echo "Installing diffface, JAX, PyTorch and autograd into .venv (only this once)"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check \
-		--constraint constraints.txt --editable '.[all,dev]'
+		--constraint constraints.txt --config-settings editable_mode=compat --editable '.[all,dev]'
 	touch $(INSTALLED)

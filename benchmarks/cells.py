@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 import diffface as dif
-from diffface.backends._registry import Backend, resolve
-from diffface.testing import problems
-from diffface.testing._benchmark._case import Case
-from diffface.testing._benchmark._contestant import Contestant
+from diffface.backends.registry import Backend, resolve
+from diffface.benchmark import problems
+from diffface.benchmark.case import Case
+from diffface.benchmark.measured_call import Contestant
 
 Pair = tuple[Callable[[], Any], Callable[[], Any]]
 COMPILED = dif.Torch(compile=True)

@@ -9,7 +9,8 @@ import sys
 
 import diffface as dif
 from benchmarks.cells import one_thread
-from diffface.testing import benchmark, problems
+from diffface.benchmark import problems
+from diffface.testing import benchmark
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import diffface as dif
 from benchmarks.cells import one_thread
 from benchmarks.pairs import pair
-from diffface.testing import problems
+from diffface.benchmark import problems
 
 
 def wide(x: Any, matrix: Any) -> Any:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from diffface.benchmark.table import digits, duration, markdown
 from diffface.testing import Benchmark, Measurement
-from diffface.testing._benchmark._table import digits, duration, markdown
 
 # GMM, d = 10, K = 25, 1,000 points, in GradBench's nightly run of 2026-03-14 (one thread): seconds
 # of the function and of the gradient. github.com/gradbench/gradbench (MIT).

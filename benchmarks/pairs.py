@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from diffface.testing._benchmark._timing import Effort, Timed, interleave, ratio
+from diffface.benchmark.timing import Effort, Timed, interleave, ratio
 
 
 class Timing(NamedTuple):

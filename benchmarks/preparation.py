@@ -8,9 +8,9 @@ from collections.abc import Callable
 import diffface as dif
 from benchmarks.cells import one_thread, point, rosenbrock
 from benchmarks.pairs import pair
-from diffface.backends import _source
+from diffface.backends.recording import source as _source
+from diffface.benchmark.table import COLUMNS, duration
 from diffface.testing import benchmark
-from diffface.testing._benchmark._table import COLUMNS, duration
 
 SIZE = 100
 BACKENDS = ["jax", "torch", dif.Torch(compile=True), "autograd", "numpy", "complex-step"]

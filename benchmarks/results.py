@@ -20,12 +20,12 @@ import diffface as dif
 from benchmarks.cells import COMPILED, gmm_args, one_thread, point, rosenbrock
 from benchmarks.others import casadi_gmm, numdifftools_gradient, torch_double_backward
 from benchmarks.page import page
-from diffface.backends._registry import Backend, resolve
+from diffface.backends.registry import Backend, resolve
+from diffface.benchmark.asynchrony import numbers
+from diffface.benchmark.case import Case
+from diffface.benchmark.measured_call import Contestant
+from diffface.benchmark.timing import Timed, interleave, ratio
 from diffface.testing import Benchmark, Effort, benchmark, problems
-from diffface.testing._benchmark._case import Case
-from diffface.testing._benchmark._contestant import Contestant
-from diffface.testing._benchmark._timing import Timed, interleave, ratio
-from diffface.testing._benchmark._waiting import numbers
 
 DOCS = Path(__file__).parent.parent / "docs"
 EVERY = ["jax", "torch", COMPILED, "autograd", "numpy", "complex-step"]

@@ -7,7 +7,7 @@ problem; ``--benchmark-group-by=group,param:backend`` each prepared call with th
 import pytest
 
 from benchmarks.cells import beside, one_thread
-from diffface.testing.problems import PROBLEMS
+from diffface.benchmark.problems import PROBLEMS
 
 BACKENDS = ("jax", "torch", "autograd", "numpy", "complex-step")
 # XLA compiles every character of the LSTM, so that only short sequences are for everyone.

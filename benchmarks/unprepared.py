@@ -9,9 +9,9 @@ from typing import Any
 import diffface as dif
 from benchmarks.cells import beside, one_thread, point, rosenbrock
 from benchmarks.pairs import pair
-from diffface.backends._registry import resolve
-from diffface.testing._benchmark._case import own
-from diffface.testing._benchmark._waiting import wait
+from diffface.backends.registry import resolve
+from diffface.benchmark.asynchrony import wait
+from diffface.benchmark.case import own
 
 SIZE = 10
 

@@ -7,63 +7,7 @@ See :func:`gradient`, :func:`jacobian`, :func:`hessian`, :func:`hvp`, :func:`pus
 
 from typing import TYPE_CHECKING, Any
 
-from diffface._backends import BackendInfo, backends
-from diffface._backends import backend_class as _backend_class
-from diffface._closure import closure
-from diffface._constraint import constraint
-from diffface._derivative import (
-    derivative,
-    prepare_derivative,
-    prepare_value_and_derivative,
-    value_and_derivative,
-)
-from diffface._gradient import (
-    gradient,
-    prepare_gradient,
-    prepare_value_and_gradient,
-    value_and_gradient,
-)
-from diffface._hessian import (
-    hessian,
-    prepare_hessian,
-    prepare_value_gradient_and_hessian,
-    value_gradient_and_hessian,
-)
-from diffface._hvp import gradient_and_hvp, hvp, prepare_gradient_and_hvp, prepare_hvp
-from diffface._jacobian import (
-    jacobian,
-    prepare_jacobian,
-    prepare_value_and_jacobian,
-    value_and_jacobian,
-)
-from diffface._linearize import linearize
-from diffface._logdensity import LogDensity, log_density
-from diffface._namespace import namespace
-from diffface._objective import Objective, objective
-from diffface._pullback import (
-    prepare_pullback,
-    prepare_value_and_pullback,
-    pullback,
-    value_and_pullback,
-)
-from diffface._pushforward import (
-    prepare_pushforward,
-    prepare_value_and_pushforward,
-    pushforward,
-    value_and_pushforward,
-)
-from diffface._ravel import ravel
-from diffface._residuals import Residuals, residuals
-from diffface._second_derivative import (
-    prepare_second_derivative,
-    prepare_value_derivative_and_second_derivative,
-    second_derivative,
-    value_derivative_and_second_derivative,
-)
-from diffface._unravel import Unravel
-from diffface._using import using
-from diffface._vjp import vjp
-from diffface.backends._errors import (
+from diffface.backends.errors import (
     BackendNotAvailableError,
     DifffaceError,
     InvalidArgumentError,
@@ -73,17 +17,73 @@ from diffface.backends._errors import (
     UnknownBackendError,
     UnsupportedOperatorError,
 )
-from diffface.backends._registry import register_backend
-from diffface.backends._second_order import SecondOrder
-from diffface.prep._const import Const
-from diffface.prep._prepared import Prepared
+from diffface.backends.listing import BackendInfo, list_backends
+from diffface.backends.listing import backend_class as _backend_class
+from diffface.backends.namespace import namespace
+from diffface.backends.registry import register_backend
+from diffface.backends.second_order import SecondOrder
+from diffface.operators.derivative import (
+    derivative,
+    prepare_derivative,
+    prepare_value_and_derivative,
+    value_and_derivative,
+)
+from diffface.operators.gradient import (
+    gradient,
+    prepare_gradient,
+    prepare_value_and_gradient,
+    value_and_gradient,
+)
+from diffface.operators.hessian import (
+    hessian,
+    prepare_hessian,
+    prepare_value_gradient_and_hessian,
+    value_gradient_and_hessian,
+)
+from diffface.operators.hvp import gradient_and_hvp, hvp, prepare_gradient_and_hvp, prepare_hvp
+from diffface.operators.jacobian import (
+    jacobian,
+    prepare_jacobian,
+    prepare_value_and_jacobian,
+    value_and_jacobian,
+)
+from diffface.operators.linearize import linearize
+from diffface.operators.pullback import (
+    prepare_pullback,
+    prepare_value_and_pullback,
+    pullback,
+    value_and_pullback,
+)
+from diffface.operators.pushforward import (
+    prepare_pushforward,
+    prepare_value_and_pushforward,
+    pushforward,
+    value_and_pushforward,
+)
+from diffface.operators.second_derivative import (
+    prepare_second_derivative,
+    prepare_value_derivative_and_second_derivative,
+    second_derivative,
+    value_derivative_and_second_derivative,
+)
+from diffface.operators.using import using
+from diffface.operators.vjp import vjp
+from diffface.optimize.closure import closure
+from diffface.optimize.constraint import constraint
+from diffface.optimize.log_density import LogDensity, log_density
+from diffface.optimize.objective import Objective, objective
+from diffface.optimize.ravel import ravel
+from diffface.optimize.residuals import Residuals, residuals
+from diffface.optimize.unravel import Unravel
+from diffface.prep.arguments.const import Const
+from diffface.prep.prepared import Prepared
 
 if TYPE_CHECKING:
-    from diffface.backends._autograd import Autograd
-    from diffface.backends._complex_step import ComplexStep
-    from diffface.backends._finite_differences import FiniteDifferences
-    from diffface.backends._jax import JAX
-    from diffface.backends._torch import Torch
+    from diffface.backends.autograd.adapter import Autograd
+    from diffface.backends.jax.adapter import JAX
+    from diffface.backends.numpy.complex_step import ComplexStep
+    from diffface.backends.numpy.finite_differences import FiniteDifferences
+    from diffface.backends.torch.adapter import Torch
 
 __all__ = [
     "JAX",
@@ -107,7 +107,6 @@ __all__ = [
     "UnknownBackendError",
     "Unravel",
     "UnsupportedOperatorError",
-    "backends",
     "closure",
     "constraint",
     "derivative",
@@ -117,6 +116,7 @@ __all__ = [
     "hvp",
     "jacobian",
     "linearize",
+    "list_backends",
     "log_density",
     "namespace",
     "objective",

@@ -14,10 +14,10 @@ from functools import partial
 from pathlib import Path
 
 import diffface as dif
-from diffface._operators import main_name, operators
-from diffface.backends._registry import ROWS, adapter_class
-from diffface.prep._operator import Part, Seeds
-from diffface.testing._support import Support, reasons_table, support, support_table
+from diffface.backends.registry import ROWS, adapter_class
+from diffface.operators.listing import main_name, operators
+from diffface.prep.operator import Part, Seeds
+from diffface.testing.support import Support, reasons_table, support, support_table
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -76,18 +76,19 @@ def public_rows() -> Iterator[tuple[str, ...]]:
             yield f"`{name}`", summary(getattr(dif, name))
 
 
-def file_rows(floor: str) -> Iterator[tuple[str, ...]]:
-    """One row for each file of a floor; the further files of an adapter are only counted."""
+def folder_rows(floor: str) -> Iterator[tuple[str, ...]]:
+    """One row for each file and package of a floor."""
     yield "file", "what it is"
-    adapters = {row.module.rpartition(".")[2] for row in ROWS.values()}
-    stems = [path.stem for path in sorted((ROOT / floor).glob("_[a-z]*"))]
-    for stem in [stem for stem in stems if (ROOT / floor / f"{stem}.py").exists()]:
-        if any(stem.startswith(f"{adapter}_") for adapter in adapters):
+    for path in sorted((ROOT / floor).iterdir()):
+        inside = path / "__init__.py"
+        if (
+            path.is_symlink()
+            or path.name.startswith("__")
+            or not (path.suffix == ".py" or inside.exists())
+        ):
             continue
-        docstring = ast.get_docstring(ast.parse((ROOT / floor / f"{stem}.py").read_text()))
-        family = stem in adapters and any(other.startswith(f"{stem}_") for other in stems)
-        further = f"; the rest of it is in `{stem}_*`" if family else ""
-        yield f"`{stem}.py`", first_line(docstring) + further
+        docstring = ast.get_docstring(ast.parse((path if path.is_file() else inside).read_text()))
+        yield f"`{path.name}{'' if path.is_file() else '/'}`", first_line(docstring)
 
 
 @functools.cache
@@ -133,7 +134,8 @@ TABLES: dict[str, Callable[[], Iterable[tuple[str, ...]]]] = {
     "reasons": reason_rows,
     "support": support_rows,
     **{
-        f"files_of_{floor}": partial(file_rows, floor) for floor in ("diffface", "prep", "backends")
+        f"files_of_{floor}": partial(folder_rows, floor)
+        for floor in ("diffface", "prep", "backends")
     },
 }
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from diffface.backends import _registry
+from diffface.backends import registry as _registry
 
 ROOT = Path(__file__).parent.parent
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import diffface as dif
-from diffface.backends._registry import ROWS, resolve
-from diffface.testing._limits import known_limits
-from diffface.testing._tolerance import relative
-from diffface.testing._trees import leaves, mapped, rebuild, wave
+from diffface.backends.registry import ROWS, resolve
+from diffface.testing.limits import known_limits
+from diffface.testing.tolerance import relative
+from diffface.testing.trees import leaves, mapped, rebuild, wave
 
 NAMES = tuple(ROWS)
 # Examples are few, since a law costs jax and torch a compilation at every new shape, and the same

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diffface.backends._registry import ROWS
+from diffface.backends.registry import ROWS
 
 # What NumPy and optree need is theirs to say; this is it today.
 BASE = ("numpy", "optree", "typing_extensions")
@@ -88,7 +88,7 @@ except ImportError as error:
 
 
 def test_backends_lists_what_is_there_and_what_is_not(python):
-    code = "print(json.dumps({b.name: bool(b.available) for b in dif.backends()}))"
+    code = "print(json.dumps({b.name: bool(b.available) for b in dif.list_backends()}))"
     assert run(python, code) == {name: not row.needs for name, row in ROWS.items()}
 
 

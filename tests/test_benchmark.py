@@ -19,15 +19,15 @@ import pytest
 from lawful import NAMES
 
 import diffface as dif
-from diffface.backends._compiled import Compiled
-from diffface.backends._kind import NumPyArrays
+from diffface.backends.arrays import NumPyArrays
+from diffface.backends.compiled import Compiled
+from diffface.benchmark.accuracy import agreed, error, tolerance
+from diffface.benchmark.evaluations import evaluations
+from diffface.benchmark.flags import FLAGS
+from diffface.benchmark.row import break_even
+from diffface.benchmark.table import COLUMNS, digits, duration
+from diffface.benchmark.timing import Timed, interleave, ratio, spread
 from diffface.testing import Benchmark, Effort, Measurement, benchmark, problems
-from diffface.testing._benchmark._accuracy import agreed, error, tolerance
-from diffface.testing._benchmark._evaluations import evaluations
-from diffface.testing._benchmark._flags import FLAGS
-from diffface.testing._benchmark._row import break_even
-from diffface.testing._benchmark._table import COLUMNS, digits, duration
-from diffface.testing._benchmark._timing import Timed, interleave, ratio, spread
 
 QUICK = Effort(rounds=1, seconds=0.0)
 X = np.array([0.5, -1.0, 2.0])

@@ -8,11 +8,13 @@ import sys
 import pytest
 
 import diffface as dif
-from diffface._table import Table
-from diffface.cli import BROKEN_PIPE, INTERRUPTED, WRONG_USAGE, _check, _show, main
-from diffface.cli._target import load
-from diffface.cli._usage import UsageError
-from diffface.testing._support import Support, reasons_table, support, support_table
+from diffface.cli import BROKEN_PIPE, INTERRUPTED, WRONG_USAGE, main
+from diffface.cli import check as _check
+from diffface.cli import show as _show
+from diffface.cli.target import load
+from diffface.cli.usage import UsageError
+from diffface.testing.support import Support, reasons_table, support, support_table
+from diffface.testing.text_table import Table
 
 MODULE = """
 import time
@@ -267,7 +269,8 @@ def on_a_terminal(code="", **environment):
     """What a process writes when its output is a terminal."""
     pty = pytest.importorskip("pty", reason="terminals are those of POSIX")
     program = (
-        f"{code}\nfrom diffface._table import Table\nfrom diffface.cli._show import show\n"
+        f"{code}\nfrom diffface.testing.text_table import Table\n"
+        "from diffface.cli.show import show\n"
         f"show({TABLE!r})"
     )
     ours, theirs = pty.openpty()
@@ -311,7 +314,7 @@ def test_backends(capsys):
     assert main(["backends", "--installed"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["backend", "version", "modes", "devices"]
-    assert {info.name for info in dif.backends()} <= {line.split()[0] for line in lines[2:]}
+    assert {info.name for info in dif.list_backends()} <= {line.split()[0] for line in lines[2:]}
 
 
 def test_some_backends(capsys):
@@ -327,7 +330,7 @@ def test_some_backends(capsys):
 
 def test_a_backend_that_is_not_installed(monkeypatch, capsys):
     info = dif.BackendInfo("jax", None, problem="Backend 'jax' needs jax.")
-    monkeypatch.setattr("diffface.cli._backends.backends", lambda: (info,))
+    monkeypatch.setattr("diffface.cli.backends.backends", lambda: (info,))
     assert main(["backends"]) == 0
     assert capsys.readouterr().out == (
         "backend  version        modes  devices\n"
@@ -348,7 +351,7 @@ def test_support_is_measured(monkeypatch):
             raise Wrong("no second order\nmore")
         assert case.function != "pullback", "pullback is off by 1"
 
-    monkeypatch.setattr("diffface.testing._support.run", fails)
+    monkeypatch.setattr("diffface.testing.support.run", fails)
     found = [one for one in support(["autograd"]) if one.sort == "real functions"]
     problems = {one.operator: one.problem for one in found if one.problem}
     assert problems == {

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from diffface.cli import _bench, main
+from diffface.cli import bench as _bench
+from diffface.cli import main
 from diffface.testing import Benchmark
 
 QUICK = ["--rounds", "1", "--backends", "autograd"]

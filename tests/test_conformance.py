@@ -3,7 +3,7 @@
 import pytest
 
 from diffface import FiniteDifferences, SecondOrder
-from diffface.backends._registry import ROWS
+from diffface.backends.registry import ROWS
 from diffface.testing import conformance, scenarios
 
 TABLE = scenarios()

@@ -9,9 +9,9 @@ from helpers import Counted, same
 from lawful import NAMES, backends, energy, mixing, seed
 
 import diffface as dif
-from diffface.backends._registry import resolve
-from diffface.testing._functions import FIXED_POINT, FUNCTIONS, operator_of
-from diffface.testing._point import SEEDS
+from diffface.backends.registry import resolve
+from diffface.testing.functions import FIXED_POINT, FUNCTIONS, operator_of
+from diffface.testing.point import SEEDS
 
 X = np.array([0.5, -1.0, 2.0])
 N = X.size

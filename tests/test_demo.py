@@ -42,7 +42,7 @@ def test_certified_parameters_give_the_certified_sum_of_squares(name):
 @pytest.mark.parametrize("name", nist.PROBLEMS)
 def test_every_backend_has_a_row(name, table):
     assert [row[1] for row in table.values() if row[0] == name] == [
-        b.name for b in dif.backends() if b.available
+        b.name for b in dif.list_backends() if b.available
     ] + ["certified"]
 
 

@@ -9,8 +9,8 @@ import pytest
 from helpers import BACKENDS, square_sum
 
 import diffface as dif
-from diffface.backends import _registry
-from diffface.backends._finite_differences import FiniteDifferences
+from diffface.backends import registry as _registry
+from diffface.backends.numpy.finite_differences import FiniteDifferences
 
 X = np.array([1.0, 2.0, 3.0])
 INSTALLED = "Installed: 'jax', 'torch', 'autograd', 'numpy', 'complex-step'."
@@ -125,13 +125,14 @@ def test_two_missing(absent: Any) -> None:
 
 def test_library_that_breaks_at_import(monkeypatch: pytest.MonkeyPatch, absent: Any) -> None:
     absent()
-    monkeypatch.delitem(sys.modules, "diffface.backends._jax", raising=False)
-    monkeypatch.setitem(sys.modules, "diffface.backends._jax", None)
+    monkeypatch.delitem(sys.modules, "diffface.backends.jax.adapter", raising=False)
+    monkeypatch.setitem(sys.modules, "diffface.backends.jax.adapter", None)
     with pytest.raises(dif.BackendNotAvailableError) as caught:
         dif.gradient(square_sum, X, backend="jax")
     assert str(caught.value) == (
-        "Backend 'jax' is installed but cannot be imported (import of diffface.backends._jax "
-        "halted; None in sys.modules); run: pip install --upgrade 'diffface[jax]'. " + INSTALLED
+        "Backend 'jax' is installed but cannot be imported (import of "
+        "diffface.backends.jax.adapter halted; None in sys.modules); "
+        "run: pip install --upgrade 'diffface[jax]'. " + INSTALLED
     )
     assert isinstance(caught.value.__cause__, ImportError)
 
@@ -156,7 +157,7 @@ def test_finite_difference_scheme(scheme: Any) -> None:
 
 
 def test_torch_option() -> None:
-    from diffface.backends._torch import Torch
+    from diffface.backends.torch.adapter import Torch
 
     with pytest.raises(dif.InvalidArgumentError) as caught:
         Torch(compile="yes")  # type: ignore[arg-type]

@@ -8,9 +8,9 @@ import pytest
 from tables import main_name, operators
 
 import diffface as dif
-from diffface._options import PREPARATION
-from diffface.backends._registry import ROWS
-from diffface.prep._operator import Seeds
+from diffface.backends.registry import ROWS
+from diffface.operators.options import PREPARATION
+from diffface.prep.operator import Seeds
 
 pytestmark = pytest.mark.smoke
 

@@ -32,7 +32,7 @@ def values(operator: str) -> Any:
 
 
 def check_kind(part: Any, x: Any, of: str) -> None:
-    """Kind and dtype of ``x``; a value of shape () from NumPy may be a NumPy scalar."""
+    """ArrayLibrary and dtype of ``x``; a value of shape () from NumPy may be a NumPy scalar."""
     if of == "numpy" and not isinstance(part, np.ndarray):
         assert isinstance(part, np.generic)
     else:

@@ -24,7 +24,7 @@ from lawful import (
 )
 
 import diffface as dif
-from diffface.testing._trees import leaves, mapped
+from diffface.testing.trees import leaves, mapped
 
 REAL = trees(arrays())
 COMPLEX = trees(st.one_of(arrays(np.complex128), arrays()))

@@ -8,8 +8,8 @@ from hypothesis import given
 from lawful import LAW, arrays, backends, energy, few, mixing, near, seed, stacked, tolerance
 
 import diffface as dif
-from diffface.testing._functions import FIXED_POINT, FUNCTIONS, ORDER, operator_of
-from diffface.testing._point import SEEDS
+from diffface.testing.functions import FIXED_POINT, FUNCTIONS, ORDER, operator_of
+from diffface.testing.point import SEEDS
 
 NUMBER = ("derivative", "second_derivative")
 SCALAR = ("gradient", "hessian", "hvp")

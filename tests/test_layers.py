@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from diffface.backends._registry import ROWS
+from diffface.backends.registry import ROWS
 
 ROOT = Path(__file__).parent.parent
 # Each floor, what its modules are called, and the floors it may stand on.
@@ -18,8 +18,8 @@ FLOORS = {
     "backends": ("diffface.backends", ()),
 }
 LIBRARIES = {module for row in ROWS.values() for module in row.needs}
-# The first file of each adapter; its other files and folders begin with the same word.
-ADAPTERS = {row.module.rpartition(".")[2] for row in ROWS.values()}
+# The folder of each adapter.
+ADAPTERS = {row.module.split(".")[2] for row in ROWS.values()}
 
 
 def files() -> list[Path]:
@@ -43,15 +43,10 @@ def within(name: str, package: str) -> bool:
     return name == package or name.startswith(f"{package}.")
 
 
-def family(stem: str) -> str | None:
-    """The adapter that a file or folder of ``backends/`` belongs to."""
-    return next((a for a in ADAPTERS if stem == a or stem.startswith(f"{a}_")), None)
-
-
 def family_of(path: Path) -> str | None:
     """The adapter that a file on any floor belongs to."""
     floor, first, *_ = path.relative_to(ROOT).parts
-    return family(first.removesuffix(".py")) if floor == "backends" else None
+    return first if floor == "backends" and first in ADAPTERS else None
 
 
 @every_file
@@ -85,13 +80,13 @@ def test_only_an_adapter_imports_its_library(path):
 def test_adapters_do_not_know_each_other(path):
     for imported in imports(path):
         if within(imported, "diffface.backends"):
-            other = family(imported.split(".")[2])
-            assert other in (None, family_of(path)), f"{path} imports {imported}"
+            other = imported.split(".")[2]
+            assert other not in ADAPTERS - {family_of(path)}, f"{path} imports {imported}"
 
 
 @every_file
 def test_no_condition_on_a_backends_name(path):
-    if path.name == "_registry.py":
+    if path.name == "registry.py":
         return
     # Among adapters, that is the name of the library that most of them compute with.
     names = ROWS.keys() - ({"numpy"} if family_of(path) else set())
@@ -104,11 +99,6 @@ def test_no_condition_on_a_backends_name(path):
                 if isinstance(leaf, ast.Constant) and isinstance(leaf.value, str)
             }
             assert not named & names, f"{path}:{tested.lineno} asks for {named}"
-
-
-@every_file
-def test_files_that_are_not_api_start_with_an_underscore(path):
-    assert path.stem.startswith("_") or path.parent.parent.name == "testing"
 
 
 @pytest.mark.smoke

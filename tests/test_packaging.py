@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from diffface.backends._registry import ROWS
+from diffface.backends.registry import ROWS
 
 ROOT = Path(__file__).parent.parent
 # Folders of the checkout, and what they are imported as.
@@ -47,9 +47,11 @@ def test_every_package_is_listed(project):
     assert sorted(packages) == project["tool"]["setuptools"]["packages"]
 
 
-def test_nothing_hides_the_mapped_folders():
-    assert not (ROOT / "diffface" / "backends").exists()
-    assert not (ROOT / "diffface" / "prep").exists()
+@pytest.mark.parametrize("folder", ["backends", "prep"])
+def test_paths_are_import_paths(folder):
+    link = ROOT / "diffface" / folder
+    assert link.is_symlink()
+    assert link.resolve() == ROOT / folder
 
 
 def test_every_module_is_in_the_wheel(wheel):

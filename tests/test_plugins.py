@@ -8,7 +8,7 @@ import pytest
 from helpers import cube_sum, same
 
 import diffface as dif
-from diffface.backends import _registry
+from diffface.backends import registry as _registry
 
 X = np.array([1.0, 2.0, 3.0])
 
@@ -38,7 +38,7 @@ def test_register_backend() -> None:
     assert made == [1]
     with dif.using("mine"):
         assert "scheme='forward'" in repr(dif.prepare_gradient(cube_sum, X))
-    assert [b.backend for b in dif.backends() if b.name == "mine"] == [
+    assert [b.backend for b in dif.list_backends() if b.name == "mine"] == [
         dif.FiniteDifferences(scheme="forward")
     ]
     with pytest.raises(dif.UnknownBackendError) as caught:
@@ -116,7 +116,7 @@ def test_entry_points(plugin: type[EntryPoint]) -> None:
     dif.gradient(cube_sum, X, backend="plugged")
     assert plugin.loaded == 1
     assert "central4" in repr(dif.prepare_gradient(cube_sum, X, backend="plugged"))
-    assert "plugged" in [b.name for b in dif.backends()]
+    assert "plugged" in [b.name for b in dif.list_backends()]
     with pytest.raises(dif.UnknownBackendError) as caught:
         dif.gradient(cube_sum, X, backend="pluged")
     assert "Did you mean 'plugged'?" in str(caught.value)
@@ -130,7 +130,7 @@ def test_a_broken_plugin_does_not_break_the_others(
 
     monkeypatch.setattr(plugin, "load", load)
     same(dif.gradient(cube_sum, X, backend="jax"), 3 * X**2)
-    listed = {b.name: b for b in dif.backends()}
+    listed = {b.name: b for b in dif.list_backends()}
     assert listed["jax"].available
     assert not listed["plugged"].available
     assert "no such module" in listed["plugged"].problem

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diffface._namespace import namespace
-from diffface.testing.problems import (
+from diffface.backends.namespace import namespace
+from diffface.benchmark.problems import (
     BUNDLE_ADJUSTMENT,
     GMM,
     HAND_COMPLICATED,
@@ -32,7 +32,7 @@ from diffface.testing.problems import (
     read_hand_simple,
     read_lstm,
 )
-from diffface.testing.problems._rotation import rotate
+from diffface.benchmark.problems.rotation import rotate
 
 LIBRARIES = ("jax", "torch", "autograd")
 

@@ -10,8 +10,8 @@ import pytest
 from lawful import backends
 
 import diffface as dif
-from diffface.backends._registry import resolve
-from diffface.testing._tolerance import relative
+from diffface.backends.registry import resolve
+from diffface.testing.tolerance import relative
 
 every_backend = pytest.mark.parametrize("backend", backends())
 F64 = np.dtype(float)

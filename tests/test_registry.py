@@ -8,7 +8,7 @@ import pytest
 from helpers import BACKENDS, cube_sum, same
 
 import diffface as dif
-from diffface.backends import _registry
+from diffface.backends import registry as _registry
 
 X = np.array([1.0, 2.0, 3.0])
 
@@ -21,7 +21,7 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_backends_lists_them_all() -> None:
-    listed = {info.name: info for info in dif.backends()}
+    listed = {info.name: info for info in dif.list_backends()}
     assert tuple(listed)[:5] == BACKENDS
     for name in BACKENDS:
         info = listed[name]
@@ -40,7 +40,7 @@ def test_backends_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
         importlib.util, "find_spec", lambda name, *a: None if name == "jax" else find(name, *a)
     )
     monkeypatch.setattr(_registry, "_loaded", {})
-    info = next(info for info in dif.backends() if info.name == "jax")
+    info = next(info for info in dif.list_backends() if info.name == "jax")
     assert not info.available
     assert (info.backend, info.version, info.forward, info.reverse) == (None, "", False, False)
     assert "pip install 'diffface[jax]'" in info.problem
@@ -54,7 +54,7 @@ def test_backends_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_string_is_the_default_object(name: str, cls: str) -> None:
     backend = getattr(dif, cls)()
     assert dataclasses.is_dataclass(backend)
-    assert {b.name: b.backend for b in dif.backends()}[name] == backend
+    assert {b.name: b.backend for b in dif.list_backends()}[name] == backend
     assert hash(backend) == hash(getattr(dif, cls)())
     same(dif.gradient(cube_sum, X, backend=backend), 3 * X**2, 1e-7)
     g = dif.prepare_gradient(cube_sum, X, backend=backend)

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 import diffface as dif
-from diffface.backends._adapter import Adapter, Function, Pull
-from diffface.backends._by_basis import pull_by_basis
-from diffface.backends._compiled import Array, Arrays, Compiled, Program
-from diffface.backends._torch_arrays import TORCH
+from diffface.backends.adapter import Adapter, Function, Pull
+from diffface.backends.by_basis import pull_by_basis
+from diffface.backends.compiled import Array, Arrays, Compiled, Program
+from diffface.backends.torch.arrays import TORCH
 from diffface.testing import conformance, scenarios
 
 
@@ -89,7 +89,7 @@ def test_registered() -> None:
     """It is listed beside the others, and answers to its name everywhere."""
     with dif.using("forward-torch"):
         assert dif.derivative(lambda t: t**3, 2.0) == 12.0
-    assert "forward-torch" in [info.name for info in dif.backends()]
+    assert "forward-torch" in [info.name for info in dif.list_backends()]
 
 
 PACKAGE = """

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import diffface as dif
-from diffface.backends._torch_graph import _lifetimes, _simplify
+from diffface.backends.torch.graph import lifetimes as _lifetimes
+from diffface.backends.torch.graph import simplify as _simplify
 
 torch = pytest.importorskip("torch")
 functional = torch.autograd.functional

@@ -8,9 +8,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-from diffface.backends._errors import DifffaceError
-from diffface.cli import _backends, _bench, _check
-from diffface.cli._usage import Parser, UsageError, nearest
+from diffface.backends.errors import DifffaceError
+from diffface.cli import backends as _backends
+from diffface.cli import bench as _bench
+from diffface.cli import check as _check
+from diffface.cli.usage import Parser, UsageError, nearest
 
 COMMANDS = (_backends, _bench, _check)
 

@@ -17,16 +17,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from diffface.testing._benchmark._benchmark import benchmark
-    from diffface.testing._benchmark._report import Benchmark
-    from diffface.testing._benchmark._row import Measurement
-    from diffface.testing._benchmark._timing import Effort
-    from diffface.testing._comparison._check import check
-    from diffface.testing._comparison._report import Finding, Report, Row
-    from diffface.testing._conformance import conformance
-    from diffface.testing._limits import Limit
-    from diffface.testing._scenario import Scenario
-    from diffface.testing._scenarios import scenarios
+    from diffface.benchmark.benchmark import benchmark
+    from diffface.benchmark.report import Benchmark
+    from diffface.benchmark.row import Measurement
+    from diffface.benchmark.timing import Effort
+    from diffface.testing.closed_form.scenario import Scenario
+    from diffface.testing.closed_form.table import scenarios
+    from diffface.testing.comparison.check import check
+    from diffface.testing.comparison.report import Finding, Report, Row
+    from diffface.testing.limits import Limit
+    from diffface.testing.suite import conformance
 
 __all__ = [
     "Benchmark",
@@ -44,23 +44,23 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Benchmark": "_benchmark._report",
-    "Effort": "_benchmark._timing",
-    "Finding": "_comparison._report",
-    "Limit": "_limits",
-    "Measurement": "_benchmark._row",
-    "Report": "_comparison._report",
-    "Row": "_comparison._report",
-    "Scenario": "_scenario",
-    "benchmark": "_benchmark._benchmark",
-    "check": "_comparison._check",
-    "conformance": "_conformance",
-    "scenarios": "_scenarios",
+    "Benchmark": "diffface.benchmark.report",
+    "Effort": "diffface.benchmark.timing",
+    "Finding": "diffface.testing.comparison.report",
+    "Limit": "diffface.testing.limits",
+    "Measurement": "diffface.benchmark.row",
+    "Report": "diffface.testing.comparison.report",
+    "Row": "diffface.testing.comparison.report",
+    "Scenario": "diffface.testing.closed_form.scenario",
+    "benchmark": "diffface.benchmark.benchmark",
+    "check": "diffface.testing.comparison.check",
+    "conformance": "diffface.testing.suite",
+    "scenarios": "diffface.testing.closed_form.table",
 }
 
 
 def __getattr__(name: str) -> Any:
     # pytest and the table are loaded by those who use them only.
     if name in _HOMES:
-        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+        return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -108,7 +108,7 @@ def main() -> None:
     """Print the table."""
     print("problem  backend       Jacobian  evaluations  Jacobians  sum of squares    digits")
     for name, problem in PROBLEMS.items():
-        for backend in (b.name for b in dif.backends() if b.available):
+        for backend in (b.name for b in dif.list_backends() if b.available):
             row = fit(problem, backend)
             print(
                 f"{name:8} {backend:12} {1e6 * row.seconds:6.0f} µs  {row.evaluations:11} "

@@ -1,0 +1,198 @@
+"""HIPS autograd."""
+
+import threading
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+
+import autograd.numpy as anp
+from autograd.core import JVPNode, VJPNode, add_outgrads
+from autograd.tracer import isbox, new_box, trace_stack
+from autograd.util import toposort
+from diffface.backends.adapter import Adapter, Function, Pull
+from diffface.backends.arrays import NUMPY
+from diffface.backends.autograd.namespace import namespace
+from diffface.backends.autograd.recorder import record
+from diffface.backends.batch import loop
+from diffface.backends.by_hand import ByHand
+from diffface.backends.compiled import Array, Arrays, Compiled, Program
+from diffface.backends.errors import UnsupportedOperatorError
+from diffface.backends.recording.numbers import build_with_numbers
+from diffface.backends.transpose import push_by_transposing
+
+# autograd numbers its traces by one global counter, so that two threads would mix theirs up.
+_TRACING = threading.RLock()
+
+
+@final
+@dataclass(frozen=True)
+class Autograd(Adapter):
+    """HIPS autograd; prepared calls run a recorded straight-line NumPy program.
+
+    Primitives for which autograd has no forward rule are pushed forward by transposing twice: the
+    pullback is linear in the cotangent, and its pullback is the pushforward.
+    """
+
+    forward = True
+    reverse = True
+    black_box = False
+    kind = NUMPY
+    library = "autograd"
+
+    @property
+    def xp(self) -> Any:
+        return namespace
+
+    def pushforward(
+        self,
+        f: Function,
+        x: Arrays,
+        dx: Arrays,
+        *,
+        batched: bool = False,
+        chunk_size: int | None = None,
+        value: bool = True,
+    ) -> tuple[Arrays, Arrays, Arrays]:
+        shared: list[tuple[Arrays, Arrays]] = []
+
+        def push(seed: Arrays) -> Arrays:
+            try:
+                y, dy, aux = _forward(f, x, seed)
+            except NotImplementedError:
+                y, dy, aux = push_by_transposing(self, f, x, seed)
+            shared[:] = [(y, aux)]
+            return dy
+
+        dy = loop(push, dx, anp) if batched else push(dx)
+        return shared[0][0], dy, shared[0][1]
+
+    def pullback(
+        self, f: Function, x: Arrays, *, value: bool = True
+    ) -> tuple[Arrays, Pull, Arrays]:
+        y, nodes, aux, roots = _trace(f, x)
+
+        def single(dy: Arrays) -> Arrays:
+            grads = _backward(roots, nodes, _conj(dy))
+            return _conj(_all_like(grads, x))
+
+        def pull(dy: Arrays, *, batched: bool = False, chunk_size: int | None = None) -> Arrays:
+            return loop(single, dy, anp) if batched else single(dy)
+
+        return y, pull, aux
+
+    def gradient(
+        self, f: Function, x: Arrays, *, value: bool = True
+    ) -> tuple[Arrays, Arrays, Arrays]:
+        y, nodes, aux, roots = _trace(f, x)
+        one = np.ones((), y[0].dtype)
+        return y, _conj(_all_like(_backward(roots, nodes, (one,)), x)), aux
+
+    def build(self, program: Program, examples: Arrays) -> Compiled:
+        return build_with_numbers(record, program, examples, self.lift)
+
+    def lift(self, value: object, like: Array) -> Array:
+        if isbox(value) or isinstance(value, np.ndarray | np.number | np.bool_):
+            return value
+        if isinstance(value, bool | int | float | complex):
+            return np.asarray(value, np.result_type(like.dtype, value))
+        raise TypeError
+
+    def scope(self, dtypes: Sequence[np.dtype[Any]]) -> AbstractContextManager[object]:
+        return _TRACING
+
+    def second_order(self) -> tuple[Adapter, Adapter]:
+        return self, self
+
+    def explain(self, error: Exception) -> str | None:
+        if isinstance(error, AttributeError):
+            return None
+        text = str(error)
+        signs = ("ArrayBox", "setting an array element with a sequence", "dtype('O')")
+        if any(sign in text for sign in signs):
+            return "a plain NumPy or Python function was called on an autograd box"
+        return None
+
+    def by_hand(self) -> ByHand:
+        from diffface.backends.autograd.by_hand import BY_HAND
+
+        return BY_HAND
+
+
+def _trace(f: Function, x: Arrays) -> tuple[Arrays, list[Any], Arrays, list[Any]]:
+    """Values and nodes of ``f(x)`` for a backward pass, aux, and the nodes of ``x``."""
+    roots, boxes = [], []
+    with trace_stack.new_trace() as trace:
+        for array in x:
+            root = VJPNode.new_root()
+            roots.append(root)
+            boxes.append(new_box(array, trace, root))
+        y, nodes, aux = _unbox(f(tuple(boxes)), trace)
+    return y, nodes, aux, roots
+
+
+def _unbox(returned: tuple[Arrays, Arrays], trace: int) -> tuple[Arrays, list[Any], Arrays]:
+    """Values and nodes of what ``f`` returned; the node is None where ``trace`` left no mark."""
+    values, nodes = [], []
+    for array in returned[0]:
+        marked = isbox(array) and array._trace == trace
+        values.append(array._value if marked else array)
+        nodes.append(array._node if marked else None)
+    if not returned[1]:
+        return tuple(values), nodes, ()
+    plain = [a._value if isbox(a) and a._trace == trace else a for a in returned[1]]
+    return tuple(values), nodes, tuple(plain)
+
+
+def _forward(f: Function, x: Arrays, dx: Arrays) -> tuple[Arrays, Arrays, Arrays]:
+    with trace_stack.new_trace() as trace:
+        boxes = tuple(new_box(a, trace, JVPNode.new_root(da)) for a, da in zip(x, dx, strict=True))
+        y, nodes, aux = _unbox(f(boxes), trace)
+    return y, _all_like([node and node.g for node in nodes], y), aux
+
+
+def _backward(roots: list[Any], nodes: list[Any], dy: Arrays) -> list[Array | None]:
+    """Autograd's backward pass, from several outputs to several inputs at once.
+
+    Returns None for a root that no output depends on.
+    """
+    if len(nodes) == 1 and nodes[0] is not None:
+        end, start = nodes[0], dy[0]
+    else:
+        reached = [(node, g) for node, g in zip(nodes, dy, strict=True) if node is not None]
+        end, start = VJPNode.new_root(), tuple(g for _, g in reached)
+        end.parents = [node for node, _ in reached]
+        end.vjp = lambda cotangents: cotangents
+    outgrads: dict[Any, Any] = {end: (start, False)}
+    for node in toposort(end):
+        # Roots have no parents: their sums stay in outgrads.
+        if node.parents:
+            outgrad, _ = outgrads.pop(node)
+            for parent, ingrad in zip(node.parents, node.vjp(outgrad), strict=True):
+                outgrads[parent] = add_outgrads(outgrads.get(parent), ingrad)
+    return [outgrads[root][0] if root in outgrads else None for root in roots]
+
+
+def _all_like(derivatives: list[Array | None], like: Arrays) -> Arrays:
+    return tuple([_like(d, a) for d, a in zip(derivatives, like, strict=True)])
+
+
+def _like(derivative: Array | None, like: Array) -> Array:
+    """``derivative`` in the dtype of ``like``: mixed precisions promote it on the way."""
+    if derivative is None:
+        return np.zeros(like.shape, like.dtype)
+    if derivative.shape != like.shape:
+        raise UnsupportedOperatorError(
+            f"autograd returned a derivative of shape {derivative.shape} where it must have shape "
+            f"{like.shape}: one of its own rules is wrong (that of `where`, where it broadcasts). "
+            "Take the functions from `xp = diffface.namespace(x)`, or broadcast by hand."
+        )
+    if derivative.dtype == like.dtype:
+        return derivative
+    return namespace.astype(derivative, like.dtype)
+
+
+def _conj(arrays: Arrays) -> Arrays:
+    return tuple([anp.conj(a) if a.dtype.kind == "c" else a for a in arrays])

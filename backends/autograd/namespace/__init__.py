@@ -1,0 +1,5 @@
+"""The array namespace whose functions autograd differentiates."""
+
+from diffface.backends.autograd.namespace.namespace import namespace
+
+__all__ = ["namespace"]

@@ -1,0 +1,55 @@
+"""What an adapter's compiler hands back."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+Array = Any
+Arrays = tuple[Any, ...]
+Program = Callable[..., Arrays]
+
+
+@dataclass(frozen=True, slots=True)
+class Shortcut:
+    """What a straight line does in place of ``run``, with a call less.
+
+    It calls ``direct`` while ``holder.attribute`` is ``wanted``, and else ``direct`` within
+    ``scope(wanted)``.
+    """
+
+    direct: Program
+    holder: object
+    attribute: str
+    wanted: bool
+    scope: Callable[[bool], AbstractContextManager[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A program made ready to run often.
+
+    Attributes
+    ----------
+    run : callable
+        ``run(*inputs) -> tuple of outputs``, arrays of the adapter's own kind. Re-entrant; its
+        outputs are fresh (they alias no input, no constant, no earlier result, not each other),
+        C-contiguous and writable wherever the library's arrays can be.
+    strategy : str
+        ``"xla"``, ``"replay"``, ``"inductor"``, ``"program"``, ``"stencil"`` or ``"eager"``.
+    native : object
+        The framework's own callable, for those who want to look or to go on without diffface.
+    shortcut : Shortcut, optional
+        What may be called in place of ``run``.
+    into : callable, optional
+        ``into(places)`` is ``run`` with arrays for the outputs at ``places`` as further inputs. It
+        writes these outputs there, and nowhere else, and returns the arrays in their places. They
+        have the outputs' shapes and dtypes, and share no memory with anything
+        (`ArrayLibrary.view_for_output`).
+    """
+
+    run: Program
+    strategy: str
+    native: object
+    shortcut: Shortcut | None = None
+    into: Callable[[tuple[int, ...]], Program] | None = None

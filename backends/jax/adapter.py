@@ -1,0 +1,147 @@
+"""JAX."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+
+import jax
+import jax.numpy as jnp
+from diffface.backends.adapter import Adapter, Function, Pull
+from diffface.backends.by_hand import ByHand
+from diffface.backends.compiled import Array, Arrays, Compiled, Program
+from diffface.backends.jax.arrays import JAX_ARRAYS
+from diffface.backends.jax.compile import compile_xla, count_compilations
+
+
+@final
+@dataclass(frozen=True)
+class JAX(Adapter):
+    """JAX; prepared calls are compiled by XLA.
+
+    float64 arguments are computed in float64 whatever ``jax_enable_x64`` says, by scoping the flag
+    to the call. Gradients of complex arguments are conjugated to the convention of diffface (and
+    of PyTorch): the direction of steepest ascent.
+    """
+
+    forward = True
+    reverse = True
+    black_box = False
+    kind = JAX_ARRAYS
+    library = "jax"
+
+    @property
+    def xp(self) -> Any:
+        return jnp
+
+    def devices(self) -> tuple[str, ...]:
+        return tuple(str(device) for device in jax.devices())
+
+    def pushforward(
+        self,
+        f: Function,
+        x: Arrays,
+        dx: Arrays,
+        *,
+        batched: bool = False,
+        chunk_size: int | None = None,
+        value: bool = True,
+    ) -> tuple[Arrays, Arrays, Arrays]:
+        if not batched:
+            return jax.jvp(f, (x,), (dx,), has_aux=True)
+
+        def push(seed: Arrays) -> tuple[tuple[Arrays, Arrays], Arrays]:
+            y, dy, aux = jax.jvp(f, (x,), (seed,), has_aux=True)
+            return (y, aux), dy
+
+        if chunk_size is None:
+            (y, aux), dy = jax.vmap(push, out_axes=(None, 0))(dx)
+            return y, dy, aux
+        y, aux = f(x) if value else ((), ())
+        return y, _chunked(lambda seed: push(seed)[1], dx, chunk_size), aux
+
+    def pullback(
+        self, f: Function, x: Arrays, *, value: bool = True
+    ) -> tuple[Arrays, Pull, Arrays]:
+        y, vjp, aux = jax.vjp(f, x, has_aux=True)
+
+        def single(dy: Arrays) -> Arrays:
+            return _conj(vjp(_conj(dy))[0])
+
+        def pull(dy: Arrays, *, batched: bool = False, chunk_size: int | None = None) -> Arrays:
+            if not batched:
+                return single(dy)
+            return jax.vmap(single)(dy) if chunk_size is None else _chunked(single, dy, chunk_size)
+
+        return y, pull, aux
+
+    def build(self, program: Program, examples: Arrays) -> Compiled:
+        # A Python number needs no 64 bits: JAX types those weakly.
+        wide = any(_is_wide(a.dtype) for a in examples if hasattr(a, "dtype"))
+        return compile_xla(program, examples, wide)
+
+    def lift(self, value: object, like: Array) -> Array:
+        if isinstance(value, jax.Array):
+            return value
+        if isinstance(value, bool | int | float | complex):
+            return jnp.asarray(value, jnp.result_type(like, type(value)))
+        if isinstance(value, np.ndarray | np.generic):
+            # A copy, which JAX may read when the function has long overwritten its own.
+            return jnp.asarray(np.array(value))
+        raise TypeError
+
+    def scope(self, dtypes: Sequence[np.dtype[Any]]) -> AbstractContextManager[object]:
+        return jax.enable_x64(True) if any(map(_is_wide, dtypes)) else nullcontext()
+
+    def second_order(self) -> tuple[Adapter, Adapter]:
+        return self, self
+
+    def explain(self, error: Exception) -> str | None:
+        if isinstance(error, jax.errors.TracerArrayConversionError) or (
+            "setting an array element with a sequence" in str(error)
+        ):
+            return "a NumPy function was called on a JAX tracer"
+        if isinstance(error, jax.errors.ConcretizationTypeError):
+            return "a number was taken out of a JAX tracer"
+        return None
+
+    def subtree(self, value: object) -> tuple[tuple[object, ...], Callable[[Any], object]] | None:
+        leaves, tree = jax.tree.flatten(value)
+        if jax.tree_util.treedef_is_leaf(tree):
+            return None
+        return tuple(leaves), _Rebuild(tree)
+
+    def by_hand(self) -> ByHand:
+        from diffface.backends.jax.by_hand import BY_HAND
+
+        return BY_HAND
+
+    @contextmanager
+    def compilations(self) -> Iterator[Callable[[], int]]:
+        with count_compilations() as count:
+            yield count
+
+
+@dataclass(frozen=True, slots=True)
+class _Rebuild:
+    """The way back from leaves, comparable as optree asks of it."""
+
+    tree: Any
+
+    def __call__(self, leaves: Any) -> object:
+        return jax.tree.unflatten(self.tree, leaves)
+
+
+def _is_wide(dtype: np.dtype[Any]) -> bool:
+    # JAX has dtypes of its own, of keys for random numbers.
+    return isinstance(dtype, np.dtype) and dtype.itemsize == (16 if dtype.kind == "c" else 8)
+
+
+def _conj(arrays: Arrays) -> Arrays:
+    return tuple(jnp.conj(a) if jnp.iscomplexobj(a) else a for a in arrays)
+
+
+def _chunked(call: Callable[[Arrays], Arrays], seeds: Arrays, chunk_size: int) -> Arrays:
+    return jax.lax.map(call, seeds, batch_size=chunk_size)  # type: ignore[no-any-return]

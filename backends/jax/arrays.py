@@ -1,0 +1,76 @@
+"""``jax.Array`` as an array kind."""
+
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+
+import jax
+from diffface.backends.arrays import NUMPY, PYTHON, ArrayLibrary
+from diffface.backends.compiled import Array
+from diffface.backends.recording.names import Names
+
+
+class JAXArrays(ArrayLibrary):
+    """Immutable arrays: nothing to detach, and every array is fresh."""
+
+    name = "jax"
+    backend = "jax"
+    noun = "a jax array"
+    writable = False
+    asynchronous = True
+
+    def describe(self, array: Array) -> tuple[tuple[int, ...], np.dtype[Any], Hashable]:
+        dtype = array.dtype
+        if not isinstance(dtype, np.dtype):  # of keys for random numbers: carried along by name
+            dtype = np.dtype([(str(dtype), "V4")])
+        return array.shape, dtype, getattr(array, "sharding", None)
+
+    def place(self, device: Any) -> str:
+        return ", ".join(sorted(map(str, device.device_set)))
+
+    def takes(self, dtype: np.dtype[Any]) -> bool:
+        return dtype.kind in "biufc" and dtype.itemsize <= (16 if dtype.kind == "c" else 8)
+
+    def to_numpy(self, array: Array) -> Any:
+        # np.asarray of a JAX array is a read-only view; results have to be writable.
+        return np.array(array, order="C")
+
+    def from_numpy(self, array: Any, device: Hashable) -> Array:
+        # 64-bit arrays survive only under JAX's x64 flag, which holds for this thread alone.
+        with jax.enable_x64(array.dtype.itemsize // (1 + (array.dtype.kind == "c")) == 8):
+            # JAX may read what it is given long after this; nobody else writes to the copy.
+            return jax.device_put(np.array(array), device)
+
+    def detach(self, array: Array) -> Array:
+        return array
+
+    def fresh(self, array: Array) -> Array:
+        return array
+
+    def wait(self, array: Array) -> None:
+        array.block_until_ready()
+
+    def guard(self, a: str, example: Array, names: Names) -> str:
+        # Abstract values are interned: another object only means a slower look.
+        alike = f"type({a}) is {names(type(example))} and {a}.aval is {names(example.aval)}"
+        if jax.device_count() == 1:
+            return alike
+        return f"{alike} and {a}.sharding == {names(example.sharding)}"
+
+    def convert_in(self, a: str, source: ArrayLibrary, names: Names) -> tuple[str, str]:
+        # Compiled functions take NumPy arrays. They may alias them, but only until their results
+        # are copied to NumPy.
+        return NUMPY.convert_in(a, source, names) if source is not self else (a, "")
+
+    def convert_out(
+        self, a: str, target: ArrayLibrary, shape: tuple[int, ...], names: Names
+    ) -> str:
+        if target is self:
+            return a
+        if target is PYTHON and not shape:
+            return f"{a}.item()"
+        return NUMPY.convert_out(f"{names(np.array)}({a})", target, shape, names)
+
+
+JAX_ARRAYS = JAXArrays()

@@ -1,0 +1,68 @@
+"""Programs compiled by XLA."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import jax
+from diffface.backends.compiled import Array, Arrays, Compiled, Program, Shortcut
+from diffface.backends.errors import CannotRecord
+from diffface.backends.jax.escape import watched
+
+# The event that JAX reports when XLA has compiled a program.
+COMPILED = "/jax/core/compile/backend_compile_duration"
+
+
+def compile_xla(program: Program, examples: Arrays, wide: bool) -> Compiled:
+    """``jax.jit`` of ``program``, compiled for the signature of ``examples``.
+
+    Parameters
+    ----------
+    program : callable
+        What to compile.
+    examples : tuple of arrays
+        Inputs like those to come.
+    wide : bool
+        Whether 64-bit types are needed. JAX compiles anew whenever the flag differs, so the calls
+        run under the flag that the program was compiled under.
+
+    Raises
+    ------
+    CannotRecord
+        If the program asks for the value of a tracer, even if it goes on without.
+    """
+    jitted = jax.jit(program)
+    flag = wide or jax.enable_x64.value
+
+    def run(*inputs: Array) -> Arrays:
+        with jax.enable_x64(flag):
+            outputs: Arrays = jitted(*inputs)
+        return outputs
+
+    shortcut = Shortcut(jitted, jax.enable_x64, "value", flag, jax.enable_x64)
+    compiled = Compiled(run, "xla", jitted, shortcut)
+    try:
+        # Without tracing, nothing would be found out.
+        with watched() as caught, jax.disable_jit(False):
+            outputs = compiled.run(*examples)
+    except (jax.errors.ConcretizationTypeError, jax.errors.NonConcreteBooleanIndexError) as error:
+        raise CannotRecord(str(error).splitlines()[0]) from error
+    if caught:
+        raise CannotRecord("the error of a JAX tracer was caught") from caught[0]
+    jax.block_until_ready(outputs)
+    return compiled
+
+
+@contextmanager
+def count_compilations() -> Iterator[Callable[[], int]]:
+    """A count of what XLA has compiled since, by whomever in this process."""
+    compiled: list[str] = []
+
+    def listen(event: str, duration_secs: float, **kwargs: str | int) -> None:
+        if event == COMPILED:
+            compiled.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield lambda: len(compiled)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)

@@ -1,0 +1,1 @@
+"""Plain NumPy functions, differentiated by evaluating them."""

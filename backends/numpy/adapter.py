@@ -1,0 +1,60 @@
+"""What backends have in common that know NumPy functions by their values alone."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+from diffface.backends.adapter import Adapter, Function, Pull
+from diffface.backends.arrays import NUMPY
+from diffface.backends.by_basis import gradient_by_basis, pull_by_basis
+from diffface.backends.compiled import Array, Arrays, Compiled, Program
+
+
+class NumPyAdapter(Adapter):
+    """An adapter that evaluates ``f`` at points of its choice: it has no reverse mode."""
+
+    forward = True
+    reverse = False
+    kind = NUMPY
+    library = "numpy"
+
+    @property
+    def xp(self) -> Any:
+        return np
+
+    def pullback(
+        self, f: Function, x: Arrays, *, value: bool = True
+    ) -> tuple[Arrays, Pull, Arrays]:
+        return pull_by_basis(self, f, x, value)
+
+    def gradient(
+        self, f: Function, x: Arrays, *, value: bool = True
+    ) -> tuple[Arrays, Arrays, Arrays]:
+        return gradient_by_basis(self, f, x, value)
+
+    def build(self, program: Program, examples: Arrays) -> Compiled:
+        def run(*inputs: Array) -> Arrays:
+            return tuple(
+                [
+                    a
+                    if isinstance(a, np.generic) or a.flags.c_contiguous
+                    else np.array(a, order="C")
+                    for a in program(*inputs)
+                ]
+            )
+
+        return Compiled(run, "stencil", program)
+
+    def lift(self, value: object, like: Array) -> Array:
+        # A copy, since a function may return the same buffer again at its next evaluation.
+        if isinstance(value, np.ndarray):
+            return np.array(value)
+        if isinstance(value, np.number | np.bool_):
+            return value
+        if isinstance(value, bool | int | float | complex):
+            return np.asarray(value, np.result_type(like.dtype, value))
+        raise TypeError
+
+    def scope(self, dtypes: Sequence[np.dtype[Any]]) -> AbstractContextManager[object]:
+        return nullcontext()

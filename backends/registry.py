@@ -1,0 +1,166 @@
+"""The table of backends, by name. Loads an adapter's module when it is first asked for."""
+
+import difflib
+import importlib
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+
+from diffface.backends.adapter import Adapter
+from diffface.backends.errors import (
+    BackendNotAvailableError,
+    InvalidArgumentError,
+    UnknownBackendError,
+)
+from diffface.backends.second_order import SecondOrder
+
+Backend = Adapter | SecondOrder
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Where to find a backend, and what it needs installed.
+
+    Attributes
+    ----------
+    module, cls : str
+        The adapter.
+    needs : tuple of str
+        Modules that must be importable.
+    extra : str
+        The extra of diffface that installs them; empty if nothing needs to be installed.
+    """
+
+    module: str
+    cls: str
+    needs: tuple[str, ...] = ()
+    extra: str = ""
+
+
+ROWS = {
+    "jax": Row("diffface.backends.jax.adapter", "JAX", ("jax",), "jax"),
+    "torch": Row(
+        "diffface.backends.torch.adapter", "Torch", ("torch", "array_api_compat"), "torch"
+    ),
+    "autograd": Row("diffface.backends.autograd.adapter", "Autograd", ("autograd",), "autograd"),
+    "numpy": Row("diffface.backends.numpy.finite_differences", "FiniteDifferences"),
+    "complex-step": Row("diffface.backends.numpy.complex_step", "ComplexStep"),
+}
+
+_registered: dict[str, Callable[[], Backend]] = {}
+_loaded: dict[str, Backend] = {}
+
+
+def resolve(backend: str | Backend) -> Backend:
+    """The backend that ``backend`` names, or itself if it is one.
+
+    Raises
+    ------
+    UnknownBackendError
+        If nothing has that name.
+    BackendNotAvailableError
+        If its library is not installed.
+    """
+    if not isinstance(backend, str):
+        if isinstance(backend, Adapter | SecondOrder):
+            return backend
+        found = type(backend).__name__
+        if isinstance(backend, type):
+            found = f"the class {backend.__name__}; write {backend.__name__}()"
+        raise UnknownBackendError(
+            f"`backend` must be a name or a backend object, got {found}. {_installed_names()}."
+        )
+    loaded = _loaded.get(backend)
+    if loaded is None:
+        loaded = _loaded[backend] = _load(backend)
+    return loaded
+
+
+def register_backend(name: str, factory: Callable[[], Backend]) -> None:
+    """Make ``backend=name`` mean ``factory()``.
+
+    Packages can do the same without being imported first, by an entry point of the group
+    ``diffface.backends`` that names the factory.
+
+    Parameters
+    ----------
+    name : str
+        The name; it replaces a backend registered before under the same name.
+    factory : callable
+        Takes nothing and returns the backend; called when the backend is first used.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If ``name`` is no string, or one of diffface's own backends, or ``factory`` not callable.
+    """
+    if not isinstance(name, str):
+        raise InvalidArgumentError(f"`name` must be a string, got {type(name).__name__}.")
+    if name in ROWS:
+        raise InvalidArgumentError(
+            f"`name` {name!r} is one of diffface's own backends; choose another name."
+        )
+    if not callable(factory):
+        raise InvalidArgumentError(f"`factory` must be callable, got {type(factory).__name__}.")
+    _registered[name] = factory
+    _loaded.pop(name, None)
+
+
+def names() -> tuple[str, ...]:
+    """Every name that ``resolve`` knows, installed or not."""
+    plugins = entry_points(group="diffface.backends").names
+    return tuple(dict.fromkeys((*ROWS, *_registered, *sorted(plugins))))
+
+
+def missing(name: str) -> tuple[str, ...]:
+    """The modules that ``name`` needs and that cannot be found."""
+    row = ROWS.get(name)
+    return tuple(m for m in row.needs if importlib.util.find_spec(m) is None) if row else ()
+
+
+def adapter_class(name: str) -> type[Adapter]:
+    """The class of one of diffface's own backends."""
+    row = ROWS[name]
+    if absent := missing(name):
+        raise BackendNotAvailableError(
+            f"Backend {name!r} needs {' and '.join(absent)}, which cannot be found; "
+            f"run: pip install 'diffface[{row.extra}]'. {_installed_names()}."
+        )
+    try:
+        found: type[Adapter] = getattr(importlib.import_module(row.module), row.cls)
+    except ImportError as error:
+        raise BackendNotAvailableError(
+            f"Backend {name!r} is installed but cannot be imported ({error}); "
+            f"run: pip install --upgrade 'diffface[{row.extra}]'. {_installed_names()}."
+        ) from error
+    return found
+
+
+def _load(name: str) -> Backend:
+    if name in ROWS:
+        return adapter_class(name)()
+    factory = _registered.get(name)
+    for plugin in entry_points(group="diffface.backends", name=name):
+        try:
+            factory = factory or plugin.load()
+        except ImportError as error:
+            raise BackendNotAvailableError(
+                f"Backend {name!r} is installed but cannot be imported ({error}). "
+                f"{_installed_names()}."
+            ) from error
+    if factory is not None:
+        backend = factory()
+        if not isinstance(backend, Adapter | SecondOrder):
+            raise UnknownBackendError(
+                f"The factory of backend {name!r} must return a backend object, got "
+                f"{type(backend).__name__}."
+            )
+        return backend
+    close = difflib.get_close_matches(name, names(), n=1, cutoff=0.4)
+    nearest = f" Did you mean {close[0]!r}?" if close else ""
+    raise UnknownBackendError(f"There is no backend {name!r}.{nearest} {_installed_names()}.")
+
+
+def _installed_names() -> str:
+    return "Installed: " + ", ".join(repr(n) for n in names() if not missing(n))

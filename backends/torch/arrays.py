@@ -1,0 +1,131 @@
+"""``torch.Tensor`` as an array kind."""
+
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+
+import torch
+from diffface.backends.arrays import NUMPY, NUMPY_SCALAR, PYTHON, ArrayLibrary
+from diffface.backends.compiled import Array, Arrays
+from diffface.backends.recording.names import Names
+
+
+class TorchArrays(ArrayLibrary):
+    """Tensors on any device, of the dtypes that NumPy has, too."""
+
+    name = "torch"
+    backend = "torch"
+    noun = "a torch tensor"
+    writable = True
+    asynchronous = False
+
+    def describe(self, array: Array) -> tuple[tuple[int, ...], np.dtype[Any], Hashable]:
+        dtype = _NUMPY.get(array.dtype)
+        return tuple(array.shape), dtype or _unknown(array.dtype), array.device
+
+    def takes(self, dtype: np.dtype[Any]) -> bool:
+        return dtype in _NUMPY.values()
+
+    def to_numpy(self, array: Array) -> Any:
+        return array.detach().resolve_conj().resolve_neg().cpu().numpy()
+
+    def from_numpy(self, array: Any, device: Hashable) -> Array:
+        # torch has no negative strides, and warns about memory that it must not write to.
+        usable = (
+            array.flags.writeable and array.flags.aligned and min(array.strides, default=0) >= 0
+        )
+        tensor = torch.from_numpy(array if usable else np.array(array, order="C"))
+        return tensor if device is None else tensor.to(device)  # type: ignore[call-overload]
+
+    def detach(self, array: Array) -> Array:
+        # Tensors made in inference mode cannot take part in any differentiation.
+        return array.clone() if array.is_inference() else array.detach()
+
+    def fresh(self, array: Array) -> Array:
+        plain = array.detach() if array.requires_grad else array
+        return plain.clone(memory_format=_CONTIGUOUS)
+
+    def why_read_only(self, array: Array) -> str:
+        if array.layout != torch.strided:
+            return "a sparse tensor"
+        if array.is_inference() and not torch.is_inference_mode_enabled():
+            return "a tensor of inference mode"
+        if array.requires_grad:
+            return "a tensor that requires grad"
+        expanded = any(s == 0 and n > 1 for s, n in zip(array.stride(), array.shape, strict=True))
+        return "an expanded tensor" if expanded else ""
+
+    def view_for_output(self, array: Any, others: Arrays) -> Array | None:
+        if type(array) is np.ndarray and array.flags.carray and self.takes(array.dtype):
+            array = torch.from_numpy(array)
+        if type(array) is not torch.Tensor or not array.is_contiguous():
+            return None
+        if array.requires_grad or array.is_inference() or array.is_conj() or array.is_neg():
+            return None
+        start, end = _extent(array)
+        for a in others:
+            if isinstance(a, torch.Tensor):
+                low, high = _extent(a)
+                if a.device != array.device or (low < end and start < high):
+                    return None
+        return array
+
+    def wait(self, array: Array) -> None:
+        if array.is_cuda:
+            torch.cuda.synchronize(array.device)
+
+    def guard(self, a: str, example: Array, names: Names) -> str:
+        if type(example) is not torch.Tensor or example.is_complex():
+            return ""  # complex tensors may be conjugated lazily
+        return (
+            f"type({a}) is {names(torch.Tensor)} and {a}.dtype is {names(example.dtype)} "
+            f"and {a}.shape == {names(tuple(example.shape))} "
+            f"and {a}.device == {names(example.device)} and not {a}.requires_grad"
+        )
+
+    def convert_in(self, a: str, source: ArrayLibrary, names: Names) -> tuple[str, str]:
+        if source is self:
+            return a, ""
+        if source is NUMPY:
+            return f"{names(torch.from_numpy)}({a})", f"{a}.flags.carray"
+        if source in (NUMPY_SCALAR, PYTHON):
+            return f"{names(torch.from_numpy)}({names(np.asarray)}({a}))", ""
+        return "", ""
+
+    def convert_out(
+        self, a: str, target: ArrayLibrary, shape: tuple[int, ...], names: Names
+    ) -> str:
+        if target is self:
+            return a
+        if target is PYTHON and not shape:
+            return f"{a}.item()"
+        return NUMPY.convert_out(f"{a}.numpy()", target, shape, names)
+
+
+_CONTIGUOUS = torch.contiguous_format
+
+_NUMPY: dict[torch.dtype, np.dtype[Any]] = {
+    getattr(torch, name): np.dtype(name)
+    for name in (
+        "bool", "uint8", "int8", "int16", "int32", "int64", "uint16", "uint32", "uint64",
+        "float16", "float32", "float64", "complex64", "complex128",
+    )
+}  # fmt: skip
+
+
+def _extent(array: Array) -> tuple[int, int]:
+    """Addresses of all memory that ``array`` is a part of."""
+    # Not the storage itself: two of them share memory where both were made from NumPy arrays.
+    storage = array.untyped_storage()
+    start = storage.data_ptr()
+    return start, start + storage.nbytes()
+
+
+def _unknown(dtype: torch.dtype) -> np.dtype[Any]:
+    """A dtype that NumPy lacks, such as bfloat16: carried along by name, not differentiated."""
+    name = str(dtype).removeprefix("torch.")
+    return np.dtype([(name, "V", dtype.itemsize)])
+
+
+TORCH = TorchArrays()

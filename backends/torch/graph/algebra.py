@@ -1,0 +1,247 @@
+"""Algebra on a traced graph: rules that make operations fewer and keep the numbers.
+
+Knows: what some aten operations mean.
+Must not know: how the graph is run.
+
+Every rule is exact but for the sign of a zero. Derivatives are full of products with one, first
+powers, negations and sums of padded pieces, and each costs a kernel launch.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from diffface.backends.torch.graph.graph import (
+    aten,
+    aten_names,
+    call,
+    filled,
+    filling,
+    looks_like,
+    name_of,
+    value_of,
+)
+from torch import fx
+
+Rule = Callable[[fx.Node], fx.Node | None]
+
+# These do nothing where they change no metadata
+_RELABELS = aten_names(
+    """
+    _to_copy _unsafe_view alias clone detach expand lift_fresh lift_fresh_copy slice squeeze sum
+    view
+    """
+)
+_PADDED = (aten.slice_backward.default, aten.select_backward.default)
+
+
+def rewrite(node: fx.Node) -> fx.Node | None:
+    """Return a cheaper node for the same result, or None."""
+    if name_of(node) in _RELABELS:
+        (source, *_) = node.args
+        if isinstance(source, fx.Node) and looks_like(source.meta["val"], node.meta["val"]):
+            return source
+    rule = _RULES.get(node.target)
+    return None if rule is None else rule(node)
+
+
+# Products
+
+
+def _mul(node: fx.Node) -> fx.Node | None:
+    a, b = _operands(node)
+    if (n := filling(a)) is not None:
+        a, b = b, n
+    elif (n := filling(b)) is not None:
+        b = n
+    else:
+        return _changed(node, aten.mul.Tensor, a, b)
+    if not _carries_result(a, node):
+        return None
+    if b == 1:
+        return a  # type: ignore[no-any-return]
+    if b == -1:
+        return call(node, aten.neg.default, a)
+    inner, factor = _scaled(a)
+    if factor is not None and (_is_power_of_two(factor) or _is_power_of_two(b)):
+        return call(node, aten.mul.Tensor, inner, factor * b)
+    return _changed(node, aten.mul.Tensor, a, b)
+
+
+def _neg(node: fx.Node) -> fx.Node | None:
+    inner, factor = _scaled(node.args[0])
+    if factor is None:
+        return None
+    return inner if factor == -1 else call(node, aten.mul.Tensor, inner, -factor)
+
+
+def _div(node: fx.Node) -> fx.Node | None:
+    a, b = _operands(node)
+    n = filling(b)
+    if n is None:
+        return _changed(node, aten.div.Tensor, a, b)
+    if not _carries_result(a, node):
+        return None
+    if _is_power_of_two(n):
+        return a if n == 1 else call(node, aten.mul.Tensor, a, 1 / n)
+    return _changed(node, aten.div.Tensor, a, n)
+
+
+def _pow(node: fx.Node) -> fx.Node | None:
+    base, exponent = node.args
+    if exponent == 0:
+        return filled(node, torch.ones((), dtype=node.meta["val"].dtype).item())
+    if not _carries_result(base, node):
+        return None
+    if exponent == 1:
+        return base  # type: ignore[return-value]
+    if exponent == 2:
+        return call(node, aten.mul.Tensor, base, base)
+    return None
+
+
+# Sums
+
+
+def _add(node: fx.Node) -> fx.Node | None:
+    if node.kwargs or len(node.args) > 2:
+        return None
+    a, b = _operands(node)
+    if filling(a) is not None:
+        a, b = b, a
+    if (n := filling(b)) is not None:
+        if not _carries_result(a, node):
+            return None
+        return a if n == 0 else _changed(node, aten.add.Tensor, a, n)
+    for x, y in ((a, b), (b, a)):
+        if y.target is aten.neg.default and _carries_result(x, node):
+            return call(node, aten.sub.Tensor, x, y.args[0])
+    alike = a.target is b.target and a.target in _PADDED and a.args[1:] == b.args[1:]
+    if alike and len(a.users) == len(b.users) == 1:
+        inner = call(node, aten.add.Tensor, a.args[0], b.args[0])
+        return call(node, a.target, inner, *a.args[1:])
+    return _changed(node, aten.add.Tensor, a, b)
+
+
+def _sub(node: fx.Node) -> fx.Node | None:
+    if node.kwargs or len(node.args) > 2:
+        return None
+    a, b = _operands(node)
+    if (n := filling(b)) is not None:
+        if not _carries_result(a, node):
+            return None
+        return a if n == 0 else _changed(node, aten.sub.Tensor, a, n)
+    if filling(a) is not None:
+        if not _carries_result(b, node) or not isinstance(filling(a), (int, float)):
+            return None
+        return call(node, aten.rsub.Scalar, b, filling(a))
+    if b.target is aten.neg.default and _carries_result(a, node):
+        return call(node, aten.add.Tensor, a, b.args[0])
+    return _changed(node, aten.sub.Tensor, a, b)
+
+
+# Scatters
+
+
+def _slice_scatter(node: fx.Node) -> fx.Node | None:
+    into, source, dim, start, end, step = _padded(node.args, (None, None, 0, None, None, 1))
+    if filling(into) != 0 or node.kwargs:
+        return None
+    start, end = start or 0, (1 << 63) - 1 if end is None else end
+    shape = list(node.meta["val"].shape)
+    return call(node, aten.slice_backward.default, source, shape, dim, start, end, step)
+
+
+def _select_scatter(node: fx.Node) -> fx.Node | None:
+    into, source, dim, index = node.args
+    if filling(into) != 0:
+        return None
+    shape = list(node.meta["val"].shape)
+    return call(node, aten.select_backward.default, source, shape, dim, index)
+
+
+def _copy(node: fx.Node) -> fx.Node | None:
+    into, source = node.args[:2]
+    fits = looks_like(into.meta["val"], source.meta["val"])  # type: ignore[union-attr]
+    return source if fits else None  # type: ignore[return-value]
+
+
+_RULES: dict[Any, Rule] = {
+    aten.add.Scalar: _add,
+    aten.add.Tensor: _add,
+    aten.copy.default: _copy,
+    aten.div.Scalar: _div,
+    aten.div.Tensor: _div,
+    aten.mul.Scalar: _mul,
+    aten.mul.Tensor: _mul,
+    aten.neg.default: _neg,
+    aten.pow.Tensor_Scalar: _pow,
+    aten.select_scatter.default: _select_scatter,
+    aten.slice_scatter.default: _slice_scatter,
+    aten.sub.Scalar: _sub,
+    aten.sub.Tensor: _sub,
+}
+
+
+# Helpers
+
+
+def _operands(node: fx.Node) -> tuple[Any, Any]:
+    """Return the two operands without the views that only make their shapes equal."""
+    a, b = node.args[:2]
+    a = _unbroadcast(a, b, node)
+    # One after the other: of two that have the result's shape, one has to keep it
+    return a, _unbroadcast(b, a, node)
+
+
+def _unbroadcast(x: Any, other: Any, node: fx.Node) -> Any:
+    if not isinstance(x, fx.Node) or not _carries_result(other, node):
+        return x
+    base = x.args[0] if name_of(x) in ("aten::expand", "aten::view", "aten::unsqueeze") else None
+    value, result = value_of(base), node.meta["val"]
+    if value is None or value.dtype != result.dtype or value.dim() > x.meta["val"].dim():
+        return x
+    # A view that only adds leading ones is what broadcasting does anyway
+    added = x.meta["val"].dim() - value.dim()
+    if name_of(x) != "aten::expand" and x.meta["val"].shape != (1,) * added + value.shape:
+        return x
+    return base
+
+
+def _carries_result(x: Any, node: fx.Node) -> bool:
+    """Whether ``x`` alone decides shape, dtype and device of the node's result."""
+    value, result = value_of(x), node.meta["val"]
+    return (
+        value is not None
+        and value.shape == result.shape
+        and value.dtype == result.dtype
+        and value.device == result.device
+        and (value.is_floating_point() or value.is_complex())
+    )
+
+
+def _changed(node: fx.Node, target: Any, *args: Any) -> fx.Node | None:
+    if node.target is target and node.args == args:
+        return None
+    return call(node, target, *args)
+
+
+def _scaled(x: Any) -> tuple[Any, Any]:
+    """Take a node apart into ``factor * inner``; the factor is None if there is none."""
+    if isinstance(x, fx.Node) and x.target is aten.neg.default:
+        return x.args[0], -1
+    if isinstance(x, fx.Node) and x.target is aten.mul.Tensor:
+        inner, factor = x.args
+        if not isinstance(factor, fx.Node) and _carries_result(inner, x):
+            return inner, factor
+    return x, None
+
+
+def _padded(args: Any, defaults: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (*args, *defaults[len(args) :])
+
+
+def _is_power_of_two(n: Any) -> bool:
+    """Whether a product with ``n`` is exact."""
+    return isinstance(n, (int, float)) and math.frexp(abs(n))[0] == 0.5 and 2**-64 < abs(n) < 2**64

@@ -1,0 +1,231 @@
+"""Inductor: a recorded program compiled to machine code. What ``compile=True`` means for torch.
+
+Knows: torch's inductor, and what its generated code assumes about its inputs.
+Must not know: how the graph was made.
+
+The generated function is called directly. What torch puts around it (guards on shapes, a check of
+every stride, hooks) is for callers who may bring anything; here the signature is fixed already.
+"""
+
+import threading
+import warnings
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from diffface.backends.compiled import Array, Arrays, Compiled, Program
+from diffface.backends.errors import PreparationWarning
+from diffface.backends.torch.graph.emit import BELOW
+from diffface.backends.torch.graph.generated import calls_torch, returns_apart, writing_into
+from diffface.backends.torch.graph.graph import aten
+from diffface.backends.torch.graph.lifetimes import Lifetimes, allocates
+from diffface.backends.torch.graph.replay import replay_graph
+from diffface.backends.torch.graph.simplify import simplify
+from diffface.backends.torch.graph.trace import trace
+from torch import fx
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
+
+# Inductor keeps process-wide state while it compiles
+_COMPILING = threading.RLock()
+
+_OPTIONS = {
+    "alignment_asserts": False,
+    "compile_threads": 1,  # else a pool of processes would stay behind
+    "cpp_wrapper": False,
+    "fallback_random": True,  # the caller's generator, advanced as the eager program does
+    "scalar_asserts": False,
+    "size_asserts": False,
+}
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class CompiledGraph:
+    """A compiled program, to look at or to go on with.
+
+    Attributes
+    ----------
+    module : GraphModule
+        The graph that was compiled; after the inputs it takes the constants.
+    constants : tuple of Tensor
+        What the program captured.
+    source : str
+        The generated Python, with the kernels.
+    run : callable
+        The function that is called.
+    """
+
+    module: fx.GraphModule
+    constants: Arrays
+    source: str
+    run: Program
+
+    def __call__(self, *inputs: Array) -> Arrays:
+        return self.run(*inputs)
+
+    def __repr__(self) -> str:
+        return f"<inductor, {len(self.module.graph.nodes)} nodes>\n{self.source}"
+
+
+def inductor(program: Program, examples: Arrays) -> Compiled:
+    """Record ``program`` and compile it.
+
+    Parameters
+    ----------
+    program : callable
+        ``program(*inputs) -> tuple of tensors``.
+    examples : tuple of Tensor
+        Give shape, dtype and device of every input.
+
+    Returns
+    -------
+    Compiled
+        With strategy ``"inductor"``; ``native`` is a `CompiledGraph`. Where inductor fails, there
+        is a `PreparationWarning`, and what `replay` returns.
+
+    Raises
+    ------
+    CannotRecord
+        If the program depends on values.
+    """
+    module = trace(program, examples)
+    simplify(module)
+    try:
+        with _COMPILING, warnings.catch_warnings():
+            # Inductor's own imports and choices; the user has no say in them
+            warnings.simplefilter("ignore")
+            return _compile(module)
+    except Exception as error:  # noqa: BLE001 - whatever fails in there, replay works
+        warnings.warn(_explain(error), PreparationWarning, stacklevel=2)
+    return replay_graph(module)
+
+
+def _compile(module: fx.GraphModule) -> Compiled:
+    # Imported late: half a second, and only for those who ask for it
+    from torch._inductor import config
+    from torch._inductor.compile_fx import compile_fx_inner, record_original_output_strides
+    from torch._inductor.decomposition import select_decomp_table
+
+    graph, constants = _with_constants_as_inputs(module)
+    _copy_old_outputs(graph)
+    inputs = [node.meta["val"] for node in graph.graph.nodes if node.op == "placeholder"]
+    with config.patch(_OPTIONS), torch.no_grad():
+        with FakeTensorMode():
+            fakes = [torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in inputs]
+            table = select_decomp_table()
+            graph = make_fx(graph, decomposition_table=table, tracing_mode="fake")(*fakes)
+        # A result's strides are part of what was promised
+        output: Any = graph.graph.output_node()
+        output.meta["user_visible_output_idxs"] = list(range(len(output.args[0])))
+        record_original_output_strides(graph)
+        compiled: Any = compile_fx_inner(graph, fakes)
+    inputs = inputs[: len(inputs) - len(constants)]
+    run = _direct(compiled, inputs, constants)
+
+    @cache
+    def into(places: tuple[int, ...]) -> Program:
+        return _direct(compiled, inputs, constants, places)
+
+    native = CompiledGraph(graph, constants, compiled.source_code, run)
+    return Compiled(run, "inductor", native, into=into)
+
+
+def _with_constants_as_inputs(module: fx.GraphModule) -> tuple[fx.GraphModule, Arrays]:
+    """Copy a graph and lift its constants, which inductor would otherwise write into the code."""
+    graph = fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
+    captured = [node for node in module.graph.nodes if node.op == "get_attr"]
+    inputs = [node for node in module.graph.nodes if node.op == "placeholder"]
+    for node in (*inputs, *captured):
+        copies[node] = graph.placeholder(node.name)
+        copies[node].meta = dict(node.meta)
+    for node in module.graph.nodes:
+        if node not in copies:
+            copies[node] = graph.node_copy(node, lambda old: copies[old])
+    # The kernels read constants row by row, too
+    constants = tuple(getattr(module, str(node.target)).contiguous() for node in captured)
+    return fx.GraphModule({}, graph), constants
+
+
+def _copy_old_outputs(module: fx.GraphModule) -> None:
+    """Copy the results that are views, or inputs, or there twice, or not contiguous."""
+    lifetimes = Lifetimes(module.graph)
+    output = module.graph.output_node()
+    given: Any = output.args[0]
+    results: list[fx.Node] = []
+    seen = set()
+    for node in given:
+        memory = lifetimes.memory(node)
+        is_new = allocates(node) and memory not in seen and node.meta["val"].is_contiguous()
+        results.append(node if is_new else _copy(node, output))
+        seen.add(memory)
+    output.args = (tuple(results),)
+    module.recompile()
+
+
+def _copy(node: fx.Node, before: fx.Node) -> fx.Node:
+    kwargs: Any = {"memory_format": torch.contiguous_format}
+    with before.graph.inserting_before(before):
+        return before.graph.call_function(aten.clone.default, (node,), kwargs)
+
+
+def _direct(
+    compiled: Any, inputs: list[torch.Tensor], constants: Arrays, places: tuple[int, ...] = ()
+) -> Program:
+    """Write the function that calls the generated code, with as little as possible around it.
+
+    It writes the results at ``places`` into further inputs.
+    """
+    names = [f"x{i}" for i in range(len(inputs))]
+    outs = [f"o{i}" for i in places]
+    lines = [f"def run({', '.join([*names, *outs])}):"]
+    for name, x in zip(names, inputs, strict=True):
+        # The kernels read bare memory: row by row, and no negation or conjugation still to do
+        bare = f"{name}.is_contiguous() and not {name}.is_neg()"
+        bare += f" and not {name}.is_conj()" if x.is_complex() else ""
+        lines.append(
+            f"    if not ({bare}): {name} = {name}.resolve_conj().resolve_neg().contiguous()"
+        )
+    given = ", ".join([*names, *(f"c{i}" for i in range(len(constants)))])
+    call, source = compiled.current_callable, compiled.source_code
+    result = f"call([{given}])"
+    apart = returns_apart(source)
+    guarded = calls_torch(source)
+    writing = writing_into(source, call, places) if apart and not guarded else None
+    if places and writing is not None:
+        call, result = writing, f"call({', '.join([f'[{given}]', *outs])})"
+    result = f"tuple({result})" if apart else f"tuple(x.clone() for x in {result})"
+    if places and writing is None:
+        result = f"copied({result}, {places}, ({''.join(f'{o}, ' for o in outs)}))"
+    lines.append(f"    with below(keys): return {result}" if guarded else f"    return {result}")
+    scope: dict[str, Any] = {f"c{i}": constant for i, constant in enumerate(constants)}
+    scope |= {"below": torch._C._ExcludeDispatchKeyGuard, "keys": BELOW, "call": call}
+    scope["copied"] = _copied
+    exec("\n".join(lines), scope)  # noqa: S102 - the text is written right here
+    run: Program = scope["run"]
+    return run
+
+
+def _copied(outputs: Arrays, places: tuple[int, ...], given: Arrays) -> Arrays:
+    results = list(outputs)
+    for place, out in zip(places, given, strict=True):
+        results[place] = out.copy_(outputs[place])
+    return tuple(results)
+
+
+def _explain(error: BaseException) -> str:
+    """Say what is missing."""
+    link: BaseException | None = error
+    while link is not None:
+        if type(link).__name__ == "InvalidCxxCompiler":
+            return (
+                "`compile=True` needs a C++ compiler and found none; the prepared call replays its"
+                " graph instead. Install g++ or clang++, or set the environment variable CXX."
+            )
+        link = link.__cause__ or link.__context__
+    first = next(iter(str(error).splitlines()), "")
+    return (
+        "`compile=True`: inductor failed, so the prepared call replays its graph instead."
+        f" {type(error).__name__}: {first}"
+    )

@@ -1,0 +1,68 @@
+"""Repairs: what a freshly recorded graph has that no graph should have.
+
+Knows: how torch records writes, batched writes and sums with symbolic zeros.
+Must not know: how a graph is recorded.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from diffface.backends.errors import CannotRecord
+from diffface.backends.torch.graph.graph import aten, looks_like
+from torch import fx
+from torch._ops import OpOverload
+
+
+def writes(node: fx.Node) -> bool:
+    """Whether the node's operation writes to an argument."""
+    return isinstance(node.target, OpOverload) and node.target._schema.is_mutable
+
+
+def written(func: Any, args: Any, kwargs: Any) -> Iterator[Any]:
+    """Yield the arguments that ``func`` writes to, lists of tensors taken apart."""
+    for position, argument in enumerate(func._schema.arguments):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            given = args[position] if position < len(args) else kwargs.get(argument.name)
+            yield from given if isinstance(given, (list, tuple)) else (given,)
+
+
+def drop_expands(module: fx.GraphModule) -> None:
+    """Drop the expansions that expand nothing.
+
+    Functionalisation undoes an expansion as ``base + (view - base)``, which is wrong where the
+    base is memory that nobody has written yet; torch's batching makes such expansions.
+    """
+    for node in module.graph.nodes:
+        source = node.args[0] if node.target is aten.expand.default else None
+        if source is not None and looks_like(source.meta["val"], node.meta["val"]):
+            node.replace_all_uses_with(source)
+
+
+def return_to_device(module: fx.GraphModule) -> bool:
+    """Undo copies to the device "meta", which torch traces where it adds to a symbolic zero.
+
+    The shape of such a sum is computed on that device, where tensors have no values. Some sums
+    then stay there; the copy back to where the operands are is missing.
+    """
+    module.graph.eliminate_dead_code()
+    found = False
+    for node in module.graph.nodes:
+        device = node.kwargs.get("device") if node.target is aten._to_copy.default else None
+        if device is not None and device.type == "meta":
+            node.kwargs = {**node.kwargs, "device": node.args[0].meta["val"].device}
+            found = True
+    module.recompile()
+    return found
+
+
+def drop_writes(module: fx.GraphModule) -> None:
+    """Forget the writes to the inputs, which functionalisation leaves at the end.
+
+    The caller's arrays are the caller's: what a program scribbles on them is nobody's result.
+    """
+    for node in reversed(module.graph.nodes):
+        if writes(node):
+            if node.target is not aten.copy_.default or node.args[0].op != "placeholder":
+                raise CannotRecord(f"it writes to a tensor in place with {node.target}")
+            node.replace_all_uses_with(node.args[1])
+            module.graph.erase_node(node)

@@ -1,0 +1,198 @@
+"""Statements: the lines of an emitted function, in order.
+
+Knows: which results may take the place of an operand, and how parts of tensors are updated.
+Must not know: where inputs, constants and results come from.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffface.backends.torch.graph.bindings import binding, binding_into, brief
+from diffface.backends.torch.graph.graph import aten, aten_names, name_of
+from diffface.backends.torch.graph.lifetimes import Lifetimes
+from diffface.backends.torch.graph.lowering import LOWERED
+from diffface.backends.torch.graph.spelling import Spelling
+from torch import fx
+from torch._ops import OpOverload
+
+_OVERWRITING = aten_names(
+    """
+    abs acos add addcdiv addcmul asin atan clamp clamp_max clamp_min cos cosh div erf erfc exp exp2
+    expm1 index_add index_put log log10 log1p log2 masked_fill mul neg pow reciprocal rsqrt scatter
+    scatter_add sigmoid sign sin sinh sqrt square sub tan tanh tril triu
+    """
+)
+_COMMUTATIVE = (aten.add.Tensor, aten.mul.Tensor)
+_PADS = (aten.slice_backward.default, aten.select_backward.default)
+_UPDATES = (aten.slice_scatter.default, aten.select_scatter.default, *LOWERED)
+# Defaults of aten.slice and aten.slice_scatter, after the tensors
+_WHOLE = (0, None, None, 1)
+
+
+@dataclass
+class _Line:
+    """One statement, and which variables it needs."""
+
+    text: str
+    needs: set[str]
+
+
+class Statements:
+    """Lines of code for the nodes of a graph, added in the order of the graph.
+
+    Parameters
+    ----------
+    lifetimes : Lifetimes
+        Of the same graph; told about every result that takes the place of an operand.
+    spelling : Spelling
+        Told about every new variable.
+    given : dict
+        Variables in whose place there is a tensor already, and its name.
+    """
+
+    def __init__(self, lifetimes: Lifetimes, spelling: Spelling, given: dict[str, str]) -> None:
+        self._given = given
+        self._lifetimes = lifetimes
+        self._spelling = spelling
+        self._lines: list[_Line] = []
+
+    def write(self, text: str, *needs: Any) -> None:
+        """Add a line that needs the results of some nodes."""
+        nodes = [x for x in needs if isinstance(x, fx.Node) and x.op != "get_attr"]
+        self._lines.append(_Line(text, {self._spelling.show(x) for x in nodes}))
+
+    def add(self, node: fx.Node) -> None:
+        """Add the lines that compute the result of ``node``, the cheapest that fit."""
+        ways = (self._slice, self._pad, self._update, self._overwrite)
+        if not any(way(node) for way in ways):
+            self._assign(node, self._expression(node), self._expression_into)
+
+    def text(self) -> list[str]:
+        """Return the lines, with memory given back as early as if a person had written them."""
+        later: set[str] = set()
+        lines: list[str] = []
+        for line in reversed(self._lines):
+            dead = sorted(line.needs - later) if lines else []
+            lines.append(line.text + (f"; del {', '.join(dead)}" if dead else ""))
+            later |= line.needs
+        return lines[::-1]
+
+    def _assign(
+        self, node: fx.Node, expression: str,
+        into: Callable[[fx.Node, str], str | None] = lambda *_: None,
+    ) -> None:  # fmt: skip
+        """Compute a result in new memory, or ``into`` what is given, if there is a way."""
+        name = f"v{len(self._lines)}"
+        given = self._given.get(name)
+        written = into(node, given) if given else None
+        if given and written:
+            self._spelling.variable(node, given)
+            self.write(written, *node.all_input_nodes)
+        else:
+            self._spelling.variable(node, name)
+            self.write(f"{name} = {expression}", *node.all_input_nodes)
+
+    def _take_place(self, node: fx.Node, of: fx.Node) -> None:
+        self._spelling.variable(node, self._spelling.show(of))
+        self._lifetimes.join(node, of)
+
+    def _expression(self, node: fx.Node) -> str:
+        show, constant = self._spelling.show, self._spelling.constant
+        if not isinstance(node.target, OpOverload):
+            if node.target in LOWERED:
+                shown = self._spelling.arguments(node.args, {}, node)
+                return f"{constant(node.target, 'add')}({shown})"
+            source, position = node.args  # of operator.getitem
+            return f"{show(source)}[{position!r}]"
+        args, kwargs = brief(node.target, node.args, node.kwargs)
+        if node.target is aten.rsub.Scalar and len(args) == 2:
+            number = self._spelling.number(args[1], node)
+            if number is not None:
+                return f"{constant(torch.sub, 'sub')}({number}, {show(args[0])})"
+        fakes: Any = fx.map_arg((args, kwargs), lambda x: x.meta["val"])
+        found = binding(node.target, fakes[0], fakes[1], node.meta.get("val"))
+        name = constant(found, node.target._schema.name.partition("::")[2])
+        return f"{name}({self._spelling.arguments(args, kwargs, node)})"
+
+    def _expression_into(self, node: fx.Node, given: str) -> str | None:
+        if not isinstance(node.target, OpOverload):
+            return None
+        args, kwargs = brief(node.target, node.args, node.kwargs)
+        fakes: Any = fx.map_arg((args, kwargs), lambda x: x.meta["val"])
+        found = binding_into(node.target, fakes[0], fakes[1], node.meta.get("val"))
+        if found is None:
+            return None
+        name = self._spelling.constant(found, node.target._schema.name.partition("::")[2])
+        shown = self._spelling.arguments(args, kwargs, node)
+        return f"{name}({shown}{', ' if shown else ''}out={given})"
+
+    def _overwrite(self, node: fx.Node) -> bool:
+        """Let the result take the place of an operand that nobody needs any more."""
+        if name_of(node) not in _OVERWRITING:
+            return False
+        args, kwargs = brief(node.target, node.args, node.kwargs)  # type: ignore[arg-type]
+        # The methods do not take an index of None, which the operations do.
+        if any(isinstance(a, list | tuple) and any(i is None for i in a) for a in args):
+            return False
+        orders = [args]
+        if node.target in _COMMUTATIVE and len(args) == 2 and not kwargs:
+            orders.append(args[::-1])
+        for into, *rest in orders:
+            if self._lifetimes.may_overwrite(into, node):
+                name = name_of(node).partition("::")[2]
+                shown = self._spelling.arguments(rest, kwargs, node)
+                self.write(f"{self._spelling.show(into)}.{name}_({shown})", *node.all_input_nodes)
+                self._take_place(node, into)
+                return True
+        return False
+
+    # Parts of tensors
+
+    def _slice(self, node: fx.Node) -> bool:
+        if node.target is not aten.slice.Tensor:
+            return False
+        source, *where = node.args
+        part = self._part(source, source, (*where, *_WHOLE[len(where) :]))
+        if part is not None:
+            self._assign(node, part)
+        return part is not None
+
+    def _pad(self, node: fx.Node) -> bool:
+        """Put a tensor among zeros."""
+        if node.target not in _PADS:
+            return False
+        source, shape, *where = node.args
+        if self._part(source, node, where) is None:
+            return False
+        zeros = f"{self._spelling.show(source)}.new_zeros({self._spelling.show(shape)})"
+        self._assign(node, zeros, lambda _, given: f"{given}.zero_()")
+        self._into_part(node, "copy_", source, where)
+        return True
+
+    def _update(self, node: fx.Node) -> bool:
+        """Write or add to a part of a tensor, or of a copy where it is still needed."""
+        if node.target not in _UPDATES or not node.meta["val"].is_contiguous():
+            return False
+        into, source, *where = node.args
+        if node.target is aten.slice_scatter.default:
+            where = [*where, *_WHOLE[len(where) :]]
+        if self._part(into, node, where) is None:
+            return False
+        if self._lifetimes.may_overwrite(into, node):
+            self._take_place(node, into)  # type: ignore[arg-type]
+        else:
+            shown = self._spelling.show(into)
+            self._assign(node, f"{shown}.clone()", lambda _, given: f"{given}.copy_({shown})")
+        method = "add_" if node.target in LOWERED else "copy_"
+        self._into_part(node, method, source, where)
+        return True
+
+    def _into_part(self, node: fx.Node, method: str, source: Any, where: Any) -> None:
+        part = self._part(node, node, where)
+        self.write(f"{part}.{method}({self._spelling.show(source)})", node, source)
+
+    def _part(self, shown: Any, like: Any, where: Any) -> str | None:
+        """Write a part of a tensor; ``where`` is (dim, index) or (dim, start, end, step)."""
+        return self._spelling.part(self._spelling.show(shown), like.meta["val"], tuple(where))

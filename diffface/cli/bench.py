@@ -1,0 +1,168 @@
+"""``python -m diffface bench``: derivatives by several backends, beside the same by hand."""
+
+import argparse
+import importlib
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from diffface.benchmark.problems import PROBLEMS, Problem
+from diffface.cli.objects import listed_backends
+from diffface.cli.show import show
+from diffface.cli.target import arguments, load
+from diffface.cli.usage import UsageError, one_of, split
+from diffface.testing import Benchmark, Effort, benchmark
+from diffface.testing.functions import FIXED_POINT, FUNCTIONS
+
+NAMES = {problem.name: problem for problem in PROBLEMS}
+FORMATS = ("json", "csv", "markdown", "plot")
+
+
+def add(subparsers: Any) -> None:
+    """Describe the subcommand."""
+    parser = subparsers.add_parser(
+        "bench",
+        help="time derivatives, beside the same written by hand",
+        description=(
+            "Time prepared derivatives by several backends, each beside the best code that one\n"
+            "would write by hand for that framework, in turn; check the results, and flag what\n"
+            "a careful reader should know.\n\n"
+            f"problems: {', '.join(NAMES)}, all"
+        ),
+        epilog=(
+            "examples: python -m diffface bench rosenbrock --sizes 10,100,1000\n"
+            "          python -m diffface bench gmm --sizes 1000x10x5 --backends jax,torch\n"
+            "          python -m diffface bench mymodule:loss --args mymodule:make_args"
+        ),
+    )
+    parser.add_argument(
+        "what", nargs="?", default="rosenbrock", metavar="problem",
+        help="a problem, all, or module:function (default: rosenbrock)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--args", metavar="module:name", help="for a function: its arguments, or what makes them"
+    )
+    parser.add_argument(
+        "--backends", metavar="LIST", help="such as jax,torch,Torch(compile=True); default: all"
+    )
+    parser.add_argument("--operators", metavar="LIST", help="such as gradient,hvp")
+    parser.add_argument(
+        "--sizes", metavar="LIST", help="of a problem, such as 10,100 or 1000x10x5; default: small"
+    )
+    parser.add_argument("--rounds", type=int, default=11, metavar="N", help="default: 11")
+    for name in FORMATS:
+        parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"write {name} here")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure, print, write; when interrupted, what is there by then."""
+    subjects, chosen = _subjects(options), _chosen(options)
+    _check_files(options)
+    report: Benchmark | None = None
+    try:
+        with _progress() as say:
+            for f, args, more in subjects:
+                found = benchmark(f, *args, progress=say, **more, **chosen)
+                report = found if report is None else report + found
+    except KeyboardInterrupt:
+        if report is not None:
+            _finish(report, options)
+        raise
+    assert report is not None
+    _finish(report, options)
+    return 1 if any("failed" in row.flags for row in report.rows) else 0
+
+
+def _subjects(options: argparse.Namespace) -> list[tuple[Any, tuple[Any, ...], dict[str, Any]]]:
+    """What to measure, one size and one problem at a time: function, arguments, options."""
+    if ":" in options.what:
+        if options.sizes:
+            raise UsageError("--sizes are for problems; a function gets its arguments by --args.")
+        if options.args is None:
+            raise UsageError("a function needs --args, such as --args mymodule:make_args.")
+        return [(load(options.what), arguments(options.args), {})]
+    if options.args:
+        raise UsageError("--args are for module:function; a problem brings its own.")
+    if options.what == "all":
+        problems = list(PROBLEMS)
+    else:
+        problems = [NAMES[one_of(options.what, (*NAMES, "all"), "problem")]]
+    return [(p, (), {"sizes": [s]}) for p in problems for s in _sizes(options.sizes, p)]
+
+
+def _sizes(text: str | None, problem: Problem) -> list[tuple[int, ...]]:
+    if text is None:
+        return [problem.sizes[0]]
+    usual = {len(size) for size in problem.sizes}
+    try:
+        sizes = [tuple(map(int, word.split("x"))) for word in split(text)]
+    except ValueError:
+        sizes = [()]
+    if not all(len(size) in usual and min(size) > 0 for size in sizes):
+        example = "x".join(map(str, problem.sizes[0]))
+        raise UsageError(
+            f"--sizes of {problem.name} are {problem.dimensions}, such as {example}; got {text!r}."
+        )
+    return sizes
+
+
+def _chosen(options: argparse.Namespace) -> dict[str, Any]:
+    """Options of benchmark."""
+    if options.rounds < 1:
+        raise UsageError(f"--rounds must be 1 or more, got {options.rounds}.")
+    known = [name for name in FUNCTIONS if name not in FIXED_POINT]
+    return {
+        "backends": listed_backends(options.backends) if options.backends else None,
+        "operators": [one_of(name, known, "operator") for name in split(options.operators)]
+        if options.operators
+        else None,
+        "effort": Effort(rounds=options.rounds),
+    }
+
+
+def _check_files(options: argparse.Namespace) -> None:
+    """Complain before measuring, not after."""
+    for name in FORMATS:
+        path = getattr(options, name)
+        if path is not None and not path.absolute().parent.is_dir():
+            raise UsageError(f"--{name}: there is no folder {str(path.parent)!r}.")
+    if options.plot is not None:
+        try:
+            importlib.import_module("matplotlib")
+        except ImportError as error:
+            raise UsageError(
+                "--plot needs matplotlib; run: pip install 'diffface[bench]'."
+            ) from error
+
+
+def _finish(report: Benchmark, options: argparse.Namespace) -> None:
+    show(report.table())
+    for note in report.notes():
+        print(note)
+    for name in FORMATS[:-1]:
+        if path := getattr(options, name):
+            path.write_text(getattr(report, name)(), encoding="utf-8")
+    if options.plot:
+        report.plot(options.plot)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None] | None]:
+    """What is being done, in one line of a terminal that is overwritten; nothing anywhere else."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+
+    def say(text: str) -> None:
+        # Back to the start of the line, and clear it.
+        sys.stderr.write(f"\r\x1b[K{text[: shutil.get_terminal_size().columns - 1]}")
+        sys.stderr.flush()
+
+    try:
+        yield say
+    finally:
+        say("")

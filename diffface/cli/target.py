@@ -1,0 +1,90 @@
+"""Objects of the user's, named on the command line as ``module:attribute``."""
+
+import importlib
+import pkgutil
+import sys
+from functools import reduce
+from types import ModuleType
+from typing import Any
+
+from diffface.backends.recording.user_frame import users_line
+from diffface.cli.usage import UsageError, nearest
+
+
+def load(target: str) -> Any:
+    """The object at ``module:attribute``; the current directory is importable.
+
+    Parameters
+    ----------
+    target : str
+        Such as ``mymodule:loss`` or ``package.module:Model.loss``.
+
+    Raises
+    ------
+    UsageError
+        If there is no such module or attribute (names the nearest), or importing it fails.
+    """
+    name, _, attribute = target.partition(":")
+    if not name or not attribute:
+        raise UsageError(f"expected module:attribute, such as mymodule:loss, got {target!r}.")
+    if name.endswith(".py"):
+        raise UsageError(
+            f"expected the name of a module, not of a file, got {name!r}; "
+            f"write {name.removesuffix('.py').replace('/', '.')}:{attribute}."
+        )
+    return reduce(lambda found, part: _attribute(found, part, target),
+                  attribute.split("."), _module(name))  # fmt: skip
+
+
+def arguments(target: str) -> tuple[Any, ...]:
+    """The point that ``target`` names, or returns."""
+    found = load(target)
+    if callable(found):
+        try:
+            found = found()
+        except BrokenPipeError:
+            raise
+        except Exception as error:
+            raise UsageError(
+                f"{target} cannot be called: {type(error).__name__}: {error}{users_line(error)}"
+            ) from error
+    return found if isinstance(found, tuple) else (found,)
+
+
+def _module(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        # What is missing may also be something that the module imports.
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise UsageError(_failure(name, error)) from error
+        parent = error.name.rpartition(".")[0]
+        raise UsageError(
+            f"there is no module {error.name!r}.{nearest(error.name, _beside(parent))}"
+        ) from error
+    except Exception as error:
+        raise UsageError(_failure(name, error)) from error
+
+
+def _failure(name: str, error: Exception) -> str:
+    return f"module {name!r} cannot be imported: {type(error).__name__}: {error}{users_line(error)}"
+
+
+def _beside(parent: str) -> list[str]:
+    """Modules of the package ``parent``, or of the current directory."""
+    package = sys.modules.get(parent)
+    paths = ["."] if package is None else getattr(package, "__path__", [])
+    prefix = f"{parent}." if parent else ""
+    return [prefix + module.name for module in pkgutil.iter_modules(paths)]
+
+
+def _attribute(found: Any, name: str, target: str) -> Any:
+    try:
+        return getattr(found, name)
+    except AttributeError as error:
+        public = [n for n in dir(found) if not n.startswith("_")]
+        noun = "module" if isinstance(found, ModuleType) else type(found).__name__
+        called = getattr(found, "__name__", target)
+        raise UsageError(
+            f"{noun} {called!r} has no attribute {name!r}.{nearest(name, public)}"
+        ) from error

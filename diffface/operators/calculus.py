@@ -1,0 +1,110 @@
+"""The calculus that operators share: gradients, and Jacobians by columns or by rows."""
+
+from diffface.backends.adapter import Adapter, Function
+from diffface.backends.basis import basis, is_complex, size
+from diffface.backends.compiled import Array, Arrays
+from diffface.backends.second_order import bridge
+from diffface.prep.inner import First
+from diffface.prep.operator import Mode, Point
+
+
+def gradient_function(point: Point) -> Function:
+    """``x -> (gradient, (y, *aux))`` on arrays of the outer backend, to be differentiated again."""
+    # What is compiled must not keep the arrays of the point.
+    adapter, value = point.adapter, point.value
+
+    def first(f: Function, x: Arrays) -> tuple[Arrays, Arrays]:
+        y, dx, aux = adapter.gradient(f, x, value=value)
+        return dx, y + aux
+
+    return to_differentiate(point, first)
+
+
+def to_differentiate(point: Point, first: First) -> Function:
+    """``x -> first(f, x)`` on arrays of the outer backend; compiled, in a prepared call."""
+    if point.compiled is None:
+        return bridge(point.outer, point.adapter, lambda x: first(point.f, x))
+    return bridge(point.outer, point.adapter, point.compiled(first))
+
+
+def jacobian(
+    adapter: Adapter,
+    f: Function,
+    x: Arrays,
+    *,
+    mode: Mode,
+    chunk_size: int | None,
+    holomorphic: bool = False,
+    value: bool,
+) -> tuple[Arrays, Arrays, Arrays]:
+    """``(y, blocks, aux)``: block ``k * len(x) + j`` is dy_k/dx_j, of shape y_k.shape + x_j.shape.
+
+    ``mode="auto"`` goes by rows (reverse) where there are fewer outputs than inputs.
+    """
+    inputs = sum(map(size, x))
+    if inputs == 0:
+        y, aux = f(x)
+        return y, _zeros(adapter, y, x), aux
+    if mode == "forward" or not adapter.reverse or (mode == "auto" and inputs == 1):
+        y, columns, aux = adapter.columns(f, x, chunk_size=chunk_size, value=value)
+        return y, _from_columns(adapter, columns, x), aux
+    y, pull, aux = adapter.pullback(f, x)
+    outputs = sum(size(a) * (1 + is_complex(adapter, a)) for a in y)
+    if outputs == 0:
+        return y, _zeros(adapter, y, x), aux
+    if mode == "auto" and outputs >= inputs:
+        return jacobian(
+            adapter, f, x, mode="forward", chunk_size=chunk_size, holomorphic=holomorphic,
+            value=value,
+        )  # fmt: skip
+    rows = pull(basis(adapter, y), batched=True, chunk_size=chunk_size)
+    if holomorphic:
+        # pull is J^H, whose rows are conjugated.
+        rows = tuple(adapter.xp.conj(a) for a in rows)
+    elif any(is_complex(adapter, a) for a in y):
+        # Re<i e_k, J dx> is the imaginary part of row k.
+        imaginary = pull(basis(adapter, y, imaginary=True), batched=True, chunk_size=chunk_size)
+        rows = tuple(a + 1j * b for a, b in zip(rows, imaginary, strict=True))
+    return y, _from_rows(adapter, rows, y, x), aux
+
+
+def _from_columns(adapter: Adapter, columns: Arrays, x: Arrays) -> Arrays:
+    """Blocks from pushforwards of all unit vectors: ``(N, *y_k.shape)`` per output leaf."""
+    xp, blocks = adapter.xp, []
+    for column in columns:
+        offset = 0
+        for leaf in x:
+            part = xp.moveaxis(column[offset : offset + size(leaf)], 0, -1)
+            block = xp.reshape(part, (*column.shape[1:], *leaf.shape))
+            blocks.append(_like(adapter, block, leaf))
+            offset += size(leaf)
+    return tuple(blocks)
+
+
+def _from_rows(adapter: Adapter, rows: Arrays, y: Arrays, x: Arrays) -> Arrays:
+    """Blocks from pullbacks of all unit vectors: ``(M, *x_j.shape)`` per input leaf."""
+    blocks, offset = [], 0
+    for output in y:
+        for row, leaf in zip(rows, x, strict=True):
+            part = row[offset : offset + size(output)]
+            if is_complex(adapter, part) and not is_complex(adapter, output):
+                part = adapter.xp.real(part)
+            block = adapter.xp.reshape(part, (*output.shape, *leaf.shape))
+            blocks.append(_like(adapter, block, leaf))
+        offset += size(output)
+    return tuple(blocks)
+
+
+def _like(adapter: Adapter, block: Array, leaf: Array) -> Array:
+    """A derivative has the dtype of the argument, unless it is complex."""
+    if block.dtype == leaf.dtype or is_complex(adapter, block):
+        return block
+    return adapter.xp.astype(block, leaf.dtype)
+
+
+def _zeros(adapter: Adapter, y: Arrays, x: Arrays) -> Arrays:
+    return tuple(
+        adapter.xp.reshape(adapter.eye(size(a), size(b), 0, b), (*a.shape, *b.shape))
+        for a in y
+        for b in x
+    )

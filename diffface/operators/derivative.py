@@ -1,0 +1,80 @@
+"""Derivatives with respect to one number."""
+
+from collections.abc import Callable
+from typing import Any, Unpack
+
+from diffface.backends.compiled import Arrays
+from diffface.operators.call import call, prepare
+from diffface.operators.options import PrepareOptions, ScalarOptions
+from diffface.prep.operator import Operator, Part, Point
+from diffface.prep.prepared import Prepared
+
+
+def _derive(at: Point) -> tuple[tuple[Arrays, ...], Arrays]:
+    one = at.adapter.xp.ones_like(at.x[0])
+    y, dy, aux = at.adapter.pushforward(at.f, at.x, (one,), value=at.value)
+    return (y, dy), aux
+
+
+DERIVATIVE = Operator(
+    {(1,): "derivative", (0, 1): "value_and_derivative"},
+    _derive,
+    (Part.VALUE, Part.LIKE_Y),
+    scalar_argument=True,
+    complex_arguments=False,
+    keywords=ScalarOptions.__optional_keys__,
+)
+
+
+def derivative(f: Callable[..., Any], /, *args: Any, **options: Unpack[ScalarOptions]) -> Any:
+    """Derivative of a function of one number.
+
+    Parameters
+    ----------
+    f : callable
+        ``f(*args)`` returns an array or a tree of arrays ``y``.
+    *args : float, array of shape (), Const
+        Arguments of ``f``: one active number ``t``, the others in ``Const``.
+    **options : ScalarOptions
+        ``backend``, ``argnums``, ``has_aux``, ``kwargs``, ``out``, ``holomorphic``.
+
+    Returns
+    -------
+    tree of arrays
+        dy/dt, like ``y`` in structure, shapes and dtypes. With ``has_aux``, ``(dy/dt, aux)``.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If there is not exactly one active number.
+    NotDifferentiableError
+        If it is an integer, or complex without ``holomorphic=True``.
+
+    Examples
+    --------
+    >>> import diffface as dif
+    >>> dif.derivative(lambda t: t**3, 2.0, backend="autograd")
+    12.0
+    """
+    return call(DERIVATIVE, (1,), f, args, options)
+
+
+def value_and_derivative(
+    f: Callable[..., Any], /, *args: Any, **options: Unpack[ScalarOptions]
+) -> Any:
+    """``(f(*args), dy/dt)``, sharing the work; see :func:`derivative`."""
+    return call(DERIVATIVE, (0, 1), f, args, options)
+
+
+def prepare_derivative(
+    f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
+) -> Prepared:
+    """Prepare :func:`derivative` for repeated calls; see :class:`Prepared`."""
+    return prepare(DERIVATIVE, (1,), f, example_args, options)
+
+
+def prepare_value_and_derivative(
+    f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
+) -> Prepared:
+    """Prepare :func:`value_and_derivative` for repeated calls; see :class:`Prepared`."""
+    return prepare(DERIVATIVE, (0, 1), f, example_args, options)

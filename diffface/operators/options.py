@@ -1,0 +1,157 @@
+"""Keywords common to the operators, and their checks."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypedDict
+
+import numpy as np
+
+from diffface.backends.errors import InvalidArgumentError
+from diffface.backends.registry import Backend
+from diffface.prep.operator import Mode, Settings
+
+
+class Options(TypedDict, total=False):
+    """Keywords of every operator.
+
+    Attributes
+    ----------
+    backend : str or backend object, optional
+        Who differentiates. By default the innermost ``with diffface.using(...)``, else the
+        framework that the first active array belongs to, else ``"numpy"``.
+    argnums : int or sequence of int, optional
+        Which arguments are active; negative numbers count from the end. An int gives the bare
+        result, a sequence a tuple. By default all that are not wrapped in ``Const``: one gives the
+        bare result, several a tuple.
+    has_aux : bool, default False
+        ``f`` returns ``(value, aux)``; aux is not differentiated and comes last in the result.
+    kwargs : mapping, optional
+        Constants passed to ``f`` by name.
+    out : array or tree of arrays, optional
+        NumPy or torch arrays of the structure of the result, which are overwritten and returned.
+    """
+
+    backend: str | Backend | None
+    argnums: int | Sequence[int] | None
+    has_aux: bool
+    kwargs: Mapping[str, Any] | None
+    out: Any
+
+
+class ScalarOptions(Options, total=False):
+    """Keywords of derivatives with respect to one number.
+
+    Attributes
+    ----------
+    holomorphic : bool, default False
+        ``f`` is a holomorphic function of a complex argument; the result is its complex derivative.
+    """
+
+    holomorphic: bool
+
+
+class MatrixOptions(Options, total=False):
+    """Keywords of Jacobians and Hessians.
+
+    Attributes
+    ----------
+    mode : {"auto", "forward", "reverse"}
+        By columns or by rows; auto compares the sizes of input and output, and is
+        forward-over-reverse for Hessians.
+    chunk_size : int, optional
+        How many columns or rows to compute at once; bounds memory. By default all.
+    holomorphic : bool, default False
+        For `jacobian`: ``f`` is a holomorphic function of complex arguments.
+    """
+
+    mode: Mode
+    chunk_size: int | None
+    holomorphic: bool
+
+
+class SeededOptions(Options, total=False):
+    """Keywords of operators that take tangents or cotangents.
+
+    Attributes
+    ----------
+    batched : bool, default False
+        Every leaf of the tangents or cotangents has a leading batch axis; so has the result.
+    chunk_size : int, optional
+        How many of a batch to compute at once; bounds memory. By default all.
+    """
+
+    batched: bool
+    chunk_size: int | None
+
+
+class PreparationOptions(TypedDict, total=False):
+    """Further keywords of every preparation.
+
+    Attributes
+    ----------
+    on_mismatch : {"error", "reprepare"}
+        What to do at a call whose signature differs from the prepared one.
+    fallback : {"eager", "error"}
+        What to do with a function that depends on values and so cannot be recorded.
+    """
+
+    on_mismatch: Literal["error", "reprepare"]
+    fallback: Literal["eager", "error"]
+
+
+class PrepareOptions(MatrixOptions, SeededOptions, PreparationOptions, total=False):
+    """Keywords of preparations: those of the operator, and those of every preparation."""
+
+
+PREPARATION = PreparationOptions.__optional_keys__
+
+_DEFAULT = Settings()
+# Options of which the settings know nothing.
+_ELSEWHERE = Options.__optional_keys__ - {"has_aux"}
+
+
+def settings(options: Mapping[str, Any], allowed: frozenset[str], name: str) -> Settings:
+    """The options that change what is derived, checked.
+
+    Raises
+    ------
+    TypeError
+        If an option is unknown.
+    InvalidArgumentError
+        If its value makes no sense.
+    """
+    if options.keys() <= _ELSEWHERE <= allowed:
+        return _DEFAULT
+    for key in options:
+        if key not in allowed:
+            close = difflib.get_close_matches(key, allowed, n=1)
+            nearest = f" Did you mean `{close[0]}`?" if close else ""
+            raise TypeError(
+                f"{name}() got an unexpected keyword argument `{key}`.{nearest} "
+                f"It takes {', '.join(f'`{k}`' for k in sorted(allowed))}."
+            )
+    mode = options.get("mode", "auto")
+    if mode not in ("auto", "forward", "reverse"):
+        raise InvalidArgumentError(f"`mode` must be 'auto', 'forward' or 'reverse', got {mode!r}.")
+    chunk_size = options.get("chunk_size")
+    if chunk_size is not None:
+        whole = isinstance(chunk_size, int | np.integer) and not isinstance(chunk_size, bool)
+        if not whole or chunk_size < 1:
+            raise InvalidArgumentError(
+                f"`chunk_size` must be a positive integer or None, got {chunk_size!r}."
+            )
+        chunk_size = int(chunk_size)
+    return Settings(
+        bool(options.get("has_aux")), bool(options.get("batched")), chunk_size, mode,
+        bool(options.get("holomorphic")),
+    )  # fmt: skip
+
+
+def check_choice(options: Mapping[str, Any], name: str, choices: tuple[str, str]) -> Any:
+    """The value of an option that is one of two words; the first is the default."""
+    value = options.get(name, choices[0])
+    if value not in choices:
+        raise InvalidArgumentError(
+            f"`{name}` must be {choices[0]!r} or {choices[1]!r}, got {value!r}."
+        )
+    return value

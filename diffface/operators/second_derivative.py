@@ -1,0 +1,90 @@
+"""Second derivatives with respect to one number."""
+
+from collections.abc import Callable
+from typing import Any, Unpack
+
+from diffface.backends.adapter import Function
+from diffface.backends.compiled import Arrays
+from diffface.operators.calculus import to_differentiate
+from diffface.operators.call import call, prepare
+from diffface.operators.options import Options, PrepareOptions
+from diffface.prep.operator import Operator, Part, Point
+from diffface.prep.prepared import Prepared
+
+
+def _derive(at: Point) -> tuple[tuple[Arrays, ...], Arrays]:
+    # What is compiled must not keep the arrays of the point.
+    adapter, value = at.adapter, at.value
+
+    def first(f: Function, x: Arrays) -> tuple[Arrays, Arrays]:
+        y, dy, aux = adapter.pushforward(f, x, (adapter.xp.ones_like(x[0]),), value=value)
+        return dy, y + aux
+
+    one = at.outer.xp.ones_like(at.x[0])
+    dy, ddy, rest = at.outer.pushforward(to_differentiate(at, first), at.x, (one,), value=at.value)
+    return (rest[: len(ddy)], dy, ddy), rest[len(ddy) :]
+
+
+SECOND_DERIVATIVE = Operator(
+    {(2,): "second_derivative", (0, 1, 2): "value_derivative_and_second_derivative"},
+    _derive,
+    (Part.VALUE, Part.LIKE_Y, Part.LIKE_Y),
+    order=2,
+    scalar_argument=True,
+    complex_arguments=False,
+    keywords=Options.__optional_keys__,
+)
+
+
+def second_derivative(f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]) -> Any:
+    """Second derivative of a function of one number.
+
+    Parameters
+    ----------
+    f : callable
+        ``f(*args)`` returns an array or a tree of arrays ``y``.
+    *args : float, array of shape (), Const
+        Arguments of ``f``: one active real number ``t``, the others in ``Const``.
+    **options : Options
+        ``backend``, ``argnums``, ``has_aux``, ``kwargs``, ``out``.
+
+    Returns
+    -------
+    tree of arrays
+        d²y/dt², like ``y`` in structure, shapes and dtypes. With ``has_aux``, ``(d²y/dt², aux)``.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If there is not exactly one active number.
+    NotDifferentiableError
+        If it is an integer or complex.
+
+    Examples
+    --------
+    >>> import diffface as dif
+    >>> dif.second_derivative(lambda t: t**3, 2.0, backend="autograd")
+    12.0
+    """
+    return call(SECOND_DERIVATIVE, (2,), f, args, options)
+
+
+def value_derivative_and_second_derivative(
+    f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]
+) -> Any:
+    """``(f(*args), dy/dt, d²y/dt²)``, sharing the work; see :func:`second_derivative`."""
+    return call(SECOND_DERIVATIVE, (0, 1, 2), f, args, options)
+
+
+def prepare_second_derivative(
+    f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
+) -> Prepared:
+    """Prepare :func:`second_derivative` for repeated calls; see :class:`Prepared`."""
+    return prepare(SECOND_DERIVATIVE, (2,), f, example_args, options)
+
+
+def prepare_value_derivative_and_second_derivative(
+    f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
+) -> Prepared:
+    """Prepare :func:`value_derivative_and_second_derivative`; see :class:`Prepared`."""
+    return prepare(SECOND_DERIVATIVE, (0, 1, 2), f, example_args, options)

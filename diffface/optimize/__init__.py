@@ -1,0 +1,1 @@
+"""Functions as optimizers and samplers want them."""

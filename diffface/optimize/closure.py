@@ -1,0 +1,77 @@
+"""The closure that ``torch.optim`` calls, with gradients from any backend."""
+
+from collections.abc import Callable
+from typing import Any, Unpack
+
+from diffface.backends.errors import InvalidArgumentError
+from diffface.operators.gradient import prepare_value_and_gradient
+from diffface.optimize.vector_function import ProblemOptions, check
+from diffface.prep.arguments.bind import bind
+from diffface.prep.arguments.tree import leaves_of
+
+
+def closure(
+    f: Callable[..., Any], params: Any, /, *args: Any, **options: Unpack[ProblemOptions]
+) -> Callable[..., Any]:
+    """A closure for ``optimizer.step``: evaluates ``f`` and writes its gradient into ``.grad``.
+
+    Parameters
+    ----------
+    f : callable
+        ``f(params, *args)`` returns one real number.
+    params : tensor or tree of tensors
+        The tensors that the optimizer changes in place, such as
+        ``dict(module.named_parameters())``.
+    *args
+        Data: constants, in ``Const`` or not, unless ``argnums`` says otherwise.
+    **options : ProblemOptions
+        ``backend``, ``argnums``, ``kwargs``, ``fallback``.
+
+    Returns
+    -------
+    callable
+        ``closure(*args)`` overwrites ``.grad`` of every tensor (there is nothing to zero first),
+        and returns the value, a tensor of shape ``()``. Arguments take the place of the first of
+        those it was made with, such as the next batch.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If a parameter is no tensor.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import diffface as dif
+    >>> w = torch.tensor([3.0, -1.0])
+    >>> step = dif.closure(lambda w: (w**2).sum(), w, backend="torch")
+    >>> step(), w.grad
+    (tensor(10.), tensor([ 6., -2.]))
+    """
+    check(f, options, "closure")
+    argnums = options.get("argnums")
+    call = bind((params, *args), 0 if argnums is None else argnums, None)
+    active = tuple(call.values[i] for i in call.active)
+    leaves = [leaf for entry in active for leaf in leaves_of(entry)]
+    for leaf in leaves:
+        if not hasattr(leaf, "grad"):
+            raise InvalidArgumentError(
+                f"`params` must be tensors, got {type(leaf).__name__}; torch.optim changes tensors."
+            )
+    prepared = prepare_value_and_gradient(
+        f, *call.values,
+        backend=options.get("backend"), kwargs=options.get("kwargs"),
+        argnums=call.active, on_mismatch="reprepare", fallback=options.get("fallback", "eager"),
+    )  # fmt: skip
+    constants = tuple(v for i, v in enumerate(call.values) if i not in call.active)
+
+    def evaluate(*given: Any) -> Any:
+        rest = iter((*given, *constants[len(given) :]))
+        now = [v if i in call.active else next(rest) for i, v in enumerate(call.values)]
+        value, gradients = prepared(*now, *rest)
+        parts = (g for gradient in gradients for g in leaves_of(gradient))
+        for leaf, part in zip(leaves, parts, strict=True):
+            leaf.grad = part
+        return value
+
+    return evaluate

@@ -1,0 +1,107 @@
+"""A nonlinear constraint of SciPy's optimizers, with its derivatives."""
+
+from collections.abc import Callable
+from typing import Any, Unpack
+
+import numpy as np
+
+from diffface.backends.adapter import Adapter
+from diffface.backends.arrays import library_of
+from diffface.operators.hessian import prepare_hessian
+from diffface.optimize.ravel import ravel_with
+from diffface.optimize.residuals import Residuals, flat
+from diffface.optimize.vector_function import ProblemOptions, VectorFunction
+
+
+def constraint(
+    f: Callable[..., Any],
+    lb: Any,
+    ub: Any,
+    x0: Any,
+    /,
+    *args: Any,
+    keep_feasible: Any = False,
+    **options: Unpack[ProblemOptions],
+) -> Any:
+    """``lb <= f(x, *args) <= ub`` as a ``scipy.optimize.NonlinearConstraint``.
+
+    Parameters
+    ----------
+    f : callable
+        ``f(x0, *args)`` returns an array, a list of numbers, or a tree of arrays.
+    lb, ub : number, array, list of numbers, or tree
+        Bounds: one number for all, or like the result of ``f``. Infinite ones are no bounds, equal
+        ones make an equation.
+    x0 : array, number, list of numbers, or tree of arrays and numbers
+        Parameters like those of the objective; only structure, shapes and dtypes matter.
+    *args
+        Constants. SciPy's ``args=`` does not reach constraints.
+    keep_feasible : bool or array of bool
+        As in SciPy.
+    **options : ProblemOptions
+        ``backend``, ``argnums``, ``kwargs``, ``fallback``.
+
+    Returns
+    -------
+    scipy.optimize.NonlinearConstraint
+        With ``fun(x)`` of shape (m,), ``jac(x)`` of shape (m, n), and ``hess(x, v)`` of shape
+        (n, n), the sum of ``v[i]`` times the Hessian of the i-th result.
+
+    Raises
+    ------
+    NotDifferentiableError
+        If a parameter is not real and floating-point.
+
+    Examples
+    --------
+    >>> import diffface as dif
+    >>> circle = dif.constraint(lambda x: (x**2).sum(), 0, 1, [0.0, 0.0], backend="autograd")
+    >>> circle.jac([0.5, 1.0])
+    array([[1., 2.]])
+    >>> circle.hess([0.5, 1.0], [3.0])
+    array([[6., 0.],
+           [0., 6.]])
+    """
+    from scipy.optimize import NonlinearConstraint
+
+    function = VectorFunction(f, (x0, *args), options, flat, "constraint")
+    parts = Residuals(function)
+    weighted = VectorFunction(
+        _weighted(function),
+        (function.x0, np.zeros(0), *function.constants),
+        {**options, "argnums": 0, "backend": function.backend},
+        _as_is,
+        "constraint",
+    )
+    hessian = weighted.prepared(prepare_hessian)
+
+    def hess(x: Any, v: Any) -> Any:
+        """Sum of ``v[i]`` times the Hessian of the i-th result; ``v`` has shape (m,)."""
+        x = function.point(x)
+        v = np.asarray(v, x.dtype).reshape(-1)
+        return hessian(x, (v, *function.constants)).astype(np.float64, copy=False)
+
+    adapter = function.backend.first_order()
+    return NonlinearConstraint(
+        parts.fun, _bound(lb, adapter, "lb"), _bound(ub, adapter, "ub"), jac=parts.jac, hess=hess,
+        keep_feasible=keep_feasible,
+    )  # fmt: skip
+
+
+def _weighted(function: VectorFunction) -> Callable[..., Any]:
+    """``v . f(x)``, whose Hessian is the weighted sum of those of the results."""
+
+    def weighted(x: Any, v: Any, *constants: Any, **kwargs: Any) -> Any:
+        return (v * function(x, *constants, **kwargs)).sum()
+
+    return weighted
+
+
+def _bound(given: Any, adapter: Adapter, name: str) -> Any:
+    if library_of(given) is not None and np.ndim(given) == 0:
+        return given
+    return ravel_with(given, adapter, name)[0]
+
+
+def _as_is(y: Any, x: Any, adapter: Adapter) -> Any:
+    return y

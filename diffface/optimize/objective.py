@@ -1,0 +1,173 @@
+"""A scalar function as SciPy's optimizers want it."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Unpack
+
+import numpy as np
+
+from diffface.backends.adapter import Adapter
+from diffface.operators.gradient import prepare_value_and_gradient
+from diffface.operators.hessian import prepare_hessian
+from diffface.operators.hvp import prepare_hvp
+from diffface.optimize.vector_function import ProblemOptions, VectorFunction
+
+
+def objective(
+    f: Callable[..., Any], x0: Any, /, *args: Any, **options: Unpack[ProblemOptions]
+) -> "Objective":
+    """A scalar function and its derivatives, to hand to ``scipy.optimize.minimize``.
+
+    Parameters
+    ----------
+    f : callable
+        ``f(x0, *args)`` returns one real number (shape ``()``; one element, as SciPy allows).
+    x0 : array, number, list of numbers, or tree of arrays and numbers
+        Where to start. ``f`` gets its parameters in this structure and these shapes, computed in
+        the common dtype of the leaves (integers count as float64).
+    *args
+        Data: constants, in ``Const`` or not, unless ``argnums`` says otherwise. Those that SciPy
+        passes at a call (``args=``) take the place of the first of them.
+    **options : ProblemOptions
+        ``backend``, ``argnums``, ``kwargs``, ``fallback``.
+
+    Returns
+    -------
+    Objective
+        Nothing is prepared before its first use.
+
+    Raises
+    ------
+    NotDifferentiableError
+        If a parameter is not real and floating-point.
+    UnknownBackendError, BackendNotAvailableError
+        If the backend does not exist, or is not installed.
+
+    Examples
+    --------
+    >>> import diffface as dif
+    >>> from scipy.optimize import minimize
+    >>> def f(p):
+    ...     return (p["a"] - 1.0) ** 2 + (p["b"] - p["a"]) ** 2
+    >>> problem = dif.objective(f, {"a": 3.0, "b": 0.0}, backend="autograd")
+    >>> result = minimize(problem.fun, problem.x0, jac=problem.jac)
+    >>> {name: round(value, 4) for name, value in problem.unravel(result.x).items()}
+    {'a': 1.0, 'b': 1.0}
+    """
+    return Objective(VectorFunction(f, (x0, *args), options, one_number, "objective"))
+
+
+class Objective:
+    """What :func:`objective` returns; every method takes a flat ``x`` of shape (n,).
+
+    ``fun`` and ``jac`` at the same point cost one evaluation of value and gradient. What one of
+    them leaves for the other is used once, so that a later call with changed data is never stale;
+    only between the two calls at one point, data must not change in place.
+
+    Attributes
+    ----------
+    x0 : numpy.ndarray of shape (n,), float64
+        The start.
+    unravel : Unravel
+        ``unravel(x)`` is the tree of parameters at ``x``.
+    bounds, callback : callable
+        Bounds and callbacks in the structure of the parameters; see :class:`Unravel`.
+    counts : Counter
+        How many evaluations there were of ``"fun_and_jac"``, ``"hess"`` and ``"hessp"``.
+    """
+
+    def __init__(self, function: VectorFunction) -> None:
+        self.x0 = function.x0
+        self.unravel = function.unravel
+        self.bounds = function.unravel.bounds
+        self.callback = function.unravel.callback
+        self.counts: Counter[str] = Counter()
+        self._function = function
+        self._value_and_gradient = function.prepared(prepare_value_and_gradient)
+        self._hessian = function.prepared(prepare_hessian)
+        self._hvp = function.prepared(prepare_hvp)
+        # (who is to take it, point, constants, value or gradient)
+        self._left: tuple[str, bytes, tuple[Any, ...], Any] = ("", b"", (), None)
+
+    def __repr__(self) -> str:
+        return f"<objective {self._function!r}>"
+
+    def fun(self, x: Any, *args: Any) -> float:
+        """``f`` at ``x``."""
+        point = self._function.unravel.checked(x).tobytes()
+        value = self._take("fun", point, args)
+        if value is None:
+            value, gradient = self.fun_and_jac(x, *args)
+            self._left = ("jac", point, args, gradient)
+        return value  # type: ignore[no-any-return]
+
+    def jac(self, x: Any, *args: Any) -> Any:
+        """Gradient at ``x``, shape (n,), float64."""
+        point = self._function.unravel.checked(x).tobytes()
+        gradient = self._take("jac", point, args)
+        if gradient is None:
+            value, gradient = self.fun_and_jac(x, *args)
+            self._left = ("fun", point, args, value)
+        return gradient
+
+    def fun_and_jac(self, x: Any, *args: Any) -> tuple[float, Any]:
+        """``(f, gradient)`` at ``x``, for ``minimize(..., jac=True)``."""
+        function = self._function
+        self.counts["fun_and_jac"] += 1
+        value, gradient = self._value_and_gradient(function.point(x), function.all_constants(args))
+        return float(value), gradient.astype(np.float64, copy=False)
+
+    def hess(self, x: Any, *args: Any) -> Any:
+        """Hessian at ``x``, shape (n, n), float64."""
+        function = self._function
+        self.counts["hess"] += 1
+        hessian = self._hessian(function.point(x), function.all_constants(args))
+        return hessian.astype(np.float64, copy=False)
+
+    def hessp(self, x: Any, p: Any, *args: Any) -> Any:
+        """Hessian at ``x`` times the vector ``p`` of shape (n,); float64."""
+        function = self._function
+        self.counts["hessp"] += 1
+        # SciPy's trust-constr probes with a vector of int8.
+        product = self._hvp(
+            function.point(x), function.all_constants(args), tangents=function.point(p)
+        )
+        return product.astype(np.float64, copy=False)
+
+    def hess_operator(self, x: Any, *args: Any) -> Any:
+        """Hessian at ``x`` as a ``scipy.sparse.linalg.LinearOperator``."""
+        from scipy.sparse.linalg import LinearOperator
+
+        at = np.array(self._function.unravel.checked(x))
+
+        def product(p: Any) -> Any:
+            return self.hessp(at, p.reshape(-1), *args)
+
+        n = self.unravel.size
+        return LinearOperator((n, n), matvec=product, rmatvec=product, dtype=np.float64)
+
+    def nlopt(self, x: Any, grad: Any) -> float:
+        """``f`` at ``x``, with the gradient written into ``grad``, for ``nlopt``'s objectives."""
+        value, gradient = self.fun_and_jac(x)
+        if grad.size:
+            grad[:] = gradient
+        return value
+
+    def _take(self, who: str, point: bytes, args: tuple[Any, ...]) -> Any:
+        """What was left for ``who`` at this point, once."""
+        left = self._left
+        if (
+            left[0] != who
+            or left[1] != point
+            or len(left[2]) != len(args)
+            or any(a is not b for a, b in zip(left[2], args, strict=True))
+        ):
+            return None
+        self._left = ("", b"", (), None)
+        return left[3]
+
+
+def one_number(y: Any, x: Any, adapter: Adapter) -> Any:
+    """SciPy takes one number in an array of any shape; so does an objective."""
+    shape = getattr(y, "shape", ())
+    return y.reshape(()) if shape and all(n == 1 for n in shape) else y

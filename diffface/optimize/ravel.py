@@ -1,0 +1,97 @@
+"""Trees as flat vectors, and back: one ``ravel`` for all kinds of arrays."""
+
+from typing import Any
+
+import numpy as np
+
+from diffface.backends.adapter import Adapter
+from diffface.backends.arrays import PYTHON, library_of
+from diffface.backends.errors import NotDifferentiableError
+from diffface.backends.registry import Backend
+from diffface.operators.using import backend_for
+from diffface.optimize.unravel import Unravel
+from diffface.prep.arguments.leaf import Leaf
+from diffface.prep.arguments.signature import Call
+from diffface.prep.arguments.tree import Spec, flatten, paths
+
+
+def ravel(tree: Any, *, backend: str | Backend | None = None) -> tuple[Any, Unravel]:
+    """A tree of arrays as one flat vector, and the way back.
+
+    Parameters
+    ----------
+    tree : array, number, or tree of them
+        Floating-point arrays of any library, in any nesting of dict, list, tuple, namedtuple and
+        dataclass. Integers are taken as floats where they stand alone (``3``, ``np.arange(3)``,
+        ``[1, 2]``), as SciPy takes them, and refused inside a tree.
+    backend : str or backend object, optional
+        Whose registered trees are trees as well; matters only for JAX.
+
+    Returns
+    -------
+    x : numpy.ndarray of shape (n,), float64
+        All leaves one after the other (dicts in the order of their sorted keys), each in C order;
+        a fresh copy.
+    unravel : Unravel
+        ``unravel(x)`` is the tree again: same structure, kinds of arrays, shapes and dtypes.
+
+    Raises
+    ------
+    NotDifferentiableError
+        If a leaf is not floating-point.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import diffface as dif
+    >>> x, unravel = dif.ravel({"slope": np.ones(2), "offset": 3.0})
+    >>> x
+    array([3., 1., 1.])
+    >>> unravel(2 * x)
+    {'slope': array([2., 2.]), 'offset': 6.0}
+    """
+    chosen = backend_for(backend, Call((tree,), (), (0,), True))
+    return ravel_with(tree, chosen.first_order(), "tree")
+
+
+def ravel_with(tree: Any, adapter: Adapter, name: str) -> tuple[Any, Unravel]:
+    """``ravel`` with the trees that ``adapter`` knows; errors call the tree ``name``."""
+    tree = floating(tree)
+    values: list[Any] = [tree]
+    spec: Spec | None = None
+    if library_of(tree) is None:
+        values, spec = flatten(tree, adapter)
+    places = paths(spec) if spec is not None else [""]
+    leaves = [_leaf(v, f"{name}{place}") for v, place in zip(values, places, strict=True)]
+    unravel = Unravel(spec, leaves, adapter)
+    return unravel.join(values), unravel
+
+
+def floating(tree: Any) -> Any:
+    """``tree``, with what SciPy would turn into an array of floats turned into one."""
+    if type(tree) in (list, tuple) and tree and all(map(_is_numeric, tree)):
+        return np.array(tree, float)
+    kind = library_of(tree)
+    if kind is not None and kind.describe(tree)[1].kind in "iu":
+        return float(tree) if kind is PYTHON else np.asarray(kind.to_numpy(tree), float)
+    return tree
+
+
+def _is_numeric(value: Any) -> bool:
+    if type(value) in (list, tuple):
+        return bool(value) and all(map(_is_numeric, value))
+    return isinstance(value, int | float | np.integer | np.floating) and type(value) is not bool
+
+
+def _leaf(value: Any, name: str) -> Leaf:
+    kind = library_of(value)
+    found = type(value).__name__
+    if kind is not None:
+        leaf = Leaf(kind, *kind.describe(value))
+        if leaf.dtype.kind == "f":
+            return leaf
+        found = leaf.dtype.name
+    raise NotDifferentiableError(
+        f"`{name}` must be real and floating-point, got {found}; convert it, or take it out of the "
+        "parameters."
+    )

@@ -1,0 +1,185 @@
+"""A vector-valued function as SciPy's solvers want it."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Unpack
+
+import numpy as np
+
+from diffface.backends.adapter import Adapter
+from diffface.backends.arrays import library_of
+from diffface.operators.jacobian import prepare_jacobian
+from diffface.operators.pullback import prepare_pullback
+from diffface.operators.pushforward import prepare_pushforward
+from diffface.operators.value import prepare_value
+from diffface.optimize.vector_function import ProblemOptions, VectorFunction
+from diffface.prep.arguments.tree import flatten
+
+
+def residuals(
+    f: Callable[..., Any],
+    x0: Any,
+    /,
+    *args: Any,
+    as_operator: bool = False,
+    **options: Unpack[ProblemOptions],
+) -> "Residuals":
+    """A function with many results and its Jacobian, to hand to SciPy's solvers.
+
+    Parameters
+    ----------
+    f : callable
+        ``f(x0, *args)`` returns an array, a list of numbers, or a tree of arrays.
+    x0 : array, number, list of numbers, or tree of arrays and numbers
+        Where to start; see :func:`objective`.
+    *args
+        Data: constants, in ``Const`` or not, unless ``argnums`` says otherwise. Those that SciPy
+        passes at a call (``args=``) take the place of the first of them.
+    as_operator : bool, default False
+        Whether ``jac`` returns a ``LinearOperator`` (for ``tr_solver="lsmr"``) instead of an array.
+    **options : ProblemOptions
+        ``backend``, ``argnums``, ``kwargs``, ``fallback``.
+
+    Returns
+    -------
+    Residuals
+        Nothing is prepared before its first use.
+
+    Raises
+    ------
+    NotDifferentiableError
+        If a parameter is not real and floating-point.
+    UnknownBackendError, BackendNotAvailableError
+        If the backend does not exist, or is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import diffface as dif
+    >>> from scipy.optimize import least_squares
+    >>> def f(p, t, y):
+    ...     return p[0] * np.exp(-p[1] * t) - y
+    >>> t = np.array([0.0, 1.0, 2.0])
+    >>> fit = dif.residuals(f, [1.0, 1.0], t, 2.0 * np.exp(-0.5 * t), backend="complex-step")
+    >>> least_squares(fit.fun, fit.x0, jac=fit.jac).x.round(6)
+    array([2. , 0.5])
+    """
+    return Residuals(VectorFunction(f, (x0, *args), options, flat, "residuals"), as_operator)
+
+
+class Residuals:
+    """What :func:`residuals` returns, as each of SciPy's solvers calls it.
+
+    ==================================  ==============================================
+    ``least_squares``, ``root``         ``fun(x, *args)``, ``jac(x, *args)``
+    ``curve_fit``                       ``curve(t, *p)``, ``curve_jac(t, *p)``
+    ``solve_ivp``                       ``rhs(t, y, *args)``, ``rhs_jac(t, y, *args)``
+    ==================================  ==============================================
+
+    Attributes
+    ----------
+    x0 : numpy.ndarray of shape (n,), float64
+        The start.
+    unravel : Unravel
+        ``unravel(x)`` is the tree of parameters at ``x``.
+    bounds, callback : callable
+        Bounds and callbacks in the structure of the parameters; see :class:`Unravel`.
+    counts : Counter
+        How many evaluations there were of ``"fun"``, ``"jac"``, and of products with the Jacobian
+        and its transpose, ``"jvp"`` and ``"vjp"``.
+    """
+
+    def __init__(self, function: VectorFunction, as_operator: bool = False) -> None:
+        self.x0 = function.x0
+        self.unravel = function.unravel
+        self.bounds = function.unravel.bounds
+        self.callback = function.unravel.callback
+        self.counts: Counter[str] = Counter()
+        self._as_operator = as_operator
+        self._function = function
+        self._value = function.prepared(prepare_value)
+        self._jacobian = function.prepared(prepare_jacobian)
+        self._pushforward = function.prepared(prepare_pushforward)
+        self._pullback = function.prepared(prepare_pullback)
+
+    def __repr__(self) -> str:
+        return f"<residuals {self._function!r}>"
+
+    def fun(self, x: Any, *args: Any) -> Any:
+        """``f`` at ``x``, flat: shape (m,), float64."""
+        function = self._function
+        self.counts["fun"] += 1
+        return _float64(self._value(function.point(x), function.all_constants(args)))
+
+    def jac(self, x: Any, *args: Any) -> Any:
+        """Jacobian at ``x``, shape (m, n), float64: an array, or a ``LinearOperator``."""
+        if self._as_operator:
+            return self.jac_operator(x, *args)
+        function = self._function
+        self.counts["jac"] += 1
+        return _float64(self._jacobian(function.point(x), function.all_constants(args)))
+
+    def jac_operator(self, x: Any, *args: Any) -> Any:
+        """Jacobian at ``x`` as a ``scipy.sparse.linalg.LinearOperator`` of shape (m, n)."""
+        from scipy.sparse.linalg import LinearOperator
+
+        function, constants = self._function, self._function.all_constants(args)
+        at = np.array(function.point(x))
+        y = self._value(at, constants)
+
+        def push(dx: Any) -> Any:
+            self.counts["jvp"] += 1
+            return _float64(
+                self._pushforward(at, constants, tangents=dx.reshape(-1).astype(at.dtype))
+            )
+
+        def pull(dy: Any) -> Any:
+            self.counts["vjp"] += 1
+            dy = _like(dy.reshape(-1), y)
+            return _float64(self._pullback(at, constants, cotangents=dy))
+
+        shape = (*y.shape, self.unravel.size)
+        return LinearOperator(shape, matvec=push, rmatvec=pull, dtype=np.float64)
+
+    def curve(self, t: Any, /, *p: float) -> Any:
+        """``f`` with the parameters ``p`` and the data ``t``, as ``curve_fit`` calls it."""
+        return self.fun(np.array(p), t)
+
+    def curve_jac(self, t: Any, /, *p: float) -> Any:
+        """Jacobian of :meth:`curve` with respect to ``p``, shape (m, n)."""
+        return self.jac(np.array(p), t)
+
+    def rhs(self, t: float, y: Any, /, *args: Any) -> Any:
+        """``f(t, y, *args)``, made with ``argnums=1``, as ``solve_ivp`` calls it."""
+        return self.fun(y, float(t), *args)
+
+    def rhs_jac(self, t: float, y: Any, /, *args: Any) -> Any:
+        """Jacobian of :meth:`rhs` with respect to ``y``, shape (n, n)."""
+        return self.jac(y, float(t), *args)
+
+
+def flat(y: Any, x: Any, adapter: Adapter) -> Any:
+    """Results of any shape or tree as one vector."""
+    shape = getattr(y, "shape", None)
+    if shape is not None:
+        return y if len(shape) == 1 else y.reshape((-1,))
+    try:
+        leaves = [adapter.lift(leaf, x).reshape((-1,)) for leaf in flatten(y, adapter)[0]]
+    except TypeError:
+        return y  # no numbers: the operators say so
+    if len(leaves) > 1:
+        return adapter.xp.concat(leaves)
+    return leaves[0] if leaves else y
+
+
+def _float64(result: Any) -> Any:
+    """A result, which data in tensors make a tensor, as a NumPy array."""
+    kind = library_of(result)
+    return result if kind is None else kind.to_numpy(result).astype(np.float64, copy=False)
+
+
+def _like(dy: Any, y: Any) -> Any:
+    kind = library_of(y)
+    assert kind is not None
+    _, dtype, device = kind.describe(y)
+    return kind.from_numpy(dy.astype(dtype), device)

@@ -1,0 +1,115 @@
+"""One way to ask one question: a scenario, a function of diffface, how prepared, which arrays."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import diffface
+from diffface.backends.arrays import ArrayLibrary
+from diffface.backends.registry import Backend
+from diffface.prep.arguments.const import plain
+from diffface.testing.closed_form.scenario import Scenario
+from diffface.testing.functions import FIXED_POINT, FUNCTIONS, operator_of
+from diffface.testing.point import SEEDS
+
+Preparation = Literal["unprepared", "prepared", "lazy"]
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A question to a backend.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        What is differentiated, and where.
+    function : str
+        A public function of diffface.
+    preparation : {"unprepared", "prepared", "lazy"}
+        Called directly; prepared with the scenario's arguments; or prepared without arguments.
+    kind : ArrayLibrary
+        The arrays that go in.
+    batched : bool
+        Whether the seeds come as a batch.
+    """
+
+    scenario: Scenario
+    function: str
+    preparation: Preparation
+    kind: ArrayLibrary
+    batched: bool = False
+
+    def __str__(self) -> str:
+        batched = "-batched" if self.batched else ""
+        name = self.scenario.name.replace(" ", "_")
+        return f"{name}-{self.function}{batched}-{self.preparation}-{self.kind.name}"
+
+    def options(self) -> dict[str, Any]:
+        """Keywords that hold for preparations and for direct calls."""
+        scenario, options = self.scenario, {}
+        if scenario.argnums is not None:
+            options["argnums"] = scenario.argnums
+        if scenario.has_aux:
+            options["has_aux"] = True
+        if scenario.holomorphic and operator_of(self.function) in ("derivative", "jacobian"):
+            options["holomorphic"] = True
+        if self.batched and self.function not in FIXED_POINT:
+            options["batched"] = True
+        return options
+
+    def caller(self, backend: str | Backend, example: Any, kwargs: Any) -> Callable[..., Any]:
+        """``call(args, kwargs, seeds)``, prepared as the case says at ``example``."""
+        options = {**self.options(), "backend": backend}
+        seeded = SEEDS.get(operator_of(self.function))
+
+        def named(seeds: Any) -> dict[str, Any]:
+            return {} if seeded is None else {seeded: seeds}
+
+        if self.preparation == "unprepared":
+            function = getattr(diffface, self.function)
+            if self.function in FIXED_POINT:
+                return lambda args, kw, _: function(self.scenario.f, *args, kwargs=kw, **options)
+            return lambda args, kw, seeds: function(
+                self.scenario.f, *args, kwargs=kw, **named(seeds), **options
+            )
+        prepare = getattr(diffface, f"prepare_{self.function}")
+        if self.preparation == "lazy":
+            prepared = prepare(self.scenario.f, **options)
+            return lambda args, kw, seeds: prepared(*args, kwargs=kw, **named(seeds))
+        prepared = prepare(self.scenario.f, *example, kwargs=kwargs, **options)
+        return lambda args, kw, seeds: prepared(*plain(args), kwargs=kw, **named(seeds))
+
+
+def cases(scenario: Scenario, kinds: tuple[ArrayLibrary, ...]) -> Iterator[Case]:
+    """The questions to ask about a scenario.
+
+    ``kinds`` are NumPy's arrays and, last, the backend's own. Every operator that has an answer is
+    asked for, unprepared and prepared; core scenarios ask in every way.
+    """
+    supported = scenario.supported()
+    for function in FUNCTIONS:
+        operator = operator_of(function)
+        if operator not in supported:
+            continue
+        for preparation, kind in _ways(scenario, function, kinds):
+            yield Case(scenario, function, preparation, kind)
+        if operator in SEEDS and (scenario.core or function == operator):
+            yield Case(scenario, function, "unprepared", kinds[-1], batched=True)
+            if scenario.core and function not in FIXED_POINT:
+                yield Case(scenario, function, "prepared", kinds[0], batched=True)
+
+
+def _ways(
+    scenario: Scenario, function: str, kinds: tuple[ArrayLibrary, ...]
+) -> list[tuple[Preparation, ArrayLibrary]]:
+    first, last = kinds[0], kinds[-1]
+    if function in FIXED_POINT:
+        return [("unprepared", kind) for kind in (kinds if scenario.core else (last,))]
+    if scenario.core:
+        return [(p, kind) for p in _PREPARATIONS for kind in kinds]
+    if len(FUNCTIONS[function]) > 1:
+        return [("lazy", last)]
+    return [("unprepared", last), ("prepared", first)]
+
+
+_PREPARATIONS: tuple[Preparation, ...] = ("unprepared", "prepared", "lazy")

@@ -1,0 +1,1 @@
+"""Functions with derivatives in closed form, for every backend."""

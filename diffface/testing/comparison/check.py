@@ -1,0 +1,158 @@
+"""Every operator on every backend, beside differences: whether they agree, and if not, why."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from diffface.backends.errors import InvalidArgumentError, NotDifferentiableError
+from diffface.backends.registry import Backend, resolve
+from diffface.operators.listing import operators
+from diffface.operators.value import VALUE
+from diffface.prep.operator import Operator
+from diffface.testing.comparison.agreement import beside, rows
+from diffface.testing.comparison.explain import explain, no_result
+from diffface.testing.comparison.findings import Evidence
+from diffface.testing.comparison.outcome import WAYS, ask
+from diffface.testing.comparison.reference import Reference
+from diffface.testing.comparison.report import Report, Row
+from diffface.testing.comparison.subject import Arrays, Subject, subject
+from diffface.testing.labels import named
+
+
+def check(
+    f: Callable[..., Any],
+    /,
+    *args: Any,
+    backends: Sequence[str | Backend] | None = None,
+    argnums: int | Sequence[int] | None = None,
+    has_aux: bool = False,
+    kwargs: Mapping[str, Any] | None = None,
+    holomorphic: bool = False,
+) -> Report:
+    """Compare all derivatives of a function at a point: over backends, and with differences.
+
+    Every operator that applies to the function is asked for, unprepared and prepared, on every
+    backend. The results are compared with each other, and with differences of ``f``'s values that
+    are extrapolated until their estimated error stops falling. Where something disagrees, probes
+    look for the reason: one-sided differences for kinks, values on both sides for jumps, repeated
+    evaluation for random functions, the rounding errors of ``f`` for casts to float32, and so on.
+
+    Parameters
+    ----------
+    f : callable
+        The function.
+    *args : array, number, or tree of them; Const
+        Arguments of ``f``: the point. Those not wrapped in ``Const`` are active.
+    backends : sequence of str or backend object, optional
+        Whom to compare; they must have results. By default all that are installed, and those that
+        cannot run ``f`` are only reported.
+    argnums, has_aux, kwargs
+        As for the operators, see :func:`diffface.gradient`.
+    holomorphic : bool, default False
+        ``f`` is a holomorphic function of complex arguments: compare its Jacobian and derivative.
+
+    Returns
+    -------
+    Report
+        ``report.ok`` says whether all agree, ``print(report)`` shows numbers and reasons.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If no argument is active, or ``argnums``, ``kwargs`` or ``backends`` make no sense.
+    UnknownBackendError, BackendNotAvailableError
+        If a backend does not exist, or is not installed.
+    NotDifferentiableError
+        If ``f`` is not callable.
+
+    Notes
+    -----
+    Functions of few coordinates (up to 8) are compared with differences along each of them and
+    along one direction that moves them all; of many, along 8 coordinates and 4 such directions.
+    The backends' results are compared in full.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import diffface as dif
+    >>> from diffface.testing import check
+    >>> def f(x):
+    ...     return dif.namespace(x).sum(x**3)
+    >>> report = check(f, np.array([1.0, 2.0]), backends=["autograd", "numpy"])
+    >>> report.ok
+    True
+    >>> print(report.conclusion())
+    All agree: autograd, numpy.
+    """
+    if not callable(f):
+        raise NotDifferentiableError(f"`f` must be callable, got {type(f).__name__}.")
+    chosen = _chosen(backends)
+    options = {"argnums": argnums, "has_aux": has_aux, "kwargs": kwargs}
+    required = tuple(chosen) if backends is not None else ()
+    name = getattr(f, "__name__", repr(f))
+    with np.errstate(all="ignore"):
+        point = subject(f, args, options, next(iter(chosen.values())).first_order())
+        reference = _reference(point, chosen)
+        if reference is None:
+            values = {n: ask(point, VALUE, b, WAYS[0], holomorphic) for n, b in chosen.items()}
+            found = tuple(
+                Row(n, "value", None, None, 0.0, agrees=False, problem=outcome.problem)
+                for n, outcome in values.items()
+            )
+            return Report(name, found, tuple(no_result(found)), required)
+        evidence = _evidence(point, reference, chosen, holomorphic)
+        findings = tuple(explain(evidence))
+    return Report(name, evidence.rows, findings, required)
+
+
+def _chosen(backends: Sequence[str | Backend] | None) -> dict[str, Backend]:
+    if backends is not None and (isinstance(backends, str) or not backends):
+        raise InvalidArgumentError(
+            f"`backends` must be a sequence of names or backend objects, got {backends!r}."
+        )
+    return named(backends)
+
+
+def _reference(point: Subject, backends: Mapping[str, Backend]) -> Reference | None:
+    """Differences of ``f``, evaluated by NumPy if it can be, in double precision if it can be."""
+    for backend in (resolve("numpy"), *backends.values()):
+        if _can(point, backend, None):
+            return Reference(point, backend, _can(point, backend, point.fine()))
+    return None
+
+
+def _can(point: Subject, backend: Backend, primals: Arrays | None) -> bool:
+    try:
+        point.value(backend, primals)
+    except Exception:  # noqa: BLE001 - whatever a framework raises, another may do it
+        return False
+    return True
+
+
+def _evidence(
+    point: Subject, reference: Reference, backends: Mapping[str, Backend], holomorphic: bool
+) -> Evidence:
+    asked = {}
+    found: list[Row] = []
+    for operator in (VALUE, *filter(lambda o: _applies(o, reference, holomorphic), operators())):
+        answers = {
+            (name, way): ask(point, operator, backend, way, holomorphic)
+            for name, backend in backends.items()
+            for way in WAYS
+        }
+        one = beside(reference, operator, answers)
+        asked[one.name] = one
+        found += rows(one, reference, backends)
+    return Evidence(reference, backends, asked, tuple(found), holomorphic)
+
+
+def _applies(operator: Operator, reference: Reference, holomorphic: bool) -> bool:
+    point = reference.subject
+    if operator.scalar and not reference.is_scalar:
+        return False
+    if operator.scalar_argument and [a.shape for a in point.primals] != [()]:
+        return False
+    if point.is_complex and not operator.complex_arguments:
+        return holomorphic and "holomorphic" in operator.keywords
+    return True

@@ -1,0 +1,147 @@
+"""What a comparison found: numbers in rows, and reasons in words."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from diffface.testing.text_table import Table
+
+# Stands for a backend in rows.
+DIFFERENCES = "differences"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One backend and one operator.
+
+    Attributes
+    ----------
+    backend, operator : str
+        Who was asked for what; the backend ``"differences"`` stands for the extrapolated
+        differences that the others are compared with.
+    unprepared, prepared : float or None
+        Maximal difference from them and from the other backends, relative to the largest number;
+        for ``"differences"``, their own estimated error. None where there is no result.
+    tolerance : float
+        How large these may be.
+    agrees : bool
+        Whether they are not larger, as far as the differences can tell.
+    problem : str
+        The error, where there is no result.
+    """
+
+    backend: str
+    operator: str
+    unprepared: float | None
+    prepared: float | None
+    tolerance: float
+    agrees: bool
+    problem: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """In one word or two."""
+        if self.problem:
+            return "no result"
+        if self.backend == DIFFERENCES:
+            return "converged" if self.agrees else "NO LIMIT"
+        return "agrees" if self.agrees else "DISAGREES"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Why results disagree, or what to know although they agree.
+
+    Attributes
+    ----------
+    kind : str
+        Of the function: ``"random"``, ``"nan"``, ``"edge"``, ``"jump"``, ``"kink"``,
+        ``"not holomorphic"``, ``"branch"``. Of results: ``"nan"``, ``"float32"``, ``"float16"``,
+        ``"conjugate"``, ``"frozen"``, ``"step"``, ``"value"``, ``"rule"``, ``"no result"``,
+        ``"unexplained"``.
+    text : str
+        One sentence or two, with what was measured.
+    backends : tuple of str
+        Whom it is about; empty for the function itself.
+    """
+
+    kind: str
+    text: str
+    backends: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        who = f" ({', '.join(self.backends)})" if self.backends else ""
+        return f"{self.kind}{who}: {self.text}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What :func:`diffface.testing.check` found; ``print`` shows it.
+
+    Attributes
+    ----------
+    name : str
+        The function.
+    rows : tuple of Row
+        One for each backend and operator.
+    findings : tuple of Finding
+        Reasons for disagreements, and remarks.
+    required : tuple of str
+        Backends that were named by the caller, and so must have a result.
+    """
+
+    name: str
+    rows: tuple[Row, ...]
+    findings: tuple[Finding, ...]
+    required: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether all results agree, with each other and with differences.
+
+        A backend that cannot run the function counts only if it was named. There must be a result.
+        """
+        return not self.wrong and bool(able_to_differentiate(self.rows))
+
+    @property
+    def wrong(self) -> tuple[Row, ...]:
+        """The rows that keep it from being ok."""
+        return tuple(
+            row for row in self.rows
+            if (row.backend in self.required if row.problem else not row.agrees)
+        )  # fmt: skip
+
+    def table(self) -> Table:
+        """The rows, in text."""
+        cells = [
+            (row.backend, row.operator, _shown(row.unprepared), _shown(row.prepared),
+             f"{row.tolerance:.0e}", row.verdict)
+            for row in self.rows
+        ]  # fmt: skip
+        head = ("backend", "operator", "unprepared", "prepared", "allowed", "verdict")
+        marked = frozenset(i for i, row in enumerate(self.rows) if row in self.wrong)
+        title = f"Derivatives of {self.name}: maximal relative errors"
+        return Table(head, cells, title, marked, frozenset({2, 3, 4}))
+
+    def conclusion(self) -> str:
+        """What it comes to, and why, below the table."""
+        names = ", ".join(able_to_differentiate(self.rows))
+        if self.ok:
+            first = f"All agree: {names}."
+        elif names:
+            first = f"{len(self.wrong)} of {len(self.rows)} rows are wrong."
+        else:
+            first = "There is no result."
+        return "\n".join([first, *(f"- {finding}" for finding in self.findings)])
+
+    def __str__(self) -> str:
+        return f"{self.table()}\n\n{self.conclusion()}"
+
+
+def able_to_differentiate(rows: Sequence[Row]) -> tuple[str, ...]:
+    """The backends that have a derivative to show, in order."""
+    found = (row.backend for row in rows if row.operator != "value" and not row.problem)
+    return tuple(name for name in dict.fromkeys(found) if name != DIFFERENCES)
+
+
+def _shown(error: float | None) -> str:
+    return "-" if error is None else f"{error:.1e}"

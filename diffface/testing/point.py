@@ -1,0 +1,175 @@
+"""A scenario at one point: every answer there, stated or derived from those that are."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from diffface.prep.arguments.const import Const, plain
+from diffface.testing.trees import Tree, leaves, mapped, rebuild, wave
+
+if TYPE_CHECKING:
+    from diffface.testing.closed_form.scenario import Scenario
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """A scenario at one choice of its arguments.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        The scenario.
+    args : tuple
+        Arguments, constants in ``Const``.
+    kwargs : mapping
+        Keywords.
+    phase : float
+        Makes the seeds of points differ.
+    """
+
+    scenario: "Scenario"
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    phase: float
+
+    @property
+    def plain(self) -> tuple[Any, ...]:
+        """Arguments without ``Const``."""
+        return plain(self.args)
+
+    @property
+    def active(self) -> tuple[int, ...]:
+        """Positions of the active arguments, in the order of results."""
+        n = self.scenario.argnums
+        if n is None:
+            return tuple(i for i, a in enumerate(self.args) if not isinstance(a, Const))
+        return tuple(i % len(self.args) for i in ((n,) if isinstance(n, int) else n))
+
+    @property
+    def x(self) -> Tree:
+        """The active arguments as results are structured."""
+        bare = self.scenario.argnums is None or isinstance(self.scenario.argnums, int)
+        chosen = tuple(self.plain[i] for i in self.active)
+        return chosen[0] if bare and len(chosen) == 1 else chosen
+
+    def given(self, name: str, *seeds: Tree) -> Tree:
+        """The answer called ``name`` as the scenario states it."""
+        found = getattr(self.scenario, name)
+        return None if found is None else found(*seeds, *self.plain, **self.kwargs)
+
+    def seeds(self, name: str, k: int = 0) -> Tree:
+        """The ``k``-th tangents or cotangents for an operator, None where it takes none."""
+        which = SEEDS.get(name)
+        if which is None:
+            return None
+        own = getattr(self.scenario, which)
+        if own is not None and k == 0:
+            return own
+        like = self.x if which == "tangents" else self.given("value")
+        return mapped(lambda leaf: wave(leaf, self.phase + 3 * k), like)
+
+    def answer(self, name: str, k: int = 0) -> Tree:
+        """What ``name`` must return, None where it is not known or makes no sense."""
+        seeds = self.seeds(name, k)
+        stated = self.given(name, *(() if seeds is None else (seeds,)))
+        return _DERIVED[name](self, seeds) if stated is None else stated
+
+    def first(self) -> Tree:
+        """The Jacobian, from whichever operator states it."""
+        for name in ("jacobian", "gradient", "derivative"):
+            if (stated := self.given(name)) is not None:
+                return stated
+        return None
+
+    def second(self) -> Tree:
+        """The Hessian, or the second derivative."""
+        stated = self.given("hessian")
+        return self.given("second_derivative") if stated is None else stated
+
+
+def _is_number(tree: Tree) -> bool:
+    return leaves(tree)[0] is tree and np.shape(tree) == ()
+
+
+def _is_real(tree: Tree) -> bool:
+    return not any(np.iscomplexobj(leaf) for leaf in leaves(tree))
+
+
+def _jacobian(at: Point, _: Tree) -> Tree:
+    return at.first() if _is_real(at.x) or at.scenario.holomorphic else None
+
+
+def _gradient(at: Point, _: Tree) -> Tree:
+    value = at.given("value")
+    return at.first() if _is_number(value) and _is_real(value) else None
+
+
+def _derivative(at: Point, seeds: Tree) -> Tree:
+    return _jacobian(at, seeds) if _is_number(at.x) else None
+
+
+def _hessian(at: Point, _: Tree) -> Tree:
+    value = at.given("value")
+    return at.second() if _is_number(value) and _is_real((value, at.x)) else None
+
+
+def _second_derivative(at: Point, _: Tree) -> Tree:
+    return at.second() if _is_number(at.x) and _is_real(at.x) else None
+
+
+def _hvp(at: Point, tangents: Tree) -> Tree:
+    hessian = _hessian(at, None)
+    return None if hessian is None else _push(hessian, at.x, tangents)
+
+
+def _pushforward(at: Point, tangents: Tree) -> Tree:
+    jacobian = _jacobian(at, None)
+    return None if jacobian is None else _push(jacobian, at.given("value"), tangents)
+
+
+def _pullback(at: Point, cotangents: Tree) -> Tree:
+    jacobian = _jacobian(at, None)
+    if jacobian is None:
+        return None
+    flat = [np.conj(block) for block in leaves(jacobian)]
+    columns = len(leaves(at.x))
+    pulled = []
+    for j, leaf in enumerate(leaves(at.x)):
+        total = sum(
+            np.tensordot(dy, block, axes=np.ndim(dy))
+            for dy, block in zip(leaves(cotangents), flat[j::columns], strict=True)
+        )
+        pulled.append(_cast(total, leaf))
+    return rebuild(at.x, pulled)
+
+
+def _push(jacobian: Tree, y: Tree, dx: Tree) -> Tree:
+    flat, tangents = leaves(jacobian), leaves(dx)
+    pushed = []
+    for k, leaf in enumerate(leaves(y)):
+        row = flat[k * len(tangents) : (k + 1) * len(tangents)]
+        total = sum(np.tensordot(b, v, axes=np.ndim(v)) for b, v in zip(row, tangents, strict=True))
+        pushed.append(_cast(total, leaf))
+    return rebuild(y, pushed)
+
+
+def _cast(total: Any, like: Any) -> Any:
+    dtype = np.asarray(like).dtype
+    array = np.asarray(total)
+    return (array if dtype.kind == "c" else array.real).astype(dtype)
+
+
+_DERIVED = {
+    "derivative": _derivative,
+    "second_derivative": _second_derivative,
+    "gradient": _gradient,
+    "jacobian": _jacobian,
+    "hessian": _hessian,
+    "hvp": _hvp,
+    "pushforward": _pushforward,
+    "pullback": _pullback,
+}
+OPERATORS = tuple(_DERIVED)
+SEEDS = {"hvp": "tangents", "pushforward": "tangents", "pullback": "cotangents"}

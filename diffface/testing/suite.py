@@ -1,0 +1,78 @@
+"""The whole suite for backends, as a pytest parametrisation."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from diffface.backends.arrays import NUMPY, ArrayLibrary
+from diffface.backends.registry import Backend, resolve
+from diffface.testing.case import Case, cases
+from diffface.testing.closed_form.scenario import Scenario
+from diffface.testing.closed_form.table import scenarios as default_scenarios
+from diffface.testing.functions import operator_of
+from diffface.testing.limits import Limit, known_limits
+from diffface.testing.protocol import run
+
+
+def conformance(
+    *backends: str | Backend,
+    scenarios: Sequence[Scenario] | None = None,
+    operators: Sequence[str] | None = None,
+    limits: Sequence[Limit] | None = None,
+) -> Callable[..., None]:
+    """A test that runs backends through every scenario, operator and preparation.
+
+    Parameters
+    ----------
+    *backends : str or backend object
+        Who differentiates; a name must be registered before.
+    scenarios : sequence of Scenario, optional
+        What to run; by default all of :func:`scenarios`.
+    operators : sequence of str, optional
+        Run only these operators, with their variants that return more.
+    limits : sequence of Limit, optional
+        What the backends cannot do; these cases must fail, and exactly so. By default those known
+        of diffface's own backends.
+
+    Returns
+    -------
+    callable
+        A parametrised test function. Assign it to a name that pytest collects.
+
+    Examples
+    --------
+    In a test file of a package that brings a backend::
+
+        import diffface
+        from diffface.testing import conformance
+
+        diffface.register_backend("mine", Mine)
+        test_mine = conformance("mine")
+    """
+    chosen = default_scenarios() if scenarios is None else scenarios
+    parameters = [
+        pytest.param(backend, case, id=f"{backend}-{case}", marks=_marks(case, table))
+        for backend in backends
+        for table in [known_limits(backend) if limits is None else limits]
+        for scenario in chosen
+        for case in cases(scenario, _kinds(backend))
+        if operators is None or operator_of(case.function) in operators
+    ]
+
+    @pytest.mark.parametrize(("backend", "case"), parameters)
+    def test(backend: str | Backend, case: Case) -> None:
+        run(case, backend)
+
+    return test
+
+
+def _kinds(backend: str | Backend) -> tuple[ArrayLibrary, ...]:
+    own = resolve(backend).first_order().kind
+    return (NUMPY,) if own is NUMPY else (NUMPY, own)
+
+
+def _marks(case: Case, table: Sequence[Limit]) -> list[pytest.MarkDecorator]:
+    for limit in table:
+        if limit.covers(case.scenario.name, operator_of(case.function)):
+            return [pytest.mark.xfail(strict=True, raises=limit.raises, reason=limit.reason)]
+    return []

@@ -1,0 +1,1 @@
+"""The arguments of a call: what they are, and which are active."""

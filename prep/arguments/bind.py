@@ -1,0 +1,88 @@
+"""Which arguments of a call are active."""
+
+import operator
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from diffface.backends.errors import InvalidArgumentError
+from diffface.prep.arguments.const import Const
+from diffface.prep.arguments.signature import Call
+
+
+def bind(
+    args: Sequence[object], argnums: int | Sequence[int] | None, kwargs: Mapping[str, Any] | None
+) -> Call:
+    """The arguments without their ``Const``, and which are active."""
+    values: list[object] = []
+    unwrapped: list[int] = []
+    for i, a in enumerate(args):
+        if isinstance(a, Const):
+            values.append(a.value)
+        else:
+            values.append(a)
+            unwrapped.append(i)
+    if argnums is None:
+        active, bare = tuple(unwrapped), len(unwrapped) == 1
+    else:
+        active, bare = _positions(argnums, args), not _is_sequence(argnums)
+    if not active:
+        raise InvalidArgumentError(
+            "There is no active argument: "
+            + ("`f` was given none." if not args else "every one is Const, or `argnums` is empty.")
+            + " Leave at least one argument outside Const."
+        )
+    if kwargs is None:
+        return Call(tuple(values), (), active, bare)
+    keywords = named(kwargs)
+    return Call((*values, *keywords.values()), tuple(keywords), active, bare)
+
+
+def _positions(argnums: int | Sequence[int], args: Sequence[object]) -> tuple[int, ...]:
+    count = len(args)
+    found: list[int] = []
+    positions: Any = argnums if _is_sequence(argnums) else (argnums,)
+    for n in positions:
+        position = _integer(n, argnums)
+        if not -count <= position < count:
+            noun = "argument" if count == 1 else "arguments"
+            raise InvalidArgumentError(
+                f"`argnums` must be within {-count} and {count - 1} for {count} {noun}, "
+                f"got {argnums!r}."
+            )
+        position %= count
+        if position in found:
+            raise InvalidArgumentError(f"`argnums` names argument {position} twice: {argnums!r}.")
+        if isinstance(args[position], Const):
+            raise InvalidArgumentError(
+                f"`argnums` makes argument {position} active, but it is wrapped in Const; "
+                "use one or the other."
+            )
+        found.append(position)
+    return tuple(found)
+
+
+def _is_sequence(argnums: object) -> bool:
+    return isinstance(argnums, Iterable) and not isinstance(argnums, str)
+
+
+def _integer(n: Any, argnums: object) -> int:
+    try:
+        if isinstance(n, bool):
+            raise TypeError
+        return operator.index(n)
+    except TypeError:
+        raise InvalidArgumentError(
+            f"`argnums` must be an integer or a sequence of integers, got {argnums!r}."
+        ) from None
+
+
+def named(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments by keyword without their ``Const``."""
+    if not isinstance(kwargs, Mapping):
+        raise InvalidArgumentError(
+            f"`kwargs` must be a mapping from names to values, got {type(kwargs).__name__}."
+        )
+    for key in kwargs:
+        if not isinstance(key, str):
+            raise InvalidArgumentError(f"`kwargs` must have strings as keys, got {key!r}.")
+    return {k: v.value if isinstance(v, Const) else v for k, v in kwargs.items()}

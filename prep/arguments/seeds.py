@@ -1,0 +1,113 @@
+"""Tangents and cotangents as the caller gives them: checked, and brought to the backend."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from diffface.backends.adapter import Adapter
+from diffface.backends.arrays import PYTHON, library_of
+from diffface.backends.compiled import Arrays
+from diffface.backends.errors import InvalidArgumentError
+from diffface.prep.arguments.leaf import Leaf
+from diffface.prep.arguments.signature import Signature
+from diffface.prep.arguments.tree import Spec, flatten, paths, shown
+
+# What a seed must look like: shape, dtype, device.
+Expected = tuple[tuple[int, ...], np.dtype[Any], Any]
+
+
+def tangents(given: object, signature: Signature, adapter: Adapter, batched: bool) -> Arrays:
+    """Tangents of the active arguments as arrays of ``adapter``."""
+    entries = [given] if signature.bare else _entries(given, len(signature.active))
+    seeds: list[Any] = []
+    for n, (i, entry) in enumerate(zip(signature.active, entries, strict=True)):
+        spec, leaves = signature.arguments[i]
+        name = "tangents" if signature.bare else f"tangents[{n}]"
+        expected = [
+            (leaf.shape, leaf.dtype, leaf.device if leaf.kind is adapter.kind else None)
+            for leaf in leaves
+            if isinstance(leaf, Leaf)
+        ]
+        seeds += _checked(entry, spec, expected, adapter, batched, name, "the active argument")
+    _same_batch(seeds, batched, "tangents")
+    return tuple(seeds)
+
+
+def cotangents(
+    given: object, spec: Spec | None, expected: Sequence[Expected], adapter: Adapter, batched: bool
+) -> Arrays:
+    """Cotangents of ``f``'s result as arrays of ``adapter``."""
+    seeds = _checked(given, spec, expected, adapter, batched, "cotangents", "the result of `f`")
+    _same_batch(seeds, batched, "cotangents")
+    return tuple(seeds)
+
+
+def _entries(given: object, count: int) -> Sequence[object]:
+    if isinstance(given, tuple | list) and len(given) == count:
+        return given
+    raise InvalidArgumentError(
+        f"`tangents` must be a tuple with one entry for each of the {count} active arguments, got "
+        f"{_shown(given)}."
+    )
+
+
+def _checked(
+    given: object, spec: Spec | None, expected: Sequence[Expected], adapter: Adapter,
+    batched: bool, name: str, whose: str,
+) -> list[Any]:  # fmt: skip
+    if spec is None:
+        leaves, places = [given], [""]
+    else:
+        leaves, found = flatten(given, adapter)
+        if found != spec:
+            raise InvalidArgumentError(
+                f"`{name}` must have the structure of {whose}, {shown(spec)}, got {shown(found)}."
+            )
+        places = paths(spec)
+    return [
+        _seed(leaf, want, adapter, batched, name + place, whose)
+        for leaf, want, place in zip(leaves, expected, places, strict=True)
+    ]
+
+
+def _seed(
+    value: Any, want: Expected, adapter: Adapter, batched: bool, name: str, whose: str
+) -> Any:
+    kind = library_of(value)
+    shape, dtype, device = want
+    if kind is None:
+        raise InvalidArgumentError(
+            f"`{name}` must be an array like {whose}, {dtype.name}{list(shape)}, got "
+            f"{_shown(value)}."
+        )
+    found_shape, found_dtype, _ = kind.describe(value)
+    inner = found_shape[1:] if batched and found_shape else found_shape
+    if inner != shape or (batched and not found_shape):
+        wanted = f"(batch, {', '.join(map(str, shape))})" if batched else str(shape)
+        raise InvalidArgumentError(
+            f"`{name}` must have the shape of {whose}, {wanted}, got {found_shape}."
+        )
+    # Python numbers take any precision; arrays may only be converted where nothing is lost.
+    if not np.can_cast(found_dtype, dtype, "same_kind" if kind is PYTHON else "safe"):
+        raise InvalidArgumentError(
+            f"`{name}` must have the dtype of {whose}, {dtype.name}, got {found_dtype.name}; "
+            f"convert it with astype."
+        )
+    if kind is adapter.kind and found_dtype == dtype:
+        return kind.detach(value)
+    return adapter.kind.from_numpy(np.asarray(kind.to_numpy(value), dtype), device)
+
+
+def _same_batch(seeds: Sequence[Any], batched: bool, name: str) -> None:
+    sizes = {seed.shape[0] for seed in seeds} if batched else {1}
+    if len(sizes) > 1:
+        raise InvalidArgumentError(
+            f"`{name}` must have the same batch size in every leaf, got {sorted(sizes)}."
+        )
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {len(value)}"
+    return "None" if value is None else type(value).__name__

@@ -1,0 +1,195 @@
+"""A plan compiled for one signature."""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from typing import Any, Literal
+
+from diffface.backends.arrays import NUMPY, PYTHON
+from diffface.backends.compiled import Arrays, Compiled, Program
+from diffface.backends.errors import (
+    CannotRecord,
+    NotDifferentiableError,
+    PreparationWarning,
+    UnsupportedOperatorError,
+)
+from diffface.backends.recording.user_frame import users_line, users_stacklevel
+from diffface.prep.arguments import seeds as _seeds
+from diffface.prep.arguments.out import Slot, places
+from diffface.prep.evaluate import evaluate
+from diffface.prep.fast_path import emit
+from diffface.prep.flat_function import OutputStructure
+from diffface.prep.operator import Seeds
+from diffface.prep.plan import Plan
+from diffface.prep.writer import Entry
+
+Fallback = Literal["eager", "error"]
+
+
+class Executable:
+    """One plan, compiled once and run often; holds none of the arrays it was made with.
+
+    Parameters
+    ----------
+    plan : Plan
+        What to run.
+    f : callable
+        The user's function.
+    primals, constants : sequence of leaves
+        Example arguments.
+    seeds : tree of arrays or None
+        Example tangents or cotangents; None makes some up.
+    fallback : {"eager", "error"}
+        What to do where the function cannot be recorded.
+    defaults : mapping
+        Keyword arguments of calls that give none.
+    general : Entry
+        Takes the calls that ``entry`` does not.
+    """
+
+    __slots__ = ("_f", "_fallback", "_shapes", "_trace", "compiled", "entry", "plan")
+
+    def __init__(
+        self, plan: Plan, f: Callable[..., Any], primals: Sequence[Any],
+        constants: Sequence[Any], seeds: object, fallback: Fallback,
+        defaults: Mapping[str, Any], general: Entry,
+    ) -> None:  # fmt: skip
+        self.plan = plan
+        self._f = f
+        self._fallback = fallback
+        self._trace = OutputStructure()
+        self.compiled: Compiled | None = None
+        self._shapes: list[tuple[tuple[int, ...], Any]] = []
+        self.entry: Entry | None = None
+        try:
+            with plan.inner.scope(plan.dtypes):
+                x, c = plan.to_backend(primals, constants)
+                examples = (*x, *c, *self._example_seeds(x, c, seeds))
+                program = plan.program(f, self._trace)
+                self.compiled, outputs = self._build(program, examples)
+        except (CannotRecord, NotDifferentiableError) as error:
+            # A function that cannot be differentiated at all says so here.
+            self._try_eagerly(primals, constants, seeds)
+            self._fall_back(error, "every")
+            return
+        self._shapes = [plan.outer.kind.describe(a)[:2] for a in outputs]
+        self.entry = emit(
+            plan, self.compiled, self._trace, primals, constants, seeds, outputs, defaults,
+            general,
+        )  # fmt: skip
+
+    def _build(self, program: Program, examples: Arrays) -> tuple[Compiled, Arrays]:
+        """``program`` compiled, and its outputs at ``examples``."""
+        try:
+            compiled = self.plan.outer.build(program, examples)
+            return compiled, compiled.run(*examples)
+        except (CannotRecord, NotDifferentiableError):
+            raise
+        except Exception as error:
+            # Where the program fails as well, its own error is the one to see.
+            program(*deepcopy(examples))
+            raise CannotRecord(f"its record fails with {type(error).__name__}: {error}") from error
+
+    @property
+    def strategy(self) -> str:
+        """How calls are run."""
+        return "eager" if self.compiled is None else self.compiled.strategy
+
+    def run(
+        self, primals: Sequence[Any], constants: Sequence[Any], seeds: object, out: object
+    ) -> Any:
+        """The result as the user sees it."""
+        plan = self.plan
+        if self.compiled is None:
+            return evaluate(plan, self._f, primals, constants, seeds, out)
+        x, c = plan.to_backend(primals, constants)
+        try:
+            outputs = self._outputs((*x, *c, *self._seeds(seeds)), out)
+        except CannotRecord as error:
+            # What the user's own primitive returned does not fit the rest of the program.
+            self._fall_back(error, "this")
+            return evaluate(plan, self._f, primals, constants, seeds, out)
+        return plan.assemble(outputs, self._trace, out)
+
+    def _outputs(self, inputs: Arrays, out: object) -> Arrays:
+        """Outputs of the program; those that go into ``out`` are written there, if they can be."""
+        assert self.compiled is not None
+        if out is None or self.compiled.into is None:
+            return self.compiled.run(*inputs)
+        inner, kind = self.plan.inner, self.plan.outer.kind
+        given = places(out, self._templates(), inner, kind, inputs)
+        if given is None:
+            return self.compiled.run(*inputs)
+        return self.compiled.into(tuple(given))(*inputs, *given.values())
+
+    def _templates(self) -> list[Any]:
+        """Trees of what ``out`` has to take, one for each derivative."""
+        plan, trace, start = self.plan, self._trace, 0
+        slots = [
+            # What is called with a Python number may return arrays all the same.
+            Slot(NUMPY if kind is PYTHON and shape else kind, shape, dtype, place)
+            for place, ((kind, _), (shape, dtype)) in enumerate(
+                zip(plan.destinations(trace), self._shapes, strict=True)
+            )
+        ]
+        trees = []
+        for i, count in zip(plan.wanted, trace.counts, strict=True):
+            if i:
+                part = slots[start : start + count]
+                trees.append(plan.part(plan.operator.parts[i], part, trace))
+            start += count
+        return trees
+
+    def _seeds(self, given: object) -> Arrays:
+        plan = self.plan
+        outer, batched = plan.outer, plan.settings.batched
+        if plan.operator.seeds is Seeds.NONE:
+            return ()
+        if plan.operator.seeds is Seeds.TANGENTS:
+            return _seeds.tangents(given, plan.signature, outer, batched)
+        trace = self._trace
+        return _seeds.cotangents(given, trace.y, trace.y_leaves, outer, batched)
+
+    def _example_seeds(self, x: Arrays, c: Arrays, given: object) -> Arrays:
+        plan = self.plan
+        xp, which = plan.outer.xp, plan.operator.seeds
+        if which is Seeds.TANGENTS and given is None:
+            return tuple(map(xp.ones_like, x))
+        if which is Seeds.COTANGENTS:
+            # What cotangents look like is known once f has been evaluated.
+            flat = plan.flat(self._f, c, self._trace)
+            # On copies, since f may write to its arguments.
+            y = flat(tuple(map(plan.outer.kind.fresh, x)))[0]
+            if given is None:
+                return tuple(map(xp.ones_like, y))
+        return self._seeds(given)
+
+    def _try_eagerly(self, primals: Sequence[Any], constants: Sequence[Any], seeds: object) -> None:
+        if seeds is None and self.plan.operator.seeds is Seeds.TANGENTS:
+            seeds = self.plan.signature.like_active(primals)
+        if seeds is not None or self.plan.operator.seeds is Seeds.NONE:
+            evaluate(self.plan, self._f, primals, constants, seeds)
+
+    def _fall_back(
+        self, error: CannotRecord | NotDifferentiableError, which: Literal["every", "this"]
+    ) -> None:
+        cause = error.__cause__
+        if isinstance(error, NotDifferentiableError):
+            if not isinstance(cause, Exception):
+                raise error
+            reason, place = self.plan.inner.explain(cause) or str(cause), users_line(cause)
+        else:
+            line = f", at {error.line}" if error.line else ""
+            reason = error.reason.rstrip(".")
+            place = users_line(error) or (users_line(cause) if cause else "") or line
+        if self._fallback == "error":
+            raise UnsupportedOperatorError(
+                f"`f` cannot be recorded{place} ({reason}). Prepare with fallback='eager' to run "
+                "it anew at every call."
+            ) from error
+        warnings.warn(
+            f"`f` cannot be recorded{place} ({reason}). It runs eagerly at {which} call: right, "
+            "but slower. Move the decision on values into `xp.where`, or pass fallback='error'.",
+            PreparationWarning,
+            stacklevel=users_stacklevel(),
+        )

@@ -1,0 +1,234 @@
+"""The way into and out of a compiled program, as straight-line code for one signature.
+
+The general way (lay the arguments out, compare with the signature, carry in, run, carry out,
+assemble) walks over structure that never changes. The code emitted here has it unrolled, and is
+what a prepared callable calls. Whatever it does not know for sure it leaves to the general way.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import optree
+
+from diffface.backends.compiled import Arrays, Compiled
+from diffface.backends.errors import CannotRecord
+from diffface.prep.arguments.leaf import Static
+from diffface.prep.arguments.tree import NAMESPACE, unflatten
+from diffface.prep.carry import to_caller
+from diffface.prep.flat_function import OutputStructure
+from diffface.prep.operator import Seeds
+from diffface.prep.plan import Plan
+from diffface.prep.writer import MISS, MISSING, Entry, Unknown, Writer
+
+
+def emit(
+    plan: Plan,
+    compiled: Compiled,
+    trace: OutputStructure,
+    primals: Sequence[Any],
+    constants: Sequence[Any],
+    seeds: Any,
+    outputs: Arrays,
+    defaults: Mapping[str, Any],
+    general: Entry,
+) -> Entry | None:
+    """The entry to ``compiled`` for arguments and seeds like the examples; None if there is none.
+
+    ``outputs`` are those of the program at the examples; ``seeds`` may be None for cotangents,
+    which are then taken to be of the kind of the result of ``f``. ``defaults`` are the keyword
+    arguments of a call that has none, and ``general`` takes the calls that are not like this.
+    """
+    writer = Writer(plan.operator.names[plan.wanted], general)
+    names = _names(writer, plan, defaults)
+    try:
+        inputs = _arguments(writer, plan, names, primals, constants)
+        inputs += _seeds(writer, plan, trace, primals, seeds)
+        tail = _results(writer, plan, trace, compiled, inputs, outputs)
+    except Unknown:
+        return None
+    into = _into(writer, plan, trace, compiled, inputs, outputs)
+    return writer.finish([*into, *tail])
+
+
+def _names(writer: Writer, plan: Plan, defaults: Mapping[str, Any]) -> list[str]:
+    """Names of the arguments, those by keyword last."""
+    signature = plan.signature
+    count = len(signature.arguments) - len(signature.keywords)
+    names = [f"a{i}" for i in range(len(signature.arguments))]
+    writer.parameters = names[:count]
+    if not signature.keywords:
+        writer.guards.append("not kwargs")
+        return names
+    writer.lines.append(f"named = {writer.names(defaults)} if kwargs is None else kwargs")
+    exact = f"type(named) is {writer.names(dict)} and len(named) == {len(signature.keywords)}"
+    writer.lines.append(writer.check([exact]))
+    for a, keyword in zip(names[count:], signature.keywords, strict=True):
+        writer.lines.append(f"{a} = named.get({keyword!r}, {writer.names(MISSING)})")
+    return names
+
+
+def _into(
+    writer: Writer, plan: Plan, trace: OutputStructure, compiled: Compiled,
+    inputs: Sequence[str], outputs: Arrays,
+) -> list[str]:  # fmt: skip
+    """Lines for a call with ``out``, where that is the one array of the result."""
+    signature, kind, names = plan.signature, plan.outer.kind, writer.names
+    alone = len(outputs) == 1 and signature.bare and not plan.settings.has_aux
+    plain = all(argument.spec is None for argument in signature.arguments)
+    guard = ""
+    if alone and plain:
+        ((target, device),) = plan.destinations(trace)
+        if target.writable:
+            guard = target.guard("out", to_caller(outputs[0], kind, target, device), names)
+    if not guard:
+        writer.guards.append("out is None")
+        return []
+    others = ""
+    calls = [*_calls(writer, compiled, "r,", inputs), "o[...] = r"]
+    if compiled.into:
+        others = "".join(f"{a}, " for a in inputs)
+        calls = [f"{names(compiled.into)}((0,))({others}o)"]
+    lender = kind if kind.writable else target
+    lent = f"(o := {names(lender.view_for_output)}(out, ({others}))) is not None"
+    return [
+        "if out is not None:",
+        f"    {writer.check([guard, lent])}",
+        *_run(writer, calls, indent="    "),
+        "    return out",
+    ]
+
+
+def _run(writer: Writer, statements: Sequence[str], indent: str = "") -> list[str]:
+    """Lines that run the program; a primitive of the user's may no longer fit into it."""
+    lines = [
+        "try:",
+        *(f"    {statement}" for statement in statements),
+        f"except {writer.names(CannotRecord)}: {MISS}",
+    ]
+    return [indent + line for line in lines]
+
+
+def _calls(writer: Writer, compiled: Compiled, target: str, inputs: Sequence[str]) -> list[str]:
+    """Statements that assign what the program returns."""
+    names, arguments, short = writer.names, ", ".join(inputs), compiled.shortcut
+    if short is None:
+        return [f"{target} = {names(compiled.run)}({arguments})"]
+    call = f"{target} = {names(short.direct)}({arguments})"
+    unless = "" if short.wanted else "not "
+    return [
+        f"if {unless}{names(short.holder)}.{short.attribute}: {call}",
+        "else:",
+        f"    with {names(short.scope)}({short.wanted}): {call}",
+    ]
+
+
+def _arguments(
+    writer: Writer,
+    plan: Plan,
+    names: Sequence[str],
+    primals: Sequence[Any],
+    constants: Sequence[Any],
+) -> list[str]:
+    """Expressions for the primals, then the constants."""
+    signature, inner, outer = plan.signature, plan.inner.kind, plan.outer.kind
+    leaves = {
+        i: writer.unpack(names[i], argument.spec, len(argument.leaves), f"t{i}")
+        for i, argument in enumerate(signature.arguments)
+    }
+    active = [leaf for i in signature.active for leaf in leaves[i]]
+    passed = [writer.carry_in(*each, outer) for each in zip(active, primals, strict=True)]
+    examples = iter(constants)
+    for i, argument in enumerate(signature.arguments):
+        if i in signature.active:
+            continue
+        for leaf, known in zip(leaves[i], argument.leaves, strict=True):
+            if isinstance(known, Static):
+                writer.guards.append(f"{leaf} is {writer.names(known.value)}")
+            else:
+                passed.append(writer.carry_in(leaf, next(examples), inner, constant=True))
+    return passed
+
+
+def _seeds(
+    writer: Writer, plan: Plan, trace: OutputStructure, primals: Sequence[Any], given: Any
+) -> list[str]:
+    """Expressions for the tangents or cotangents."""
+    which, signature = plan.operator.seeds, plan.signature
+    for seeds in (Seeds.TANGENTS, Seeds.COTANGENTS):
+        if seeds is not which:
+            writer.guards.append(f"{seeds.value} is None")
+    if which is Seeds.NONE:
+        return []
+    name = which.value
+    if which is Seeds.TANGENTS:
+        given = signature.like_active(primals) if given is None else given
+        entries, trees, specs = (
+            [name],
+            [given],
+            [signature.arguments[i].spec for i in signature.active],
+        )
+        if not signature.bare:
+            entries, trees = [f"{name}[{n}]" for n in range(len(specs))], list(given)
+            writer.lines.append(
+                f"if type({name}) is not tuple or len({name}) != {len(specs)}: {MISS}"
+            )
+    else:
+        given = _like_result(plan, trace) if given is None else given
+        entries, trees, specs = [name], [given], [trace.y]
+    passed = []
+    for n, (entry, tree, spec) in enumerate(zip(entries, trees, specs, strict=True)):
+        examples = [tree] if spec is None else optree.tree_leaves(tree, namespace=NAMESPACE)
+        writer.lines.append(f"s{n} = {entry}")
+        leaves = writer.unpack(f"s{n}", spec, len(examples), f"v{n}")
+        passed += [
+            writer.carry_in(leaf, example, plan.outer.kind)
+            for leaf, example in zip(leaves, examples, strict=True)
+        ]
+    return passed
+
+
+def _like_result(plan: Plan, trace: OutputStructure) -> Any:
+    """Cotangents of the kind of the result of ``f``, to learn from."""
+    kind, device = plan.signature.result_kind()
+    leaves = [kind.from_numpy(np.zeros(shape, dtype), device) for shape, dtype, _ in trace.y_leaves]
+    return leaves[0] if trace.y is None else unflatten(trace.y, leaves)
+
+
+def _results(
+    writer: Writer, plan: Plan, trace: OutputStructure, compiled: Compiled,
+    inputs: Sequence[str], outputs: Arrays,
+) -> list[str]:  # fmt: skip
+    """Lines that run the program and return what the user gets."""
+    names, kind = writer.names, plan.outer.kind
+    results = [f"r{i}" for i in range(len(outputs))]
+    exits = []
+    targets = [target for target, _ in plan.destinations(trace)]
+    for result, output, target in zip(results, outputs, targets, strict=True):
+        expression = kind.convert_out(result, target, tuple(output.shape), names)
+        # Only a copy to another kind waits until the caller's arrays are no longer read.
+        waits = target is not kind or not (kind.asynchronous and writer.foreign)
+        if not expression or not waits:
+            raise Unknown
+        exits.append(expression)
+    run = _run(writer, _calls(writer, compiled, f"{', '.join(results)},", inputs))
+    if plan.settings.has_aux:
+        structure, noted = names(plan.structure), names(trace)
+        return [*run, f"return {structure}(({', '.join(exits)},), {noted})"]
+    places = [_Place(i) for i in range(len(outputs))]
+    tree = plan.structure(places, trace)
+    if isinstance(tree, _Place):
+        return [*run, f"return {exits[0]}"]
+    found, spec = optree.tree_flatten(tree, namespace=NAMESPACE)
+    plain: Any = tuple(found)
+    ordered = ", ".join(exits[place.index] for place in found)
+    if spec == optree.tree_structure(plain, namespace=NAMESPACE):
+        return [*run, f"return ({ordered},)"]
+    return [*run, f"return {names(optree.tree_unflatten)}({names(spec)}, ({ordered},))"]
+
+
+class _Place:
+    """Stands for an output while the structure of the result is learnt."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index

@@ -1,0 +1,202 @@
+"""The user's function on flat tuples of arrays."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from diffface.backends.adapter import Adapter
+from diffface.backends.arrays import PYTHON, library_of
+from diffface.backends.compiled import Array, Arrays
+from diffface.backends.errors import NotDifferentiableError
+from diffface.backends.recording.user_frame import raised_by_user, users_line
+from diffface.prep.arguments.leaf import Static
+from diffface.prep.arguments.signature import Signature
+from diffface.prep.arguments.tree import Spec, flatten, unflatten
+
+# Shape, dtype and device.
+_Described = tuple[Any, Any, Any]
+
+
+class OutputStructure:
+    """What one evaluation showed of ``f``'s results: their trees, and what is not an array."""
+
+    y: Spec | None = None
+    y_leaves: Sequence[_Described] = ()
+    aux: Spec | None = None
+    # Static leaves of aux as they are; None where an array goes.
+    aux_leaves: Sequence[Static | None] = ()
+    # How many arrays each part of the result has.
+    counts: Sequence[int] = ()
+    # The type of the NumPy number that f returned before: it needs no second look.
+    seen: type | None = None
+
+
+class FlatFunction:
+    """``f`` as an adapter wants it: ``x -> (y, aux)``, constants bound, outputs arrays."""
+
+    __slots__ = (
+        "_active",
+        "_names",
+        "_values",
+        "adapter",
+        "f",
+        "has_aux",
+        "holomorphic",
+        "scalar",
+        "signature",
+        "trace",
+    )  # fmt: skip
+
+    def __init__(
+        self, f: Callable[..., Any], signature: Signature, constants: Arrays, adapter: Adapter,
+        trace: OutputStructure, has_aux: bool, scalar: bool, holomorphic: bool,
+    ) -> None:  # fmt: skip
+        self.f = f
+        self.signature = signature
+        self.adapter = adapter
+        self.trace = trace
+        self.has_aux = has_aux
+        self.scalar = scalar
+        self.holomorphic = holomorphic
+        self._values = signature.values(constants)
+        self._active = signature.places
+        self._names = signature.keywords
+
+    def __call__(self, x: Arrays) -> tuple[Arrays, Arrays]:
+        args = self._values.copy()
+        for i, spec, start, stop in self._active:
+            args[i] = x[start] if spec is None else unflatten(spec, x[start:stop])
+        try:
+            if self._names:
+                count = len(args) - len(self._names)
+                named = dict(zip(self._names, args[count:], strict=True))
+                returned = self.f(*args[:count], **named)
+            else:
+                returned = self.f(*args)
+        except Exception as error:
+            hint = None if raised_by_user(error) else self.adapter.explain(error)
+            if hint is None:
+                raise
+            raise NotDifferentiableError(
+                f"`f` cannot be differentiated: {hint}{users_line(error)}. Take the functions "
+                "from `xp = diffface.namespace(x)` instead, or from the framework itself."
+            ) from error
+        if not self.has_aux:
+            return self._value(returned, x[0]), ()
+        if not (isinstance(returned, tuple) and len(returned) == 2):
+            raise NotDifferentiableError(
+                "`f` must return a pair (value, aux) because of has_aux=True, got "
+                f"{self._shown(returned, x[0])}; return a pair, or leave has_aux out."
+            )
+        return self._value(returned[0], x[0]), self._auxiliary(returned[1], x[0])
+
+    def _shown(self, returned: object, like: Array) -> str:
+        if isinstance(returned, tuple):
+            return f"a tuple of {len(returned)}"
+        try:
+            self.adapter.lift(returned, like)
+        except TypeError:
+            return type(returned).__name__
+        return "one array"
+
+    @property
+    def direct(self) -> Callable[[Array], Any] | None:
+        """``f`` itself as a function of one array that returns a number, if it is one."""
+        if not self.scalar or self.has_aux or self._names or len(self._active) != 1:
+            return None
+        ((place, spec, _, _),) = self._active
+        if spec is not None:
+            return None
+        if len(self._values) == 1:
+            return self.f
+        before, after = self._values[:place], self._values[place + 1 :]
+        return lambda array: self.f(*before, array, *after)
+
+    def _value(self, value: object, like: Array) -> Arrays:
+        adapter, trace = self.adapter, self.trace
+        if type(value) is trace.seen:
+            return (value,)
+        trace.seen = None
+        try:
+            array = adapter.lift(value, like)
+        except TypeError:
+            leaves, trace.y = flatten(value, adapter)
+            y = tuple([self._lifted(leaf, like) for leaf in leaves or [value]])
+        else:
+            y, trace.y = (array,), None
+            described = adapter.kind.describe(array)
+            usual = described[0] == () and described[1].kind == "f"
+            if usual and adapter.reverse and not self.holomorphic:
+                # The usual case by far, and nothing is wrong with it.
+                trace.y_leaves = (described,)
+                return y
+        found = [adapter.kind.describe(a) for a in y]
+        # At once, since threads that call a prepared callable share it.
+        trace.y_leaves = found if adapter.reverse else self._at_point(found, like)
+        self._check(value)
+        if isinstance(value, np.generic) and not adapter.reverse:
+            trace.seen = type(value)
+        return y
+
+    def _at_point(self, leaves: list[_Described], like: Array) -> list[_Described]:
+        """What ``leaves`` of ``y`` are at the arguments that were given.
+
+        A backend without a reverse mode may step into the complex plane, or add a leading axis to
+        evaluate a batch of points; that is not the function's doing.
+        """
+        primal = self.signature.primals[0]
+        shape, dtype, _ = self.adapter.kind.describe(like)
+        batch = len(shape) - len(primal.shape)
+        if not batch and (dtype.kind == "c") == (primal.dtype.kind == "c"):
+            return leaves
+        return [(s[batch:], np.empty(0, d).real.dtype, device) for s, d, device in leaves]
+
+    def _check(self, value: object) -> None:
+        bare, leaves = self.trace.y is None, self.trace.y_leaves
+        if self.scalar and not (bare and leaves[0][0] == ()):
+            found = f"shape {leaves[0][0]}" if bare else type(value).__name__
+            raise NotDifferentiableError(
+                f"`f` must return a real scalar (shape ()), got {found}; sum it up, "
+                "or use `jacobian`, `pushforward` or `pullback`."
+            )
+        for _, dtype, _ in leaves:
+            if dtype.kind not in "fc":
+                raise NotDifferentiableError(
+                    f"`f` must return floating-point numbers, got {dtype.name}; convert them, or "
+                    "return them as aux with has_aux=True."
+                )
+            if self.holomorphic and dtype.kind != "c":
+                raise NotDifferentiableError(
+                    "`f` must return complex numbers because of holomorphic=True, got "
+                    f"{dtype.name}; leave holomorphic out."
+                )
+            if self.scalar and dtype.kind == "c":
+                raise NotDifferentiableError(
+                    f"`f` must return a real scalar, got {dtype.name}; return its real part or "
+                    "its absolute value, or use `jacobian` or `derivative` with holomorphic=True."
+                )
+
+    def _lifted(self, leaf: object, like: Array) -> Array:
+        try:
+            return self.adapter.lift(leaf, like)
+        except TypeError:
+            raise NotDifferentiableError(
+                "`f` must return arrays or numbers, or trees of them, got "
+                f"{type(leaf).__name__}; did you forget to return the result?"
+            ) from None
+
+    def _auxiliary(self, aux: object, like: Array) -> Arrays:
+        leaves, self.trace.aux = flatten(aux, self.adapter)
+        arrays: list[Array] = []
+        static: list[Static | None] = []
+        for leaf in leaves:
+            try:
+                array = None if library_of(leaf) is PYTHON else self.adapter.lift(leaf, like)
+            except TypeError:
+                array = None
+            static.append(Static(leaf) if array is None else None)
+            if array is not None:
+                arrays.append(array)
+        self.trace.aux_leaves = static
+        return tuple(arrays)

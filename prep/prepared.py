@@ -1,0 +1,273 @@
+"""The callable that a preparation returns."""
+
+import inspect
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from threading import RLock
+from typing import Any, Literal, Never
+from weakref import WeakMethod
+
+import numpy as np
+
+from diffface.backends.arrays import PYTHON
+from diffface.backends.errors import InvalidArgumentError, PreparationMismatchError
+from diffface.prep.arguments.bind import bind, named
+from diffface.prep.arguments.const import Const, plain
+from diffface.prep.arguments.leaf import Leaf
+from diffface.prep.arguments.mismatch import report
+from diffface.prep.arguments.signature import Call, Signature
+from diffface.prep.evaluate import batch_of
+from diffface.prep.executable import Executable, Fallback
+from diffface.prep.operator import Seeds
+from diffface.prep.plan import Plan
+from diffface.prep.recipe import Recipe
+from diffface.prep.writer import Entry
+
+# What a call takes by keyword; the function's own keywords come in `kwargs`.
+_OPTIONS = ("tangents", "cotangents", "out", "kwargs")
+
+# Signatures that a lazily prepared callable keeps at the same time.
+CAPACITY = 16
+
+
+_FLOAT = Leaf(PYTHON, (), np.dtype(float), None)
+
+
+class Prepared:
+    """An operator on a function, made ready to be called often.
+
+    With example arguments it holds for their signature: structure, array kinds, shapes, dtypes,
+    devices, static constants, and which arguments are active. Without, it specialises at the first
+    call, and again for each new signature, keeping the last 16.
+
+    What changes between calls is an argument. Values that ``f`` captures (closures, globals) are
+    frozen when it is prepared, as with ``jax.jit``; pass them as ``Const`` arguments instead::
+
+        g = diffface.prepare_gradient(loss, x, diffface.Const(data), backend="torch")
+        g(x, data)
+        g(x, other_data)
+
+    It is called as ``g(*args, tangents=None, cotangents=None, out=None, kwargs=None)``; see the
+    operator for these. Tangents may also come second, as in SciPy's ``hessp(x, p, *args)``, where
+    example arguments have shown how many there are. A signature that differs from the prepared one
+    raises PreparationMismatchError.
+
+    Attributes
+    ----------
+    strategy : str
+        How calls run: ``"xla"``, ``"replay"``, ``"inductor"``, ``"program"``, ``"stencil"`` or
+        ``"eager"``; ``"lazy"`` before the first call of a lazy preparation.
+    native : object
+        The framework's own callable, on flat arrays; None when calls run eagerly.
+    """
+
+    # The straight line of the signature that came last stands in the place where Python looks for
+    # the code of a call, so that nothing comes before it.
+    __slots__ = (
+        "__call__", "__weakref__", "_argnums", "_fallback", "_fixed", "_known", "_kwargs", "_lock",
+        "_recipe", "_strict", "_weakly",
+    )  # fmt: skip
+    __call__: Entry
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        args: Sequence[object],
+        argnums: int | Sequence[int] | None,
+        kwargs: Mapping[str, Any] | None,
+        on_mismatch: Literal["error", "reprepare"],
+        fallback: Fallback,
+    ) -> None:
+        self._recipe = recipe
+        self._argnums = argnums
+        self._kwargs = named(kwargs or {})
+        self._fallback: Fallback = fallback
+        self._strict = bool(args) and on_mismatch == "error"
+        self._known: OrderedDict[Any, Executable] = OrderedDict()
+        # The function may call this very callable while it is prepared.
+        self._lock = RLock()
+        self._fixed: Signature | None = None
+        self._weakly = _weakly(self)
+        self.__call__ = self._weakly
+        if args:
+            call = bind(args, argnums, kwargs)
+            self._settle()
+            plan, primals, constants = self._recipe.plan(call)
+            self._fixed = plan.signature
+            # A batch has a size only once it comes.
+            if not recipe.settings.batched:
+                self._specialise(plan, primals, constants, None)
+
+    def _call(
+        self, *args: Any, tangents: Any = None, cotangents: Any = None, out: Any = None,
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:  # fmt: skip
+        """A call of any signature."""
+        if tangents is None and self._tangents_come_second(args):
+            x, tangents, *rest = args
+            return self(x, *rest, tangents=tangents, out=out, kwargs=kwargs)
+        return self._general(args, self._chosen_seeds(tangents, cotangents), out, kwargs)
+
+    # What `help` shows; nobody but a preparation makes one of these.
+    __signature__ = inspect.Signature(list(inspect.signature(_call).parameters.values())[1:])
+
+    def _tangents_come_second(self, args: tuple[Any, ...]) -> bool:
+        if self._fixed is None or self._recipe.operator.seeds is not Seeds.TANGENTS:
+            return False
+        count = len(self._fixed.arguments) - len(self._fixed.keywords)
+        return len(args) == count + 1
+
+    def _general(
+        self, args: tuple[Any, ...], seeds: Any, out: Any, kwargs: Mapping[str, Any] | None
+    ) -> Any:
+        call = self._bind(args, kwargs)
+        if self._recipe.choose is None:
+            self._settle()
+        plan, primals, constants = self._recipe.plan(call)
+        signature = plan.signature
+        if self._fixed is not None and signature.fits(self._fixed):
+            signature = self._fixed
+        elif self._strict:
+            assert self._fixed is not None
+            raise PreparationMismatchError(report(self._fixed, signature, self._recipe.f))
+        known = self._recall(self._key(signature, plan, seeds))
+        if known is None:
+            known = self._specialise(plan, primals, constants, seeds)
+        return known.run(primals, constants, seeds, out)
+
+    def _settle(self) -> None:
+        """Keep the backend that is named or in use now, whatever is in use at later calls."""
+        self._recipe = self._recipe._replace(choose=self._recipe.settle())
+
+    def _recall(self, key: Any) -> Executable | None:
+        known = self._known.get(key)
+        if known is not None and len(self._known) > 1:
+            with self._lock:
+                if key in self._known:
+                    self._known.move_to_end(key)
+                self._adopt(known)
+        return known
+
+    def _adopt(self, known: Executable) -> None:
+        # Without examples or argnums, Const marks at each call say what is constant; the straight
+        # line does not look for them.
+        settled = self._fixed is not None or self._argnums is not None
+        signature = known.plan.signature
+        if settled or len(signature.active) == len(signature.arguments):
+            self.__call__ = known.entry or self._weakly
+
+    @property
+    def strategy(self) -> str:
+        """How calls run."""
+        known = next(reversed(self._known.values()), None)
+        return "lazy" if known is None else known.strategy
+
+    @property
+    def native(self) -> object:
+        """The framework's own callable, on flat arrays, if there is one."""
+        known = next(reversed(self._known.values()), None)
+        return known.compiled.native if known and known.compiled else None
+
+    def __copy__(self) -> "Prepared":
+        return self
+
+    def __deepcopy__(self, memo: dict[int, object]) -> "Prepared":
+        # Nothing in it changes but its own memory of signatures.
+        return self
+
+    def __reduce__(self) -> Never:
+        raise TypeError(
+            "A prepared callable cannot be pickled: it holds compiled code; pickle the function "
+            "and prepare anew."
+        )
+
+    def __repr__(self) -> str:
+        name = getattr(self._recipe.f, "__name__", repr(self._recipe.f))
+        known = next(reversed(self._known.values()), None)
+        if known is None:
+            return f"<prepared {self._recipe.name} of {name}, lazy>"
+        return (
+            f"<prepared {self._recipe.name} of {name} by {known.plan.outer!r}, "
+            f"strategy {self.strategy!r}, for ({known.plan.signature})>"
+        )
+
+    def _bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> Call:
+        keyed = self._kwargs if kwargs is None else named(kwargs)
+        if self._fixed is None:
+            return bind(args, self._argnums, keyed)
+        active, keywords = self._fixed.active, self._fixed.keywords
+        for i in active:
+            if i < len(args) and isinstance(args[i], Const):
+                raise PreparationMismatchError(
+                    f"Argument {i} is wrapped in Const, but was active at preparation; "
+                    "prepare anew to change which arguments are constant."
+                )
+        # To Python, a float64 of NumPy is a float, and solvers of one equation hand them in.
+        values = tuple(
+            float(a) if type(a) is np.float64 and i in active and known.leaves == (_FLOAT,) else a
+            for i, (a, known) in enumerate(zip(plain(args), self._fixed.arguments, strict=False))
+        )
+        count = len(self._fixed.arguments) - len(keywords)
+        if len(args) != count:
+            noun = "argument" if count == 1 else "arguments"
+            raise PreparationMismatchError(
+                f"Prepared with {count} {noun}, called with {len(args)}."
+            )
+        if set(keyed) != set(keywords):
+            raise PreparationMismatchError(
+                f"Prepared with the keywords {_quoted(keywords)}, called with {_quoted(keyed)}."
+            )
+        return Call((*values, *(keyed[k] for k in keywords)), keywords, active, self._fixed.bare)
+
+    def _chosen_seeds(self, tangents: Any, cotangents: Any) -> Any:
+        which = self._recipe.operator.seeds
+        given = {Seeds.TANGENTS: tangents, Seeds.COTANGENTS: cotangents}
+        for seeds, value in given.items():
+            if (value is None) == (seeds is which):
+                verb = "needs" if seeds is which else "takes no"
+                raise InvalidArgumentError(f"{self._recipe.name} {verb} `{seeds.value}`.")
+        return given.get(which)
+
+    def _key(self, signature: Signature, plan: Plan, seeds: Any) -> Any:
+        batch = batch_of(seeds, self._recipe.settings.batched)
+        return signature, plan.inner, batch
+
+    def _specialise(
+        self, plan: Plan, primals: Sequence[Any], constants: Sequence[Any], seeds: Any
+    ) -> Executable:
+        # One thread prepares; others that come meanwhile with the same signature wait for it.
+        with self._lock:
+            key = self._key(plan.signature, plan, seeds)
+            if (known := self._known.get(key)) is not None:
+                return known
+            known = Executable(
+                plan, self._recipe.f, primals, constants, seeds, self._fallback,
+                self._kwargs, self._weakly,
+            )  # fmt: skip
+            self._known[key] = known
+            self._adopt(known)
+            while len(self._known) > CAPACITY:
+                self._known.popitem(last=False)
+            return known
+
+
+def _weakly(prepared: Prepared) -> Entry:
+    """Calls of any signature, without keeping ``prepared`` alive, which holds this function."""
+    method = WeakMethod(prepared._call)
+
+    name = prepared._recipe.name
+
+    def call(*args: Any, **options: Any) -> Any:
+        general = method()
+        if general is None:
+            raise ReferenceError("The prepared callable that this belongs to is gone; keep it.")
+        for key in options:
+            if key not in _OPTIONS:
+                raise TypeError(f"{name}() got an unexpected keyword argument {key!r}")
+        return general(*args, **options)
+
+    return call
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(names)) or "none"

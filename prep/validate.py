@@ -1,0 +1,122 @@
+"""Whether the active arguments of a call can be differentiated, and by this backend."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from diffface.backends.adapter import Adapter
+from diffface.backends.errors import (
+    DifffaceError,
+    InvalidArgumentError,
+    NotDifferentiableError,
+)
+from diffface.prep.arguments.leaf import Leaf, Static
+from diffface.prep.arguments.signature import Signature
+from diffface.prep.arguments.tree import paths
+from diffface.prep.operator import Operator
+
+
+class Problem(NamedTuple):
+    """Why arguments cannot be differentiated.
+
+    Attributes
+    ----------
+    error : type of exception
+        What to raise.
+    text : str
+        What is wrong; goes on after the name of the leaf, if it is about one.
+    place : tuple of int, optional
+        Argument and leaf that it is about.
+    """
+
+    error: type[DifffaceError]
+    text: str
+    place: tuple[int, int] | None = None
+
+    def said_of(self, f: Callable[..., Any], signature: Signature) -> DifffaceError:
+        """The exception, with the argument's name in ``f``."""
+        if self.place is None:
+            return self.error(self.text)
+        return self.error(f"`{_name(signature, f, *self.place)}` {self.text}")
+
+
+def find_problem(
+    signature: Signature, operator: Operator, name: str, holomorphic: bool, adapter: Adapter
+) -> Problem | None:
+    """What there is to refuse about the active arguments, before any work.
+
+    It is a NotDifferentiableError if a leaf is no floating-point array or number, or of a dtype
+    that the backend lacks, and an InvalidArgumentError if there is no leaf at all, or not the one
+    number that the operator needs.
+    """
+    for i in signature.active:
+        for n, leaf in enumerate(signature.arguments[i].leaves):
+            if text := _refusal(leaf, operator, name, holomorphic):
+                return Problem(NotDifferentiableError, text, (i, n))
+    for i, argument in enumerate(signature.arguments):
+        for n, leaf in enumerate(argument.leaves):
+            if type(leaf) is not Leaf or leaf.kind is adapter.kind:
+                continue
+            if not adapter.kind.takes(leaf.dtype):
+                text = (
+                    f"has dtype {leaf.dtype.name}, which {adapter.library} lacks; convert it with "
+                    "astype, or use another backend."
+                )
+                return Problem(NotDifferentiableError, text, (i, n))
+    if not signature.primals:
+        text = "There is nothing to differentiate: the active arguments have no leaves."
+        return Problem(InvalidArgumentError, text)
+    if operator.scalar_argument and [leaf.shape for leaf in signature.primals] != [()]:
+        shapes = ", ".join(str(leaf.shape) for leaf in signature.primals)
+        text = (
+            f"`{name}` takes one active argument of shape (), got {shapes}; use `jacobian` or "
+            "`pushforward` for arrays, and Const for the arguments that are constant."
+        )
+        return Problem(InvalidArgumentError, text)
+    return None
+
+
+def _refusal(leaf: Leaf | Static, operator: Operator, name: str, holomorphic: bool) -> str:
+    """What is wrong with an active leaf; empty if nothing is."""
+    if isinstance(leaf, Static):
+        found = type(leaf.value).__name__
+        return f"must be floating-point, got {found}; wrap the argument in Const if it is constant."
+    kind = leaf.dtype.kind
+    if kind == "V":
+        found = (leaf.dtype.names or (leaf.dtype.name,))[0]
+        return f"has dtype {found}, which NumPy lacks; convert it to float32."
+    if kind not in "fc":
+        return (
+            f"must be floating-point, got {leaf.dtype.name}; convert it with astype(float) or "
+            "float(), or wrap it in Const if it is constant."
+        )
+    if holomorphic and kind != "c":
+        return (
+            f"must be complex because of holomorphic=True, got {leaf.dtype.name}; convert it, or "
+            "leave holomorphic out."
+        )
+    if kind == "c" and not holomorphic and not operator.complex_arguments:
+        unless = " without holomorphic=True" if operator.order == 1 else ""
+        return (
+            f"is complex, where {name} is not defined{unless}; differentiate with respect to its "
+            "real and imaginary parts."
+        )
+    return ""
+
+
+def _name(signature: Signature, f: Callable[..., Any], position: int, leaf: int) -> str:
+    keyword = position - (len(signature.arguments) - len(signature.keywords))
+    name = signature.keywords[keyword] if keyword >= 0 else argument_name(f, position)
+    spec = signature.arguments[position].spec
+    return name if spec is None else name + paths(spec)[leaf]
+
+
+def argument_name(f: Callable[..., Any], position: int) -> str:
+    """The parameter's name in ``f``, or its position where that cannot be known."""
+    try:
+        parameters = list(inspect.signature(f).parameters.values())
+    except (TypeError, ValueError):
+        return f"args[{position}]"
+    named = parameters[position].kind if position < len(parameters) else None
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return parameters[position].name if named in positional else f"args[{position}]"

@@ -1,0 +1,105 @@
+"""The source of an entry to a compiled program, as it grows."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import optree
+
+from diffface.backends.arrays import PYTHON, ArrayLibrary, library_of
+from diffface.backends.recording.names import Names
+from diffface.backends.recording.source import code
+from diffface.prep.arguments.tree import NAMESPACE, Spec
+
+# What a prepared callable is called with: `(*args, tangents=, cotangents=, out=, kwargs=)`.
+Entry = Callable[..., Any]
+
+
+# Stands for an argument that did not come; no guard lets it pass.
+MISSING = object()
+
+# The statement that leaves a call to the general way: the lines stand in a loop, which ends.
+MISS = "break"
+
+
+class Unknown(Exception):
+    """There is no straight line for this signature."""
+
+
+class Writer:
+    """Source of an entry, as it grows.
+
+    Parameters
+    ----------
+    name : str
+        What errors call the entry.
+    general : Entry
+        Takes the calls that the straight line is not made for.
+    """
+
+    def __init__(self, name: str, general: Entry) -> None:
+        self.name = name
+        self.general = general
+        self.names = Names()
+        # Names of the positional arguments.
+        self.parameters: Sequence[str] = ()
+        self.lines: list[str] = []
+        self.guards: list[str] = []
+        # Whether arrays of another kind go in.
+        self.foreign = False
+
+    def unpack(self, tree: str, spec: Spec | None, count: int, prefix: str) -> list[str]:
+        """Names of the leaves of ``tree``, which must have the structure ``spec``."""
+        if spec is None:
+            return [tree]
+        flat = f"{self.names(optree.tree_flatten)}({tree}, namespace={NAMESPACE!r})"
+        leaves = [f"{prefix}_{i}" for i in range(count)]
+        self.lines += [
+            f"{prefix}, {prefix}_spec = {flat}",
+            f"if {prefix}_spec != {self.names(spec)}: {MISS}",
+            f"{''.join(f'{leaf}, ' for leaf in leaves)} = {prefix}" if leaves else "",
+        ]
+        return leaves
+
+    def carry_in(self, a: str, example: Any, target: ArrayLibrary, constant: bool = False) -> str:
+        """The leaf ``a``, guarded to be like ``example``, as an array of ``target``."""
+        source = library_of(example)
+        guard = source.guard(a, example, self.names) if source is not None else ""
+        if source is None or not guard:
+            raise Unknown
+        self.guards.append(guard)
+        if constant and source is PYTHON:
+            return a
+        self.foreign |= source is not target
+        expression, condition = target.convert_in(a, source, self.names)
+        if not expression:
+            raise Unknown
+        if condition:
+            self.guards.append(condition)
+        return expression
+
+    def check(self, guards: Sequence[str]) -> str:
+        """The line that leaves a call to the general way unless all ``guards`` hold."""
+        return f"if not ({' and '.join(guards)}): {MISS}"
+
+    def finish(self, tail: Sequence[str]) -> Entry:
+        """The function."""
+        check = self.check(["not rest", *self.guards])
+        body = [f"  {line}" for line in (*self.lines, check, *tail) if line]
+        # Naming the arguments is quicker than taking them out of a tuple.
+        given = "".join(f"{a}, " for a in self.parameters)
+        defaults = "".join(f"{a}={self.names(MISSING)}, " for a in self.parameters)
+        options = "*rest, tangents=None, cotangents=None, out=None, kwargs=None"
+        head = f"def {self.name}({defaults}{'/, ' if given else ''}{options}):"
+        came = f"*{self.names(_came)}({given}*rest)" if given else "*rest"
+        seeds = "tangents=tangents, cotangents=cotangents"
+        general = f"return {self.names(self.general)}({came}, {seeds}, out=out, kwargs=kwargs)"
+        source = "\n ".join([head, "while True:", *body, general])
+        scope = dict(self.names.namespace)
+        exec(code(source, "<diffface entry>"), scope)  # noqa: S102 - our own
+        entry: Entry = scope[self.name]  # type: ignore[assignment]
+        return entry
+
+
+def _came(*args: Any) -> list[Any]:
+    """The arguments that did come."""
+    return [a for a in args if a is not MISSING]
