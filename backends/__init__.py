@@ -1,0 +1,1 @@
+"""The backends: the protocol they implement, their registry, and the errors everyone shares."""
