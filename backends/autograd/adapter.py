@@ -6,12 +6,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, final
 
-import numpy as np
-
 import autograd.numpy as anp
+import numpy as np
 from autograd.core import JVPNode, VJPNode, add_outgrads
 from autograd.tracer import isbox, new_box, trace_stack
 from autograd.util import toposort
+
 from diffface.backends.adapter import Adapter, Function, Pull
 from diffface.backends.arrays import NUMPY
 from diffface.backends.autograd.namespace import namespace

@@ -5,6 +5,7 @@ from typing import Any
 
 import autograd
 from autograd.differential_operators import make_hvp, make_jvp
+
 from diffface.backends.by_hand import Example
 
 

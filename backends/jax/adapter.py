@@ -5,10 +5,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, final
 
-import numpy as np
-
 import jax
 import jax.numpy as jnp
+import numpy as np
+
 from diffface.backends.adapter import Adapter, Function, Pull
 from diffface.backends.by_hand import ByHand
 from diffface.backends.compiled import Array, Arrays, Compiled, Program

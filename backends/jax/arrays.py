@@ -3,9 +3,9 @@
 from collections.abc import Hashable
 from typing import Any
 
+import jax
 import numpy as np
 
-import jax
 from diffface.backends.arrays import NUMPY, PYTHON, ArrayLibrary
 from diffface.backends.compiled import Array
 from diffface.backends.recording.names import Names

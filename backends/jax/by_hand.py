@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+
 from diffface.backends.by_hand import Example, put
 
 Transform = Callable[[Callable[..., Any], Any], Callable[..., Any]]

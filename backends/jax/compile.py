@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import jax
+
 from diffface.backends.compiled import Array, Arrays, Compiled, Program, Shortcut
 from diffface.backends.errors import CannotRecord
 from diffface.backends.jax.escape import watched

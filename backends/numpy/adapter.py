@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
+
 from diffface.backends.adapter import Adapter, Function, Pull
 from diffface.backends.arrays import NUMPY
 from diffface.backends.by_basis import gradient_by_basis, pull_by_basis

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import optree
 
-import numpy as np
 from diffface.backends.by_hand import Example, of_active, put
 from diffface.backends.compiled import Array
 

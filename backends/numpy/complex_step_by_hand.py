@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
 from diffface.backends.by_hand import Example
 from diffface.backends.compiled import Array
 from diffface.backends.numpy.by_hand import by_leaf, flat, flat_seed

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+
 from diffface.backends.adapter import Function
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.numpy.stencil import distance, distances, numbers, shifted

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, final
 
 import numpy as np
+
 from diffface.backends.adapter import Adapter, Function
 from diffface.backends.batch import slices, stack
 from diffface.backends.by_hand import ByHand

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 from scipy.optimize._numdiff import approx_derivative
 
-import numpy as np
 from diffface.backends.by_hand import ByHand, Example
 from diffface.backends.numpy.by_hand import by_leaf, flat, flat_seed
 

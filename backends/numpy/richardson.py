@@ -1,6 +1,7 @@
 """Richardson extrapolation of central differences, with an error estimate."""
 
 import numpy as np
+
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.numpy.stencil import Evaluate, distance, shifted
 

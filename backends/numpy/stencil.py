@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+
 from diffface.backends.adapter import Function
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import NotDifferentiableError

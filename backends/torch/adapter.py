@@ -9,8 +9,9 @@ from typing import Any, final
 
 import array_api_compat.torch as xp
 import numpy as np
-
 import torch
+from torch.autograd import forward_ad
+
 from diffface.backends.adapter import Adapter, Function, Pull
 from diffface.backends.batch import loop
 from diffface.backends.by_hand import ByHand
@@ -20,7 +21,6 @@ from diffface.backends.recording.numbers import build_with_numbers
 from diffface.backends.torch.arrays import TORCH
 from diffface.backends.torch.numbers import NumberTakenError, refuse_taken_numbers
 from diffface.backends.transpose import linearize_by_transposing
-from torch.autograd import forward_ad
 
 # torch counts levels of forward differentiation in globals that all threads share.
 _LEVELS = threading.RLock()

@@ -4,8 +4,8 @@ from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
-
 import torch
+
 from diffface.backends.arrays import NUMPY, NUMPY_SCALAR, PYTHON, ArrayLibrary
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.recording.names import Names

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import optree
-
 import torch
+
 from diffface.backends.by_hand import Example, of_active, put
 
 

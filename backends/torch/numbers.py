@@ -3,9 +3,10 @@
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
+
 from diffface.backends.adapter import Function
 from diffface.backends.compiled import Arrays
-from torch.overrides import TorchFunctionMode
 
 _TAKERS = {
     torch.Tensor.__complex__,

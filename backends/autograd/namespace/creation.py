@@ -7,10 +7,10 @@ New arrays are plain NumPy arrays, constants to autograd, unless they are made f
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 import autograd.numpy as anp
+import numpy as np
 from autograd.extend import defjvp, defvjp
+
 from diffface.backends.autograd.namespace.elementwise import astype
 from diffface.backends.autograd.namespace.rules import (
     Array,

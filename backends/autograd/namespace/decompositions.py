@@ -12,10 +12,10 @@ Formulas: I. Murray, "Differentiation of the Cholesky decomposition", arXiv:1602
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 import autograd.numpy as anp
+import numpy as np
 from autograd.extend import defjvp, defvjp
+
 from diffface.backends.autograd.namespace.rules import (
     Array,
     choose,

@@ -7,10 +7,10 @@ forward rule, or one that does not broadcast.
 
 from typing import Any
 
-import numpy as np
-
 import autograd.numpy as anp
+import numpy as np
 from autograd.extend import defjvp, defvjp
+
 from diffface.backends.autograd.namespace.rules import (
     Array,
     choose,

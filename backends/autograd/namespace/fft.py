@@ -8,10 +8,10 @@ transpose of the DFT matrix is the DFT matrix itself, so the cotangent rules nee
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias
 
-import numpy as np
-
 import autograd.numpy as anp
+import numpy as np
 from autograd.extend import defjvp, defvjp
+
 from diffface.backends.autograd.namespace.rules import (
     Array,
     Axis,

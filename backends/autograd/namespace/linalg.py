@@ -7,10 +7,10 @@ mode algorithmic differentiation", Oxford NA-08/01, 2008.
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 import autograd.numpy as anp
+import numpy as np
 from autograd.extend import defjvp, defvjp
+
 from diffface.backends.autograd.namespace.decompositions import (
     cholesky,
     eigh,

@@ -12,9 +12,9 @@ All functions work alike on NumPy arrays, boxes and boxes of boxes.
 from types import ModuleType
 from typing import Any
 
+import autograd.numpy as anp
 import numpy as np
 
-import autograd.numpy as anp
 from diffface.backends.autograd.namespace import creation as _creation
 from diffface.backends.autograd.namespace import elementwise as _elementwise
 from diffface.backends.autograd.namespace import fft as _fft

@@ -6,10 +6,10 @@ are right when elements are zero (autograd's own divide by the elements).
 
 from typing import Any
 
-import numpy as np
-
 import autograd.numpy as anp
+import numpy as np
 from autograd.extend import defjvp, defvjp
+
 from diffface.backends.autograd.namespace.elementwise import astype, sqrt
 from diffface.backends.autograd.namespace.rules import (
     Array,

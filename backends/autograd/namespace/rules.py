@@ -10,9 +10,8 @@ Cotangents follow autograd's convention: the pairing is ``Re(g * dy)``, without 
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeAlias, cast
 
-import numpy as np
-
 import autograd.numpy as anp
+import numpy as np
 from autograd.extend import (
     Box,
     JVPNode,

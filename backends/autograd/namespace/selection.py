@@ -6,10 +6,10 @@ recorder does not see them.
 
 from typing import Any, Literal
 
-import numpy as np
-
 import autograd.numpy as anp
+import numpy as np
 from autograd.extend import defjvp, defvjp
+
 from diffface.backends.autograd.namespace.rules import (
     Array,
     along,

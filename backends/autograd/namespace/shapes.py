@@ -7,10 +7,10 @@ per argument.
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 
-import numpy as np
-
 import autograd.numpy as anp
+import numpy as np
 from autograd.extend import defjvp, defjvp_argnums, defvjp, defvjp_argnums
+
 from diffface.backends.autograd.namespace.rules import (
     Array,
     Axis,

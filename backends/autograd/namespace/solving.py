@@ -4,10 +4,10 @@ Formulas: M. Giles, "An extended collection of matrix derivative results for for
 mode algorithmic differentiation", Oxford NA-08/01, 2008.
 """
 
-import numpy as np
-
 import autograd.numpy as anp
+import numpy as np
 from autograd.extend import defjvp, defvjp
+
 from diffface.backends.autograd.namespace.rules import (
     Array,
     broadcast_to,

@@ -11,13 +11,13 @@ import operator
 import sys
 from typing import Any
 
-import numpy as np
-
 import autograd.numpy as anp
+import numpy as np
 from autograd.builtins import SequenceBox
 from autograd.core import SparseBox, sparse_object_types
 from autograd.numpy.numpy_boxes import ArrayBox
 from autograd.tracer import Box, isbox, trace_primitives_map
+
 from diffface.backends.autograd.recorder.shadow import Shadow, code_inside, escape, refuse
 
 # Code that may see the value of a box: autograd's primitive wrapper. Indexing may, too, if a tuple

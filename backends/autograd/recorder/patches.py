@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-
 import autograd.numpy as anp
+import numpy as np
 from autograd import core, tracer
 from autograd.core import VSpace
 from autograd.numpy import numpy_vjps
 from autograd.numpy.numpy_boxes import ArrayBox
+
 from diffface.backends.autograd.recorder.boxes import RecordedArray, is_a
 from diffface.backends.autograd.recorder.tape import RecordedNode
 

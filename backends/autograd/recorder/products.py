@@ -4,8 +4,8 @@ from math import prod
 from typing import Any
 
 import numpy as np
-
 from autograd.numpy import numpy_vjps
+
 from diffface.backends.autograd.recorder.algebra import broadcast, elementwise, split_factor, thin
 from diffface.backends.autograd.recorder.graph import (
     Args,

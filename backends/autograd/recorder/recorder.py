@@ -14,8 +14,8 @@ import random
 from typing import Any
 
 import numpy as np
-
 from autograd import tracer
+
 from diffface.backends.autograd.recorder.boxes import is_a
 from diffface.backends.autograd.recorder.checks import check_elsewhere, check_same
 from diffface.backends.autograd.recorder.escape import user_line

@@ -3,8 +3,8 @@
 from typing import Any, NoReturn, Protocol
 
 import numpy as np
-
 from autograd import tracer
+
 from diffface.backends.autograd.recorder.boxes import is_a
 from diffface.backends.autograd.recorder.functions import DATA_ARGUMENTS, is_numpy, is_ufunc
 from diffface.backends.autograd.recorder.graph import nodes_in

@@ -8,9 +8,9 @@ from math import prod
 from typing import Any
 
 import numpy as np
-
 from autograd.core import VSpace
 from autograd.numpy import numpy_wrapper
+
 from diffface.backends.autograd.recorder.algebra import elementwise
 from diffface.backends.autograd.recorder.graph import Args, Graph, Kwargs, Node, Rule, Shape
 from diffface.backends.autograd.recorder.kernels import cast, scatter

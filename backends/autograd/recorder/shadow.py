@@ -6,9 +6,9 @@ from types import CodeType
 from typing import Any, NoReturn
 
 import numpy as np
-
 from autograd.core import VSpace, vspace
 from autograd.numpy import numpy_wrapper
+
 from diffface.backends.autograd.recorder.functions import METADATA
 
 

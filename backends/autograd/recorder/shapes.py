@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-
 from autograd.numpy.numpy_boxes import ArrayBox
+
 from diffface.backends.autograd.recorder.algebra import broadcast, thin
 from diffface.backends.autograd.recorder.graph import Args, Graph, Kwargs, Node, Rule, Shape
 

@@ -3,10 +3,10 @@
 from typing import Any
 
 import numpy as np
-
 from autograd import builtins, core, tracer
 from autograd.core import SparseObject
 from autograd.numpy import numpy_vjps
+
 from diffface.backends.autograd.recorder.boxes import RecordedArray, RecordedSequence, is_a
 from diffface.backends.autograd.recorder.kernels import scatter
 from diffface.backends.autograd.recorder.refusals import result_type

@@ -4,9 +4,9 @@ from copy import deepcopy
 from typing import Any, NoReturn
 
 import numpy as np
-
 from autograd import tracer
 from autograd.core import Node as AutogradNode
+
 from diffface.backends.autograd.recorder.boxes import (
     RecordedArray,
     RecordedSequence,

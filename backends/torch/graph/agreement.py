@@ -7,12 +7,13 @@ else differs while it is recorded: the exact type of a tensor, a counter, the ti
 from typing import Any
 
 import torch
+from torch import fx
+
 from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.errors import CannotRecord
 from diffface.backends.recording.perturb import perturb
 from diffface.backends.torch.arrays import TORCH
 from diffface.backends.torch.graph.graph import is_random
-from torch import fx
 
 # What cancels may leave so many roundings of the largest element.
 _CANCELLED = 1e4

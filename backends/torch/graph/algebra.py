@@ -12,6 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import fx
+
 from diffface.backends.torch.graph.graph import (
     aten,
     aten_names,
@@ -22,7 +24,6 @@ from diffface.backends.torch.graph.graph import (
     name_of,
     value_of,
 )
-from torch import fx
 
 Rule = Callable[[fx.Node], fx.Node | None]
 

@@ -7,6 +7,8 @@ Must not know: how the graph is run.
 from typing import Any
 
 import torch
+from torch import fx
+
 from diffface.backends.torch.graph.graph import (
     aten,
     aten_names,
@@ -16,7 +18,6 @@ from diffface.backends.torch.graph.graph import (
     stand_in,
     value_of,
 )
-from torch import fx
 
 # A constant of more elements than this is computed at every run rather than kept
 _LIMIT = 1 << 20

@@ -11,13 +11,14 @@ for indexing with a ready slice, 0.2 to 0.6 us per call below autograd's dispatc
 from typing import Any
 
 import torch
+from torch import fx
+from torch.autograd.graph import increment_version
+
 from diffface.backends.compiled import Program
 from diffface.backends.recording.source import code
 from diffface.backends.torch.graph.lifetimes import Lifetimes, allocates
 from diffface.backends.torch.graph.spelling import Spelling
 from diffface.backends.torch.graph.statements import Statements
-from torch import fx
-from torch.autograd.graph import increment_version
 
 # A hand-written program would run under no_grad; to stay below autograd altogether costs the same
 # to enter and makes every call cheaper. Autocast had its say when the graph was recorded.

@@ -11,8 +11,9 @@ from types import FrameType
 from typing import Any
 
 import torch
-from diffface.backends.errors import CannotRecord
 from torch.overrides import TorchFunctionMode
+
+from diffface.backends.errors import CannotRecord
 
 _READS_NUMBER = "a value was read as a Python number (a branch, float(), item(), an index)"
 _READS_SHAPE = "the shape of a result depends on values (a boolean mask, nonzero, unique)"

@@ -14,6 +14,10 @@ from functools import cache
 from typing import Any
 
 import torch
+from torch import fx
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
+
 from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.errors import PreparationWarning
 from diffface.backends.torch.graph.emit import BELOW
@@ -23,9 +27,6 @@ from diffface.backends.torch.graph.lifetimes import Lifetimes, allocates
 from diffface.backends.torch.graph.replay import replay_graph
 from diffface.backends.torch.graph.simplify import simplify
 from diffface.backends.torch.graph.trace import trace
-from torch import fx
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.fx.experimental.proxy_tensor import make_fx
 
 # Inductor keeps process-wide state while it compiles
 _COMPILING = threading.RLock()

@@ -10,6 +10,8 @@ downstream is then looked at anew, since later passes go by the strides in ``met
 from typing import Any
 
 import torch
+from torch import fx
+
 from diffface.backends.errors import CannotRecord
 from diffface.backends.torch.graph.graph import (
     addresses_memory,
@@ -23,7 +25,6 @@ from diffface.backends.torch.graph.graph import (
     stand_in,
     value_of,
 )
-from torch import fx
 
 
 class Layouts:

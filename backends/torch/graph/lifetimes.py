@@ -8,9 +8,10 @@ An operation that is not listed here is taken to return a view of any of its inp
 
 from typing import Any
 
+from torch import fx
+
 from diffface.backends.torch.graph.graph import aten_names, looks_like, name_of
 from diffface.backends.torch.graph.lowering import LOWERED, SCATTERS
-from torch import fx
 
 _ALLOCATING = aten_names(
     """

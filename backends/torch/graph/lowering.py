@@ -11,9 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor, fx
+
 from diffface.backends.torch.graph.constants import keep
 from diffface.backends.torch.graph.graph import aten, aten_names, filling, looks_like, name_of
-from torch import Tensor, fx
 
 # A filled tensor of more elements than this is made anew at every run
 _KEPT = 1 << 16

@@ -7,10 +7,11 @@ Must not know: how a graph is recorded.
 from collections.abc import Iterator
 from typing import Any
 
-from diffface.backends.errors import CannotRecord
-from diffface.backends.torch.graph.graph import aten, looks_like
 from torch import fx
 from torch._ops import OpOverload
+
+from diffface.backends.errors import CannotRecord
+from diffface.backends.torch.graph.graph import aten, looks_like
 
 
 def writes(node: fx.Node) -> bool:

@@ -7,12 +7,13 @@ Must not know: what any of them does.
 from dataclasses import dataclass
 from functools import cache
 
+from torch import fx
+
 from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.torch.graph.emit import emit
 from diffface.backends.torch.graph.lowering import lower
 from diffface.backends.torch.graph.simplify import simplify
 from diffface.backends.torch.graph.trace import trace
-from torch import fx
 
 
 @dataclass(frozen=True, slots=True, repr=False)

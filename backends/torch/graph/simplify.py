@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+from torch import fx
+
 from diffface.backends.errors import CannotRecord
 from diffface.backends.torch.graph.algebra import rewrite
 from diffface.backends.torch.graph.constants import fill, fold
@@ -19,7 +21,6 @@ from diffface.backends.torch.graph.graph import (
     value_of,
 )
 from diffface.backends.torch.graph.layouts import Layouts
-from torch import fx
 
 
 def simplify(module: fx.GraphModule) -> None:

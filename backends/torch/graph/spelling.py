@@ -7,8 +7,9 @@ Must not know: statements, and in which order they come.
 from typing import Any
 
 import torch
-from diffface.backends.torch.graph.graph import aten
 from torch import fx
+
+from diffface.backends.torch.graph.graph import aten
 
 _NUMERIC = (
     aten.add.Tensor,

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import fx
+from torch._ops import OpOverload
+
 from diffface.backends.torch.graph.bindings import binding, binding_into, brief
 from diffface.backends.torch.graph.graph import aten, aten_names, name_of
 from diffface.backends.torch.graph.lifetimes import Lifetimes
 from diffface.backends.torch.graph.lowering import LOWERED
 from diffface.backends.torch.graph.spelling import Spelling
-from torch import fx
-from torch._ops import OpOverload
 
 _OVERWRITING = aten_names(
     """

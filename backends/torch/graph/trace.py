@@ -16,6 +16,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
+from torch import fx
+from torch._ops import OpOverload
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
+
 from diffface.backends.compiled import Program
 from diffface.backends.errors import CannotRecord
 from diffface.backends.torch.graph import escape
@@ -27,10 +32,6 @@ from diffface.backends.torch.graph.repair import (
     writes,
     written,
 )
-from torch import fx
-from torch._ops import OpOverload
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.fx.experimental.proxy_tensor import make_fx
 
 # make_fx patches process-wide state while it traces
 _TRACING = threading.RLock()
