@@ -21,11 +21,12 @@ from benchmarks.cells import COMPILED, gmm_args, one_thread, point, rosenbrock
 from benchmarks.others import casadi_gmm, numdifftools_gradient, torch_double_backward
 from benchmarks.page import page
 from diffface.backends.registry import Backend, resolve
+from diffface.benchmark import problems
 from diffface.benchmark.asynchrony import numbers
 from diffface.benchmark.case import Case
 from diffface.benchmark.measured_call import Contestant
 from diffface.benchmark.timing import Timed, interleave, ratio
-from diffface.testing import Benchmark, Effort, benchmark, problems
+from diffface.testing import Benchmark, Effort, benchmark
 
 DOCS = Path(__file__).parent.parent / "docs"
 EVERY = ["jax", "torch", COMPILED, "autograd", "numpy", "complex-step"]

@@ -21,13 +21,14 @@ from lawful import NAMES
 import diffface as dif
 from diffface.backends.arrays import NumPyArrays
 from diffface.backends.compiled import Compiled
+from diffface.benchmark import problems
 from diffface.benchmark.accuracy import agreed, error, tolerance
 from diffface.benchmark.evaluations import evaluations
 from diffface.benchmark.flags import FLAGS
 from diffface.benchmark.row import break_even
 from diffface.benchmark.table import COLUMNS, digits, duration
 from diffface.benchmark.timing import Timed, interleave, ratio, spread
-from diffface.testing import Benchmark, Effort, Measurement, benchmark, problems
+from diffface.testing import Benchmark, Effort, Measurement, benchmark
 
 QUICK = Effort(rounds=1, seconds=0.0)
 X = np.array([0.5, -1.0, 2.0])
