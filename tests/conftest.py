@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from helpers import ROOT
 
 from diffface.backends import registry as _registry
-
-ROOT = Path(__file__).parent.parent
 
 
 def pytest_report_teststatus(report):
@@ -48,6 +47,6 @@ def distribution(tmp_path_factory):
 def only_own_backends(request):
     """A backend that a file of tests registers when it is imported is for that file alone."""
     with pytest.MonkeyPatch.context() as patch:
-        if request.module.__name__ != "test_third_party":
+        if request.path.name != "test_third_party.py":
             patch.setattr(_registry, "_registered", {})
         yield

@@ -1,6 +1,7 @@
 """What the tests share: backends, kinds of array, functions with known derivatives."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 import diffface as dif
 
+ROOT = Path(__file__).parent.parent
 AD = ("jax", "torch", "autograd")
 NUMPY_ONLY = ("numpy", "complex-step")
 BACKENDS = AD + NUMPY_ONLY

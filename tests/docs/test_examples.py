@@ -2,16 +2,16 @@
 
 import re
 import runpy
-from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import ROOT
 from scipy import optimize
 from scipy.optimize import rosen
 
 import diffface as dif
 
-EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
+EXAMPLES = ROOT / "docs" / "examples"
 FILES = sorted(EXAMPLES.glob("*.py"))
 
 

@@ -3,16 +3,14 @@
 import contextlib
 import importlib.util
 import io
-from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import ROOT
 
 import diffface as dif
 
-SPEC = importlib.util.spec_from_file_location(
-    "nist", Path(__file__).parent.parent / "docs" / "examples" / "nist.py"
-)
+SPEC = importlib.util.spec_from_file_location("nist", ROOT / "docs" / "examples" / "nist.py")
 nist = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(nist)
 

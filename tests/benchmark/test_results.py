@@ -2,14 +2,13 @@
 
 import importlib
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import ROOT
 
 from diffface.testing import Benchmark
 
-ROOT = Path(__file__).parent.parent
 REPORTS = ("gmm", "hvp", "problems")
 
 

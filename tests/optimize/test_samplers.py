@@ -1,16 +1,14 @@
 """Log densities, and the Hamiltonian sampler of the examples."""
 
-from pathlib import Path
-
 import blackjax
 import jax
 import numpy as np
 import pytest
-from helpers import AD, BACKENDS
+from helpers import AD, BACKENDS, ROOT
 
 import diffface as dif
 
-EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
+EXAMPLES = ROOT / "docs" / "examples"
 
 MEAN = np.array([1.0, -2.0])
 PRECISION = np.array([[2.0, 0.5], [0.5, 1.0]])

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import AD, EVERYWHERE, FIRST, make, plain, same
-from test_never_wrong import POINTS, WEIGHTS, prepare, unit
+from value_dependent import POINTS, WEIGHTS, prepare, unit
 
 import diffface as dif
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import BACKENDS, KINDS, OPERATORS, cube_sum, expected, make, run, same
+from helpers import BACKENDS, KINDS, OPERATORS, ROOT, cube_sum, expected, make, run, same
 
 import diffface as dif
 
@@ -133,7 +133,7 @@ assert jax.numpy.ones(1).dtype == ("float64" if sys.argv[1] == "1" else "float32
 def script(code: str, *args: str) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code, *args],
-        cwd=__file__.rsplit("/", 1)[0], capture_output=True, text=True, timeout=300,
+        cwd=ROOT / "tests", capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
 

@@ -50,7 +50,7 @@ def test_files_that_are_named_exist(page):
     named = re.findall(r"`((?:diffface|prep|backends|docs|tests)/[\w/.]+)`", page.read_text())
     for name in named:
         # Recipes say what to call the new file.
-        assert (ROOT / name).exists() or Path(name).stem == "_name", name
+        assert (ROOT / name).exists() or Path(name).stem == "name", name
 
 
 @pytest.mark.parametrize("page", DOCUMENTS, ids=lambda p: p.name)
@@ -61,8 +61,8 @@ def test_tables_are_those_of_the_code(page):
 @pytest.mark.parametrize(
     ("recipe", "files"),
     [
-        ("A new backend", ["backends/_name.py", "backends/_registry.py", "pyproject.toml"]),
-        ("A new operator", ["diffface/_name.py", "diffface/__init__.py"]),
+        ("A new backend", ["backends/name.py", "backends/registry.py", "pyproject.toml"]),
+        ("A new operator", ["diffface/operators/name.py", "diffface/__init__.py"]),
     ],
 )
 def test_recipes_touch_few_files(recipe, files):

@@ -330,7 +330,7 @@ def test_some_backends(capsys):
 
 def test_a_backend_that_is_not_installed(monkeypatch, capsys):
     info = dif.BackendInfo("jax", None, problem="Backend 'jax' needs jax.")
-    monkeypatch.setattr("diffface.cli.backends.backends", lambda: (info,))
+    monkeypatch.setattr("diffface.cli.backends.list_backends", lambda: (info,))
     assert main(["backends"]) == 0
     assert capsys.readouterr().out == (
         "backend  version        modes  devices\n"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import AD, same
-from test_never_wrong import (
+from value_dependent import (
     CASES,
     POINTS,
     branch,

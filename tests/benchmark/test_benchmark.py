@@ -10,12 +10,12 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import pytest
+from helpers import ROOT
 from lawful import NAMES
 
 import diffface as dif
@@ -359,7 +359,7 @@ def test_alone() -> None:
 
 
 def test_every_flag_is_explained() -> None:
-    page = (Path(__file__).parent.parent / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == {*FLAGS}
     assert all(text.endswith(".") for text in FLAGS.values())
 

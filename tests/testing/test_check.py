@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from helpers import AD, BACKENDS
+from helpers import AD, BACKENDS, ROOT
 
 import diffface as dif
 from diffface.testing import Finding, check, scenarios
@@ -502,7 +502,7 @@ def test_nothing_is_left_changed():
 
 
 def test_every_kind_of_finding_is_documented():
-    page = (Path(__file__).parent.parent / "docs" / "checking.md").read_text()
+    page = (ROOT / "docs" / "checking.md").read_text()
     documented = {
         kind for line in re.findall(r"^\| (`.*?) \|", page, re.MULTILINE)
         for kind in re.findall(r"`([^`]+)`", line)
