@@ -1,4 +1,4 @@
-"""What the recorder knows about NumPy's functions: which to record, and what their results share.
+"""The functions that a program may call: NumPy's that can be recorded, and a few of our own.
 
 A function may be recorded if the shape and dtype of its result follow from the shapes and dtypes of
 its *data* arguments and from the values of the others. Anything of NumPy's that is not listed here
@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from diffface.backends.autograd.recorder.kernels import KERNELS
-
 Function = Callable[..., Any]
+Shape = tuple[int, ...]
 
 # Number of leading data arguments -> names. "linalg." and "fft." prefix a submodule.
 _RECORDABLE = {
@@ -43,18 +42,6 @@ _RECORDABLE = {
     99: "einsum",
 }
 
-# Results that share no memory with an argument; those of any other function may. (A program calls
-# our ``expand`` for ``broadcast_to``.)
-_FRESH = """
-sum prod mean var std max amax min amin ptp cumsum cumprod all any argmax argmin argsort sort
-partition argpartition count_nonzero roll trace tile repeat pad nan_to_num sinc diff nansum nanmean
-copy array broadcast_to dot vdot inner outer tensordot kron take take_along_axis where clip interp
-concatenate stack vstack hstack dstack column_stack concat
-linalg.det linalg.slogdet linalg.inv linalg.pinv linalg.cholesky linalg.eigh linalg.eigvalsh
-linalg.svd linalg.solve linalg.norm
-fft.fft fft.ifft fft.rfft fft.irfft fft.fftn fft.ifftn fft.fft2 fft.ifft2
-"""
-
 _METADATA = (
     "shape ndim size iscomplexobj isrealobj result_type isscalar zeros_like ones_like empty_like"
 )
@@ -72,7 +59,6 @@ def _find(names: str) -> Iterator[Function]:
 DATA_ARGUMENTS: dict[Function, int] = {
     fn: count for count, names in _RECORDABLE.items() for fn in _find(names)
 }
-FRESH: set[Function] = set(_find(_FRESH))
 METADATA: set[Function] = set(_find(_METADATA))
 
 
@@ -86,9 +72,15 @@ def is_numpy(fn: Function) -> bool:
     return str(getattr(fn, "__module__", None) or "").split(".")[0] == "numpy"
 
 
-def is_fresh(fn: Function) -> bool:
-    """Whether the result of `fn` never shares memory with an argument."""
-    return fn in FRESH or fn in KERNELS or is_ufunc(fn)
+def allocates(fn: Function) -> bool:
+    """Whether `fn` surely returns new memory: ufuncs do, and our own functions."""
+    return fn in KERNELS or is_ufunc(fn)
+
+
+def is_trusted(fn: Function) -> bool:
+    """Whether `fn` is known not to keep its arguments, and to return what it did before."""
+    module = str(getattr(fn, "__module__", None) or "").split(".")[0]
+    return is_ufunc(fn) or module in ("numpy", "autograd", "diffface")
 
 
 def is_foldable(fn: Function) -> bool:
@@ -99,3 +91,39 @@ def is_foldable(fn: Function) -> bool:
 def implementation(fn: Function) -> Function:
     """Return `fn` without NumPy's ``__array_function__`` dispatch, which arrays do not need."""
     return getattr(fn, "__wrapped__", fn) if is_numpy(fn) else fn
+
+
+# Our own functions: each returns new memory
+
+
+def scatter(base: Any, shape: Shape, dtype: Any, index: Any, x: Any) -> Any:
+    """Return a copy of `base` (zeros, if None) with `x` added at `index`."""
+    result = np.zeros(shape, dtype) if base is None else np.array(base)
+    np.add.at(result, index, x)
+    return result
+
+
+def cast(x: Any, dtype: Any) -> Any:
+    """Return a copy of `x` of another dtype."""
+    return x.astype(dtype)
+
+
+def product(a: Any, b: Any, shape: Shape, dtype: Any) -> Any:
+    """Return ``np.dot`` in an array of our own, which has `shape` and `dtype`."""
+    result: Any = a.dot(b, np.empty(shape, dtype))
+    return result
+
+
+def total(x: Any, axes: Any, keepdims: Any) -> Any:
+    """Return the sum of `x` over `axes`, as ``np.sum`` does without its detours."""
+    return np.add.reduce(x, axes, keepdims=keepdims)
+
+
+def expand(x: Any, shape: Shape, dtype: Any) -> Any:
+    """Return a new array of `shape` filled with `x`: what ``np.broadcast_to`` promises."""
+    result = np.empty(shape, dtype)
+    result[...] = x
+    return result
+
+
+KERNELS = (scatter, cast, product, total, expand)

@@ -1,8 +1,9 @@
 """From a graph to Python source, and from source to a function.
 
-The source is a straight line of NumPy calls on local variables: dead code is gone, and a temporary
-that nobody needs any more lends its memory to the next result. It shares no state between calls, so
-it may run in many threads at once.
+The source is a straight line of NumPy calls on local variables: dead code is gone, and the result
+of a ufunc may be written over another one's that is not needed any more. The program writes into no
+other memory than what its ufuncs returned and what it allocated itself, and into the arrays given
+for its outputs. It shares no state between calls, so it may run in many threads at once.
 """
 
 from collections.abc import Callable
@@ -12,14 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from diffface.backends.autograd.recorder.expressions import expression
+from diffface.backends.autograd.recorder.functions import allocates, is_trusted, product, scatter
 from diffface.backends.autograd.recorder.graph import Node
-from diffface.backends.autograd.recorder.into import into_lines
-from diffface.backends.autograd.recorder.kernels import scatter
-from diffface.backends.autograd.recorder.lifetimes import Lifetimes
-from diffface.backends.autograd.recorder.names import Names
-from diffface.backends.autograd.recorder.scattering import scatter_lines
+from diffface.backends.autograd.recorder.scatter import Touched, update_lines
+from diffface.backends.autograd.recorder.source import Names, argument, expression
 from diffface.backends.compiled import Compiled, Program
+from diffface.backends.recording.lifetimes import Lifetimes
 from diffface.backends.recording.source import code
 
 
@@ -76,19 +75,24 @@ class _Writer:
         self, inputs: list[Node], outputs: list[Node], places: tuple[int, ...] = ()
     ) -> None:
         self.names = Names(inputs)
+        self._inputs = inputs
+        self._outputs = outputs
+        self._order = _live(outputs)
+        self._lives = Lifetimes(self._order, _operands, _owns, outputs, _keeps)
+        self._lines: list[str] = []
+        # What is known of the arrays that began as zeros and are being added to.
+        self._touched: dict[Node, Touched] = {}
         # Outputs that go into arrays which are given, those that are computed only there first.
         self._places = {i: f"o{i}" for i in places}
         self._given = {outputs[i]: name for i, name in reversed(self._places.items())}
-        self._inputs = inputs
-        self._outputs = outputs
-        self._lives = Lifetimes(outputs)
-        self._lines: list[str] = []
+        for node, name in tuple(self._given.items()):
+            self._give_sum(node, name)
 
     def write(self) -> str:
         """Return the source."""
-        for position, node in enumerate(self._lives.order):
+        for node in self._order:
             if node.fn is not None:
-                self._write_statement(position, node)
+                self._write_statement(node)
         results = "".join(f"{self._result(i, node)}, " for i, node in enumerate(self._outputs))
         self._lines.append(f"return ({results.strip()})")
         arguments = [*(f"x{i}" for i in range(len(self._inputs))), *self._places.values()]
@@ -96,53 +100,79 @@ class _Writer:
         body = ("    " + line for line in self._lines)
         return "\n".join([*self.names.comments, head, *body, ""])
 
-    def _write_statement(self, position: int, node: Node) -> None:
-        name = self._given.get(node, "")
-        if name and not self._lives.shares(node):
-            self._lines += into_lines(self.names, node, name)
-            self._release(position, node, None)
-            self.names.local[node] = name
-            return
-        lender = self._lender(position, node)
+    def _give_sum(self, node: Node, name: str) -> None:
+        """Let a sum of updates begin in the array where it is to end."""
+        while node.fn is scatter and isinstance(node.args[0], Node):
+            base = node.args[0]
+            if base.fn is not scatter or not self._lives.may_overwrite(base, node):
+                return
+            node = base
+            self._given.setdefault(node, name)
+
+    def _write_statement(self, node: Node) -> None:
+        lender, given = self._lender(node), self._given.get(node)
         if node.fn is scatter:
-            name, start = self._target(node, lender)
-            self._lines += scatter_lines(self.names, node, name, start)
-            self._release(position, node, lender)
+            name = self._write_update(node, lender, given)
+            self._release(node, lender)
+        elif given is not None:
+            name = given
+            self._lines += _lines_into(self.names, node, given)
+            self._release(node, None)
         elif lender is not None:
             name = self.names.local[lender]
             self._lines.append(f"{expression(self.names, node)[:-1]}, {name})")
-            self._release(position, node, lender)
+            self._release(node, lender)
         else:
             call = expression(self.names, node)
-            self._release(position, node, None)
+            self._release(node, None)
             name = self.names.variable()
             self._lines.append(f"{name} = {call}")
         self.names.local[node] = name
 
-    def _lender(self, position: int, node: Node) -> Node | None:
+    def _lender(self, node: Node) -> Node | None:
         """Return an operand whose memory the result may take over."""
         candidates: tuple[Node, ...] = ()
-        if node.fn is scatter and node.args[0] is not None:
-            base = node.args[0]
-            # The updates come one after the other, so none may be a view of what they change.
-            if not any(self._lives.overlap(base, x) for _, x in node.args[3:]):
-                candidates = (base,)
-        elif isinstance(node.fn, np.ufunc) and node.fn.signature is None:
-            # NumPy itself minds operands that overlap with the result.
-            candidates = node.parents if node.fn.nout == 1 and not node.kwargs else ()
-        may = self._lives.may_overwrite
-        return next((x for x in candidates if may(x, position, node)), None)
+        if node.fn is scatter:
+            candidates = node.args[:1]
+        elif type(node.fn) is np.ufunc and node.fn.signature is None and node.fn.nout == 1:
+            candidates = node.parents if not node.kwargs else ()
+        kind = node.shape, node.dtype
+        return next(
+            (
+                x
+                for x in candidates
+                if x is not None
+                and x.shape
+                and (x.shape, x.dtype) == kind
+                and self._lives.may_overwrite(x, node)
+            ),
+            None,
+        )
 
-    def _target(self, node: Node, lender: Node | None) -> tuple[str, str | None]:
-        """Return the variable of a scattering, and the line that starts it."""
-        if lender is not None:
-            return self.names.local[lender], None
-        name, base = self.names.variable(), node.args[0]
-        return name, "" if base is None else f"{name} = {self.names.operand(base)}.copy()"
+    def _write_update(self, node: Node, lender: Node | None, given: str | None) -> str:
+        """Write the addition of one update, and return the variable of the sum."""
+        names, (base, shape, dtype, index, x) = self.names, node.args
+        touched = Touched(shape, zeros=base is None)
+        target = names.local[lender] if lender else given or ""
+        if lender is not None and given in (None, target):
+            touched = self._touched.pop(base, touched)
+        elif given is not None:
+            target = given
+            start = f"[...] = {names.operand(base)}" if base else ".fill(0)"
+            self._lines.append(f"{target}{start}")
+        else:
+            target = names.variable()
+            kind = "" if dtype == np.float64 else f", {names.constant(dtype)}"
+            zeros = f"{names.bind(np.zeros)}({argument(names, shape)}{kind})"
+            self._lines.append(f"{target} = {names.operand(base) + '.copy()' if base else zeros}")
+        self._lines += update_lines(names, target, index, x, touched)
+        self._touched[node] = touched
+        return target
 
-    def _release(self, position: int, node: Node, lender: Node | None) -> None:
+    def _release(self, node: Node, lender: Node | None) -> None:
+        """Free the variables of operands that are not needed after `node`."""
         for parent in dict.fromkeys(node.parents):
-            if parent is not lender and self._lives.last_use[parent] == position:
+            if parent is not lender and self._lives.is_last_use(parent, node):
                 self.names.release(parent)
 
     def _result(self, i: int, node: Node) -> str:
@@ -157,9 +187,57 @@ class _Writer:
             return f"{self.names.constant(np.asarray(node.value))}.copy()"
         name = self.names.operand(node)
         taken = node in self._given or node in self._outputs[:i]
-        if node.fn is None or self._lives.shares(node) or taken:
+        if taken or not self._lives.is_private(node):
             return f"{name}.copy()"
-        from_zeros = node.fn is scatter and node.args[0] is None
-        if node.ndim < 2 or from_zeros or node.fn is np.broadcast_to:
-            return name
-        return f"{self.names.bind(np.ascontiguousarray)}({name})"
+        return name if node.ndim < 2 else f"{self.names.bind(np.ascontiguousarray)}({name})"
+
+
+def _live(outputs: list[Node]) -> list[Node]:
+    """Return the nodes that outputs need, in the order in which they are computed."""
+    found = set(outputs)
+    pending = list(outputs)
+    while pending:
+        for parent in pending.pop().parents:
+            if parent not in found:
+                found.add(parent)
+                pending.append(parent)
+    return sorted(found, key=lambda node: node.index)
+
+
+def _operands(node: Node) -> tuple[Node, ...]:
+    return node.parents
+
+
+def _owns(node: Node) -> bool:
+    # The program writes ``np.broadcast_to`` as a new array.
+    return node.fn is not None and (node.fn is np.broadcast_to or allocates(node.fn))
+
+
+def _keeps(node: Node) -> bool:
+    # A function of the user's may keep its arguments, or return them again another time.
+    return node.fn is not None and not is_trusted(node.fn)
+
+
+def _lines_into(names: Names, node: Node, target: str) -> list[str]:
+    """Return the lines that write the value of `node` into the array `target`, of any layout.
+
+    Ufuncs, products and repetitions need no memory; all else is copied.
+    """
+    if node.fn is np.broadcast_to:
+        return [f"{target}[...] = {names.operand(node.args[0])}"]
+    factors = node.args[:2]
+    if node.fn in (np.dot, product) and all(x.ndim in (1, 2) for x in factors) and node.shape:
+        # `dot` takes contiguous arrays only; for one and two dimensions it is the same.
+        written = ", ".join(names.operand(x) for x in factors)
+        return [f"{names.bind(np.matmul)}({written}, {target})"]
+    written = expression(names, node)
+    if node.shape and _is_elementwise(node):
+        return [f"{written[:-1]}, {target})"]
+    return [f"{target}[...] = {written}"]
+
+
+def _is_elementwise(node: Node) -> bool:
+    fn = node.fn
+    if not isinstance(fn, np.ufunc) or node.kwargs:
+        return False
+    return fn.signature is None and fn.nout == 1 and len(node.args) == fn.nin

@@ -1,12 +1,18 @@
-"""Lowering of sums and products of vectors and matrices."""
+"""Lowering: from the functions that autograd calls to fewer, cheaper, plainer NumPy functions.
+
+``lower`` is the only entry. A rule returns a node that computes the same as the call, or None where
+it has nothing to offer; then the call stays as it is.
+"""
 
 from math import prod
 from typing import Any
 
 import numpy as np
-from autograd.numpy import numpy_vjps
+from autograd.core import VSpace
+from autograd.numpy import numpy_vjps, numpy_wrapper
 
 from diffface.backends.autograd.recorder.algebra import broadcast, elementwise, split_factor, thin
+from diffface.backends.autograd.recorder.functions import cast, product, total
 from diffface.backends.autograd.recorder.graph import (
     Args,
     Graph,
@@ -16,10 +22,88 @@ from diffface.backends.autograd.recorder.graph import (
     Shape,
     substitute,
 )
-from diffface.backends.autograd.recorder.kernels import total
-from diffface.backends.autograd.recorder.shapes import reshape, transpose
+from diffface.backends.autograd.recorder.scatter import add_to
+from diffface.backends.autograd.recorder.shapes import SHAPE_RULES, identity, reshape, transpose
 
 MATRIX_PRODUCT = "...ij,...jk->...ik"  # autograd.numpy.linalg._dot
+# From this size on, memory that is used again saves more than it costs to ask for.
+_LARGE = 256
+
+
+def lower(graph: Graph, fn: Any, args: Args, kwargs: Kwargs, shape: Any, dtype: Any) -> Node:
+    """Add the call ``fn(*args, **kwargs)``, whose result has this shape and dtype."""
+    node = None
+    if shape is not None:
+        rule = _RULES.get(fn)
+        if rule is not None:
+            node = rule(graph, args, kwargs, shape, dtype)
+        elif _is_elementwise(fn) and len(args) == fn.nin and not kwargs:
+            node = elementwise(graph, fn, args, shape, dtype)
+    if node is None:
+        node = graph.node(fn, args, kwargs, shape, dtype)
+    if shape is not None and (node.shape != shape or node.dtype != dtype):
+        raise AssertionError(f"lowering {fn} gave {node.shape} {node.dtype} for {shape} {dtype}")
+    return node
+
+
+def _is_elementwise(fn: Any) -> bool:
+    return isinstance(fn, np.ufunc) and fn.signature is None and fn.nout == 1
+
+
+def _add(graph: Graph, args: Args, kwargs: Kwargs, shape: Shape, dtype: Any) -> Node | None:
+    if kwargs:
+        return None
+    for a, b in (args, args[::-1]):
+        alike = all(isinstance(x, Node) and (x.shape, x.dtype) == (shape, dtype) for x in (a, b))
+        if alike and not a.is_constant:
+            node = add_to(graph, a, b, shape, dtype)
+            if node is not None:
+                return node
+    return elementwise(graph, np.add, args, shape, dtype)
+
+
+def _array(graph: Graph, args: Args, kwargs: Kwargs, shape: Shape, dtype: Any) -> Node | None:
+    x = args[2]
+    return reshape(graph, x, shape) if isinstance(x, Node) and x.dtype == dtype else None
+
+
+def _array_of(graph: Graph, args: Args, kwargs: Kwargs, shape: Shape, dtype: Any) -> Node | None:
+    return (
+        graph.node(np.array, (list(args[2:]),), {}, shape, dtype)
+        if not args[0] and not args[1]
+        else None
+    )
+
+
+def _concatenate(graph: Graph, args: Args, kwargs: Kwargs, shape: Shape, dtype: Any) -> Node | None:
+    if len(args) == 2 and args[1].dtype == dtype and args[0] is not None:
+        return args[1]  # type: ignore[no-any-return]  # Args is a tuple of Any
+    return graph.node(np.concatenate, (tuple(args[1:]), args[0]), {}, shape, dtype)
+
+
+def _vspace_add(graph: Graph, args: Args, kwargs: Kwargs, shape: Shape, dtype: Any) -> Node | None:
+    _, previous, x = args
+    if previous is None:
+        return x if x.dtype == dtype else graph.node(cast, (x, dtype), {}, shape, dtype)
+    both = lower(graph, np.add, (previous, x), {}, shape, np.result_type(previous.dtype, x.dtype))
+    return both if both.dtype == dtype else graph.node(cast, (both, dtype), {}, shape, dtype)
+
+
+def _scalar_mul(graph: Graph, args: Args, kwargs: Kwargs, shape: Shape, dtype: Any) -> Node | None:
+    return elementwise(graph, np.multiply, args[1:], shape, dtype)
+
+
+def _covector(graph: Graph, args: Args, kwargs: Kwargs, shape: Shape, dtype: Any) -> Node | None:
+    return (
+        args[1] if dtype.kind != "c" else elementwise(graph, np.conjugate, args[1:], shape, dtype)
+    )
+
+
+def _where(graph: Graph, args: Args, kwargs: Kwargs, shape: Shape, dtype: Any) -> Node | None:
+    return elementwise(graph, np.where, args, shape, dtype) if len(args) == 3 else None
+
+
+# Sums and products of vectors and matrices
 
 
 def _sum(graph: Graph, args: Args, kwargs: Kwargs, shape: Shape, dtype: Any) -> Node | None:
@@ -83,12 +167,19 @@ def _dot(graph: Graph, args: Args, kwargs: Kwargs, shape: Shape, dtype: Any) -> 
         return elementwise(graph, np.multiply, (a, b), shape, dtype)
     # A column or row that only exists for the product's sake: (A @ v[:, None]) is (A @ v)[:, None].
     if a.ndim == b.ndim == 2 and b.shape[1] == 1 and a.shape[0] != 1:
-        column = graph.node(np.dot, (a, reshape(graph, b, b.shape[:1])), {}, shape[:1], dtype)
+        column = _product(graph, a, reshape(graph, b, b.shape[:1]), shape[:1], dtype)
         return reshape(graph, column, shape)
     if a.ndim == b.ndim == 2 and a.shape[0] == 1:
-        row = graph.node(np.dot, (reshape(graph, a, a.shape[1:]), b), {}, shape[1:], dtype)
+        row = _product(graph, reshape(graph, a, a.shape[1:]), b, shape[1:], dtype)
         return reshape(graph, row, shape)
-    return graph.node(np.dot, (a, b), {}, shape, dtype)
+    return _product(graph, a, b, shape, dtype)
+
+
+def _product(graph: Graph, a: Node, b: Node, shape: Shape, dtype: Any) -> Node:
+    """Add ``np.dot`` of vectors and matrices; large ones in an array that the program may reuse."""
+    if prod(shape) < _LARGE or a.dtype != dtype or b.dtype != dtype:
+        return graph.node(np.dot, (a, b), {}, shape, dtype)
+    return graph.node(product, (a, b, shape, dtype), {}, shape, dtype)
 
 
 def _einsum(graph: Graph, args: Args, kwargs: Kwargs, shape: Shape, dtype: Any) -> Node | None:
@@ -121,7 +212,7 @@ def _tensordot(graph: Graph, args: Args, kwargs: Kwargs, shape: Shape, dtype: An
         graph, transpose(graph, b, [*right, *keep_b]), (inner, columns) if keep_b else (inner,)
     )
     result = tuple(n for n, k in ((rows, keep_a), (columns, keep_b)) if k)
-    return reshape(graph, graph.node(np.dot, (x, y), {}, result, dtype), shape)
+    return reshape(graph, _product(graph, x, y, result, dtype), shape)
 
 
 def _dot_adjoint(which: int) -> Rule:
@@ -151,7 +242,8 @@ def _dot_adjoint(which: int) -> Rule:
     return rule
 
 
-PRODUCT_RULES: dict[Any, Rule] = {
+_RULES: dict[Any, Rule] = {
+    **SHAPE_RULES,
     np.sum: _sum,
     np.mean: _mean,
     np.matmul: _matmul,
@@ -160,4 +252,14 @@ PRODUCT_RULES: dict[Any, Rule] = {
     np.tensordot: _tensordot,
     numpy_vjps.dot_adjoint_0.fun: _dot_adjoint(0),
     numpy_vjps.dot_adjoint_1.fun: _dot_adjoint(1),
+    np.add: _add,
+    np.where: _where,
+    numpy_wrapper._astype.fun: identity,
+    numpy_wrapper._array_from_scalar_or_array.fun: _array,
+    numpy_wrapper.array_from_args.fun: _array_of,
+    numpy_wrapper.concatenate_args.fun: _concatenate,
+    VSpace.add.fun: _vspace_add,
+    VSpace.mut_add.fun: _vspace_add,
+    VSpace.scalar_mul.fun: _scalar_mul,
+    VSpace.covector.fun: _covector,
 }
