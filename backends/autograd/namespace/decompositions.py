@@ -1,4 +1,4 @@
-"""Cholesky, symmetric eigenvalue and singular value decompositions of the autograd namespace.
+"""Linear systems, and decompositions of matrices, of the autograd namespace.
 
 A primitive returns one array, not a tuple: values as a row on top of the vectors. So all of the
 rules are plain array code and work at every order. Matrices that must be symmetric are
@@ -18,15 +18,16 @@ from autograd.extend import defjvp, defvjp
 
 from diffface.backends.autograd.namespace.rules import (
     Array,
+    broadcast_to,
     choose,
     is_box,
     numpy_primitive,
     primitive,
+    unbroadcast,
 )
 from diffface.backends.autograd.namespace.shapes import concat, matrix_transpose
-from diffface.backends.autograd.namespace.solving import inv, solve
 
-__all__ = ["cholesky", "eigh", "eigvalsh", "svd", "svdvals"]
+__all__ = ["cholesky", "eigh", "eigvalsh", "inv", "solve", "svd", "svdvals"]
 
 _EighResult: Any = type(np.linalg.eigh(np.eye(1)))
 _SVDResult: Any = type(np.linalg.svd(np.eye(1)))
@@ -51,6 +52,32 @@ def _divide(x: Array, d: Array) -> Array:
     equal = d == 0
     undefined = anp.logical_and(equal, x != 0)
     return choose(undefined, np.nan, choose(equal, 0.0, x / choose(equal, 1.0, d)))
+
+
+# Linear systems and inverses
+
+
+_solve = numpy_primitive(np.linalg.solve)
+defvjp(
+    _solve,
+    lambda ans, a, b: lambda g: unbroadcast(-anp.matmul(_solve(_t(a), g), _t(ans)), a),
+    lambda ans, a, b: lambda g: unbroadcast(_solve(_t(a), g), b),
+)
+defjvp(
+    _solve,
+    lambda g, ans, a, b: -_solve(a, anp.matmul(g, ans)),
+    lambda g, ans, a, b: _solve(a, broadcast_to(g, anp.shape(ans))),
+)
+
+
+def solve(a: Array, b: Array, /) -> Array:
+    """Solve ``a x = b``; `b` is a vector if it has one dimension, else matrices."""
+    return _solve(a, b[:, None])[..., 0] if anp.ndim(b) == 1 else _solve(a, b)
+
+
+inv = numpy_primitive(np.linalg.inv)
+defvjp(inv, lambda ans, x: lambda g: -anp.matmul(anp.matmul(_t(ans), g), _t(ans)))
+defjvp(inv, lambda g, ans, x: -anp.matmul(anp.matmul(ans, g), ans))
 
 
 # Cholesky

@@ -15,6 +15,8 @@ from diffface.backends.autograd.namespace.decompositions import (
     cholesky,
     eigh,
     eigvalsh,
+    inv,
+    solve,
     svd,
     svdvals,
 )
@@ -33,7 +35,6 @@ from diffface.backends.autograd.namespace.rules import (
     primitive,
 )
 from diffface.backends.autograd.namespace.shapes import matrix_transpose, roll
-from diffface.backends.autograd.namespace.solving import inv, solve
 
 __all__ = [
     "cholesky", "cross", "det", "diagonal", "eigh", "eigvalsh", "inv", "matmul", "matrix_norm",

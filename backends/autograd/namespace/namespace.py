@@ -20,7 +20,6 @@ from diffface.backends.autograd.namespace import elementwise as _elementwise
 from diffface.backends.autograd.namespace import fft as _fft
 from diffface.backends.autograd.namespace import linalg as _linalg
 from diffface.backends.autograd.namespace import reductions as _reductions
-from diffface.backends.autograd.namespace import selection as _selection
 from diffface.backends.autograd.namespace import shapes as _shapes
 
 # autograd.numpy's integer types are subclasses of its own, which are no dtypes to NumPy.
@@ -69,7 +68,7 @@ namespace = Namespace(
     "diffface.autograd",
     {
         **_CONSTANTS,
-        **_exports(_creation, _elementwise, _reductions, _selection, _shapes),
+        **_exports(_creation, _elementwise, _reductions, _shapes),
         "matmul": _linalg.matmul,
         "tensordot": _linalg.tensordot,
         "linalg": Namespace("diffface.autograd.linalg", _exports(_linalg), anp.linalg),

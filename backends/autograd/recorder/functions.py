@@ -46,6 +46,8 @@ _METADATA = (
     "shape ndim size iscomplexobj isrealobj result_type isscalar zeros_like ones_like empty_like"
 )
 
+_TRUSTED = ("numpy", "autograd", "diffface")
+
 
 def _find(names: str) -> Iterator[Function]:
     for name in names.split():
@@ -80,7 +82,7 @@ def allocates(fn: Function) -> bool:
 def is_trusted(fn: Function) -> bool:
     """Whether `fn` is known not to keep its arguments, and to return what it did before."""
     module = str(getattr(fn, "__module__", None) or "").split(".")[0]
-    return is_ufunc(fn) or module in ("numpy", "autograd", "diffface")
+    return is_ufunc(fn) or module in _TRUSTED
 
 
 def is_foldable(fn: Function) -> bool:
