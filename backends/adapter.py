@@ -6,15 +6,14 @@ trees, constants, devices or array kinds.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from diffface.backends.arrays import ArrayLibrary
 from diffface.backends.basis import basis
-from diffface.backends.by_hand import ByHand
 from diffface.backends.compiled import Array, Arrays, Compiled, Program
 
 # x -> (y, aux): both flat tuples of arrays; aux is carried along and not differentiated.
@@ -70,13 +69,6 @@ class Adapter(ABC):
     @abstractmethod
     def xp(self) -> Any:
         """The namespace (array API names) whose functions this backend differentiates."""
-
-    def devices(self) -> tuple[str, ...]:
-        """Where arrays can be, found by starting the library's drivers.
-
-        Backends that compute elsewhere, too, override it.
-        """
-        return ("cpu",)
 
     @abstractmethod
     def pushforward(
@@ -167,12 +159,3 @@ class Adapter(ABC):
     def subtree(self, value: object) -> tuple[tuple[object, ...], Callable[[Any], object]] | None:
         """Children of ``value`` and how to rebuild it, if the library registers it as a tree."""
         return None
-
-    def by_hand(self) -> ByHand:
-        """What an expert would write for each operator; benchmarks compare with it."""
-        return {}
-
-    @contextmanager
-    def compilations(self) -> Iterator[Callable[[], int]]:
-        """A count of the programs that the library has compiled since this was entered."""
-        yield lambda: 0

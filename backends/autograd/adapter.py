@@ -17,7 +17,6 @@ from diffface.backends.arrays import NUMPY
 from diffface.backends.autograd.namespace import namespace
 from diffface.backends.autograd.recorder import record
 from diffface.backends.batch import loop
-from diffface.backends.by_hand import ByHand
 from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.errors import UnsupportedOperatorError
 from diffface.backends.recording.numbers import build_with_numbers
@@ -114,11 +113,6 @@ class Autograd(Adapter):
         if any(sign in text for sign in signs):
             return "a plain NumPy or Python function was called on an autograd box"
         return None
-
-    def by_hand(self) -> ByHand:
-        from diffface.backends.autograd.by_hand import BY_HAND
-
-        return BY_HAND
 
 
 def _trace(f: Function, x: Arrays) -> tuple[Arrays, list[Any], Arrays, list[Any]]:

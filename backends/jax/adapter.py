@@ -1,7 +1,7 @@
 """JAX."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -10,10 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffface.backends.adapter import Adapter, Function, Pull
-from diffface.backends.by_hand import ByHand
 from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.jax.arrays import JAX_ARRAYS
-from diffface.backends.jax.compile import compile_xla, count_compilations
+from diffface.backends.jax.compile import compile_xla
 
 
 @final
@@ -35,9 +34,6 @@ class JAX(Adapter):
     @property
     def xp(self) -> Any:
         return jnp
-
-    def devices(self) -> tuple[str, ...]:
-        return tuple(str(device) for device in jax.devices())
 
     def pushforward(
         self,
@@ -112,16 +108,6 @@ class JAX(Adapter):
         if jax.tree_util.treedef_is_leaf(tree):
             return None
         return tuple(leaves), _Rebuild(tree)
-
-    def by_hand(self) -> ByHand:
-        from diffface.backends.jax.by_hand import BY_HAND
-
-        return BY_HAND
-
-    @contextmanager
-    def compilations(self) -> Iterator[Callable[[], int]]:
-        with count_compilations() as count:
-            yield count
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,10 @@
 """Programs compiled by XLA."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-
 import jax
 
 from diffface.backends.compiled import Array, Arrays, Compiled, Program, Shortcut
 from diffface.backends.errors import CannotRecord
 from diffface.backends.jax.escape import watched
-
-# The event that JAX reports when XLA has compiled a program.
-COMPILED = "/jax/core/compile/backend_compile_duration"
 
 
 def compile_xla(program: Program, examples: Arrays, wide: bool) -> Compiled:
@@ -51,19 +45,3 @@ def compile_xla(program: Program, examples: Arrays, wide: bool) -> Compiled:
         raise CannotRecord("the error of a JAX tracer was caught") from caught[0]
     jax.block_until_ready(outputs)
     return compiled
-
-
-@contextmanager
-def count_compilations() -> Iterator[Callable[[], int]]:
-    """A count of what XLA has compiled since, by whomever in this process."""
-    compiled: list[str] = []
-
-    def listen(event: str, duration_secs: float, **kwargs: str | int) -> None:
-        if event == COMPILED:
-            compiled.append(event)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
-        yield lambda: len(compiled)
-    finally:
-        jax.monitoring.unregister_event_duration_listener(listen)

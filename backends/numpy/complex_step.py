@@ -10,7 +10,6 @@ import numpy as np
 from diffface.backends.adapter import Adapter, Function
 from diffface.backends.batch import slices, stack
 from diffface.backends.by_basis import split
-from diffface.backends.by_hand import ByHand
 from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.errors import NotDifferentiableError, UnsupportedOperatorError
 from diffface.backends.numpy.adapter import NumPyAdapter
@@ -117,11 +116,6 @@ class ComplexStep(NumPyAdapter):
         if isinstance(error, TypeError) and ("complex" in text or "not supported for the" in text):
             return "a function that does not take complex numbers was called"
         return None
-
-    def by_hand(self) -> ByHand:
-        from diffface.backends.numpy.complex_step_by_hand import BY_HAND
-
-        return BY_HAND
 
     def _value(self, f: Function, x: Arrays, asked: bool) -> tuple[Arrays, Arrays]:
         """``f(x)``, where it is asked for."""

@@ -9,7 +9,6 @@ import numpy as np
 
 from diffface.backends.adapter import Adapter, Function
 from diffface.backends.batch import slices, stack
-from diffface.backends.by_hand import ByHand
 from diffface.backends.compiled import Arrays
 from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.numpy.adapter import NumPyAdapter
@@ -118,11 +117,6 @@ class FiniteDifferences(NumPyAdapter):
     def second_order(self) -> tuple[Adapter, Adapter]:
         fine = replace(self, scheme="central4", stacked=2)
         return fine.outside(), fine
-
-    def by_hand(self) -> ByHand:
-        from diffface.backends.numpy.finite_differences_by_hand import by_scipy
-
-        return by_scipy(self.scheme)
 
     def _step(self, x: Arrays, stencil: Stencil) -> float:
         if self.step:

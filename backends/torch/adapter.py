@@ -14,7 +14,6 @@ from torch.autograd import forward_ad
 
 from diffface.backends.adapter import Adapter, Function, Pull
 from diffface.backends.batch import loop
-from diffface.backends.by_hand import ByHand
 from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.errors import CannotRecord, InvalidArgumentError
 from diffface.backends.recording.numbers import build_with_numbers
@@ -61,13 +60,6 @@ class Torch(Adapter):
     @property
     def xp(self) -> Any:
         return xp
-
-    def devices(self) -> tuple[str, ...]:
-        found = (
-            torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-        )
-        count = torch.accelerator.device_count() if found is not None else 0
-        return ("cpu", *(f"{found}:{i}" for i in range(count)))
 
     def pushforward(
         self,
@@ -197,11 +189,6 @@ class Torch(Adapter):
         if ("numpy()" in text and "requires grad" in text) or "__array__" in text:
             return "a NumPy function was called on a torch tensor that is being differentiated"
         return None
-
-    def by_hand(self) -> ByHand:
-        from diffface.backends.torch.by_hand import BY_HAND
-
-        return BY_HAND
 
 
 def _push_dual(f: Function, x: Arrays, dx: Arrays) -> tuple[Arrays, Arrays, Arrays]:

@@ -79,7 +79,7 @@ def benchmark(
     -----
     The code written by hand is that of one who knows the framework: ``jax.jit(jax.grad(f))`` built
     once, ``torch.autograd.grad``, ``autograd.grad``, SciPy's ``approx_derivative``; it stands in
-    ``diffface/backends/_*_by_hand.py``. Frameworks are set up as by one who works with them, with
+    ``diffface/benchmark/by_hand``. Frameworks are set up as by one who works with them, with
     64 bits on JAX for instance.
 
     Examples

@@ -19,6 +19,7 @@ from diffface.benchmark.accuracy import (
     tolerance,
 )
 from diffface.benchmark.asynchrony import numbers
+from diffface.benchmark.by_hand.table import library_tools
 from diffface.benchmark.case import Case, own
 from diffface.benchmark.flags import Flag
 from diffface.benchmark.measured_call import Contestant, _line
@@ -63,7 +64,8 @@ def _compilations() -> Iterator[Callable[[], int]]:
             name for name, row in ROWS.items() if row.needs and set(row.needs) <= {*sys.modules}
         ]
         counts = [
-            stack.enter_context(resolve(name).first_order().compilations()) for name in loaded
+            stack.enter_context(library_tools(resolve(name).first_order()).compilations())
+            for name in loaded
         ]
         yield lambda: sum(count() for count in counts)
 

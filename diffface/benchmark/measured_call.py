@@ -9,11 +9,12 @@ from typing import Any
 
 import diffface as dif
 from diffface.backends.adapter import Adapter
-from diffface.backends.by_hand import Example
 from diffface.backends.errors import PreparationWarning
 from diffface.backends.registry import Backend
 from diffface.benchmark import flags as _flags
 from diffface.benchmark.asynchrony import First, first, lag, numbers, wait, waiting
+from diffface.benchmark.by_hand.example import Example
+from diffface.benchmark.by_hand.table import library_tools
 from diffface.benchmark.case import Case, own
 from diffface.benchmark.evaluations import evaluations
 from diffface.benchmark.flags import Flag
@@ -132,7 +133,7 @@ class Contestant:
         # A combination of two backends is nobody's own.
         if not isinstance(self.backend, Adapter):
             return None
-        make = self.backend.by_hand().get(self.case.function)
+        make = library_tools(self.backend).by_hand(self.backend).get(self.case.function)
         tall = numbers(self.y).size > self.case.inputs
         (seed,) = self._seeds.values() or (None,)
         if "tangents" in self._seeds and len(self.case.active) == 1:

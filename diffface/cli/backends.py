@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from diffface.backends.listing import BackendInfo, list_backends
+from diffface.benchmark.by_hand.table import library_tools
 from diffface.cli.show import show
 from diffface.cli.usage import one_of, split
 from diffface.testing.support import reasons_table, support, support_table
@@ -63,5 +64,5 @@ def _row(info: BackendInfo) -> tuple[str, ...]:
     if info.backend is None:
         return info.name, "not installed", "", ""
     modes = [mode for mode in ("forward", "reverse") if getattr(info, mode)]
-    devices = info.backend.first_order().devices()
+    devices = library_tools(info.backend.first_order()).devices()
     return info.name, info.version, ", ".join(modes), ", ".join(devices)

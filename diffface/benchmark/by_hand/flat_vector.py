@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import optree
 
-from diffface.backends.by_hand import Example, of_active, put
 from diffface.backends.compiled import Array
+from diffface.benchmark.by_hand.example import Example, of_active, put
 
 
 def flat(example: Example) -> tuple[Callable[[Array], Array], Array]:

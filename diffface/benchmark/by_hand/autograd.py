@@ -6,7 +6,8 @@ from typing import Any
 import autograd
 from autograd.differential_operators import make_hvp, make_jvp
 
-from diffface.backends.by_hand import Example
+from diffface.benchmark.by_hand.example import Example
+from diffface.benchmark.by_hand.table import Library
 
 
 def _gradient(example: Example) -> Callable[[], Any]:
@@ -57,3 +58,5 @@ BY_HAND = {
     "pushforward": _pushforward,
     "pullback": _pullback,
 }
+
+LIBRARY = Library(lambda adapter: BY_HAND)

@@ -1,7 +1,4 @@
-"""The code that an expert would write without diffface: what benchmarks compare it with.
-
-Each adapter may have a file of such code, ``_<adapter>_by_hand.py``.
-"""
+"""The derivative that an expert writes by hand: what it is of, and helpers for all libraries."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from diffface.backends.by_hand import Example
 from diffface.backends.compiled import Array
-from diffface.backends.numpy.by_hand import by_leaf, flat, flat_seed
+from diffface.benchmark.by_hand.example import Example
+from diffface.benchmark.by_hand.flat_vector import by_leaf, flat, flat_seed
+from diffface.benchmark.by_hand.table import Library
 
 STEP = 1e-20
 
@@ -66,3 +67,5 @@ BY_HAND = {
     "jacobian": _jacobian,
     "pushforward": _pushforward,
 }
+
+LIBRARY = Library(lambda adapter: BY_HAND)

@@ -1,11 +1,16 @@
 """Derivatives as an expert writes them with JAX: a transformation under ``jax.jit``, built once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import jax
 
-from diffface.backends.by_hand import Example, put
+from diffface.benchmark.by_hand.example import Example, put
+from diffface.benchmark.by_hand.table import Library
+
+# The event that JAX reports when XLA has compiled a program.
+COMPILED = "/jax/core/compile/backend_compile_duration"
 
 Transform = Callable[[Callable[..., Any], Any], Callable[..., Any]]
 
@@ -75,3 +80,27 @@ BY_HAND = {
     "pushforward": _by(_push),
     "pullback": _by(_pull),
 }
+
+
+@contextmanager
+def count_compilations() -> Iterator[Callable[[], int]]:
+    """A count of what XLA has compiled since, by whomever in this process."""
+    compiled: list[str] = []
+
+    def listen(event: str, duration_secs: float, **kwargs: str | int) -> None:
+        if event == COMPILED:
+            compiled.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield lambda: len(compiled)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def devices() -> tuple[str, ...]:
+    """The devices that JAX finds."""
+    return tuple(str(device) for device in jax.devices())
+
+
+LIBRARY = Library(lambda adapter: BY_HAND, count_compilations, devices)

@@ -7,16 +7,20 @@ from typing import Any
 import numpy as np
 from scipy.optimize._numdiff import approx_derivative
 
-from diffface.backends.by_hand import ByHand, Example
-from diffface.backends.numpy.by_hand import by_leaf, flat, flat_seed
+from diffface.backends.adapter import Adapter
+from diffface.backends.numpy.finite_differences import FiniteDifferences
+from diffface.benchmark.by_hand.example import ByHand, Example
+from diffface.benchmark.by_hand.flat_vector import by_leaf, flat, flat_seed
+from diffface.benchmark.by_hand.table import Library
 
 # What SciPy calls the schemes that it has.
 METHODS = {"central": "3-point", "forward": "2-point"}
 
 
-def by_scipy(scheme: str) -> ByHand:
-    """The operators that SciPy's ``approx_derivative`` gives with this scheme."""
-    method = METHODS.get(scheme)
+def by_scipy(adapter: Adapter) -> ByHand:
+    """The operators that SciPy's ``approx_derivative`` gives with the adapter's scheme."""
+    assert isinstance(adapter, FiniteDifferences)
+    method = METHODS.get(adapter.scheme)
     if method is None:
         return {}
     return {
@@ -51,3 +55,6 @@ def _pushforward(example: Example) -> Callable[[], Any]:
     v = flat_seed(example)
     step = float(np.finfo(x.dtype).eps) ** (1 / 3)
     return lambda: (f(x + step * v) - f(x - step * v)) / (2 * step)
+
+
+LIBRARY = Library(by_scipy)

@@ -6,7 +6,8 @@ from typing import Any
 import optree
 import torch
 
-from diffface.backends.by_hand import Example, of_active, put
+from diffface.benchmark.by_hand.example import Example, of_active, put
+from diffface.benchmark.by_hand.table import Library
 
 
 def _gradient(example: Example) -> Callable[[], Any]:
@@ -76,3 +77,13 @@ BY_HAND = {
     "pushforward": _pushforward,
     "pullback": _pullback,
 }
+
+
+def devices() -> tuple[str, ...]:
+    """The processor, and the accelerators that PyTorch finds."""
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    count = torch.accelerator.device_count() if found is not None else 0
+    return ("cpu", *(f"{found}:{i}" for i in range(count)))
+
+
+LIBRARY = Library(lambda adapter: BY_HAND, devices=devices)
