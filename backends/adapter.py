@@ -1,37 +1,36 @@
-"""The protocol that a backend implements: two primitives, and how to compile and carry arrays.
-
-Everything else (gradients, Jacobians, Hessians, batching of trees, ...) is derived from these once,
-for all backends. An adapter sees flat tuples of arrays of its own library, and nothing of users'
-trees, constants, devices or array kinds.
-"""
+"""The protocol that a backend implements: how it differentiates, compiles and carries arrays."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, ClassVar, Protocol
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, ClassVar
 
 import numpy as np
 
 from diffface.backends.arrays import ArrayLibrary
-from diffface.backends.basis import basis
 from diffface.backends.compiled import Array, Arrays, Compiled, Program
+from diffface.backends.errors import UnsupportedOperatorError
+from diffface.backends.generic import (
+    Function,
+    Pull,
+    basis,
+    gradient_by_basis,
+    loop,
+    pull_by_basis,
+    push_by_rows,
+    push_by_transposing,
+)
 
-# x -> (y, aux): both flat tuples of arrays; aux is carried along and not differentiated.
-# Where `f.direct` exists and is not None, it is the same function of the one array in x, returning
-# its one number as it comes, unchecked: for backends that evaluate f very often.
-Function = Callable[[Arrays], tuple[Arrays, Arrays]]
-
-
-class Pull(Protocol):
-    """``dy -> dx``; with ``batched`` every leaf has a leading batch axis."""
-
-    def __call__(
-        self, dy: Arrays, /, *, batched: bool = False, chunk_size: int | None = None
-    ) -> Arrays: ...
+__all__ = ["Adapter", "Function", "Pull"]
 
 
 class Adapter(ABC):
     """A backend. Subclasses are final frozen dataclasses; their fields, hashable, are its options.
+
+    A subclass must say four things: `xp`, `arrays`, `lift`, and one of `pushforward` and
+    `pullback`. All else has a default that is right, and is overridden where the library can do
+    better. An adapter sees flat tuples of arrays of its own library, and nothing of users' trees,
+    constants, devices or other arrays.
 
     Laws
     ----
@@ -39,7 +38,7 @@ class Adapter(ABC):
 
     * *Adjoint.* ``Re<dy, pushforward(dx)> == Re<pull(dy), dx>``, complex arrays included.
     * *Linear.* Both primitives are linear in ``dx`` and ``dy``.
-    * *Batch.* A batched call equals the stack of single calls.
+    * *Batch.* ``batch(call, seeds)`` equals the stack of single calls.
     * *Pure.* Neither writes to an array it was given; ``pull`` may be called any number of times.
     * *Dtype.* ``dx`` has the dtype and shape of ``x``, ``dy`` those of ``y``.
     * *Total.* A leaf that ``f`` ignores gives zeros, never None.
@@ -48,76 +47,35 @@ class Adapter(ABC):
 
     Attributes
     ----------
+    arrays : ArrayLibrary
+        The arrays it computes with.
     forward, reverse : bool
-        Which of the two primitives the backend has.
+        Which of the two primitives the subclass implements itself.
     black_box : bool
         Whether ``f`` may be any NumPy function, so that it can differentiate another backend's
         gradient.
-    kind : ArrayLibrary
-        The arrays it computes with.
     library : str
-        The library to report the version of.
+        The distribution to report the version of; by default the name of `arrays`.
     """
 
-    forward: ClassVar[bool]
-    reverse: ClassVar[bool]
-    black_box: ClassVar[bool]
-    kind: ClassVar[ArrayLibrary]
+    arrays: ClassVar[ArrayLibrary]
+    forward: ClassVar[bool] = False
+    reverse: ClassVar[bool] = False
+    black_box: ClassVar[bool] = False
     library: ClassVar[str]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        pushes = (cls.pushforward, cls.pushforwards)
+        cls.forward = pushes != (Adapter.pushforward, Adapter.pushforwards)
+        cls.reverse = cls.pullback is not Adapter.pullback
+        if not hasattr(cls, "library") and hasattr(cls, "arrays"):
+            cls.library = cls.arrays.name
 
     @property
     @abstractmethod
     def xp(self) -> Any:
         """The namespace (array API names) whose functions this backend differentiates."""
-
-    @abstractmethod
-    def pushforward(
-        self,
-        f: Function,
-        x: Arrays,
-        dx: Arrays,
-        *,
-        batched: bool = False,
-        chunk_size: int | None = None,
-        value: bool = True,
-    ) -> tuple[Arrays, Arrays, Arrays]:
-        """``(y, J dx, aux)``; ``y`` and ``aux`` may be empty when ``value`` is false."""
-
-    def columns(
-        self, f: Function, x: Arrays, *, chunk_size: int | None = None, value: bool = True
-    ) -> tuple[Arrays, Arrays, Arrays]:
-        """``pushforward`` along all unit vectors of the space of ``x``, as one batch.
-
-        Backends that move along one coordinate at less cost than along a direction override it.
-        """
-        seeds = basis(self, x)
-        return self.pushforward(f, x, seeds, batched=True, chunk_size=chunk_size, value=value)
-
-    @abstractmethod
-    def pullback(
-        self, f: Function, x: Arrays, *, value: bool = True
-    ) -> tuple[Arrays, Pull, Arrays]:
-        """``(y, dy -> J^H dy, aux)``; ``y`` and ``aux`` may be empty when ``value`` is false."""
-
-    def gradient(
-        self, f: Function, x: Arrays, *, value: bool = True
-    ) -> tuple[Arrays, Arrays, Arrays]:
-        """``(y, dx, aux)`` of a function with one real output of shape ``()``.
-
-        It is the pullback of 1; backends that know a shorter way override it.
-        """
-        y, pull, aux = self.pullback(f, x, value=value)
-        return y, pull((self.xp.ones_like(y[0]) if y else 1.0,)), aux
-
-    @abstractmethod
-    def build(self, program: Program, examples: Arrays) -> Compiled:
-        """Make ``program`` ready to run often on arrays like ``examples``.
-
-        Raises
-        ------
-        CannotRecord
-            If the program depends on values; it then has to run eagerly.
-        """
 
     @abstractmethod
     def lift(self, value: object, like: Array) -> Array:
@@ -129,16 +87,113 @@ class Adapter(ABC):
             If ``value`` is neither an array nor a number.
         """
 
+    # The two primitives: a subclass implements one of them, or both.
+
+    def pushforward(
+        self, f: Function, x: Arrays, dx: Arrays, *, value: bool = True
+    ) -> tuple[Arrays, Arrays, Arrays]:
+        """``(y, J dx, aux)``; ``y`` and ``aux`` may be empty when ``value`` is false."""
+        y, push, aux = self.linearize(f, x)
+        return y, push(dx), aux
+
+    def pullback(
+        self, f: Function, x: Arrays, *, value: bool = True
+    ) -> tuple[Arrays, Pull, Arrays]:
+        """``(y, dy -> J^H dy, aux)``; ``y`` and ``aux`` may be empty when ``value`` is false."""
+        if not self.forward:
+            raise TypeError(f"{type(self).__name__} must implement `pushforward` or `pullback`.")
+        return pull_by_basis(self, f, x, value)
+
+    # What follows from them.
+
+    def batch(self, call: Pull, seeds: Arrays, chunk_size: int | None = None) -> Arrays:
+        """``call`` on every slice of ``seeds``, stacked; at most ``chunk_size`` at a time."""
+        return loop(call, seeds, self.xp)
+
+    def pushforwards(
+        self, f: Function, x: Arrays, seeds: Arrays, *, chunk_size: int | None = None,
+        value: bool = True,
+    ) -> tuple[Arrays, Arrays, Arrays]:  # fmt: skip
+        """``pushforward`` along every slice of ``seeds``.
+
+        Backends whose `batch` does not call in turn override it, so that ``y`` is computed once.
+        """
+        shared: list[tuple[Arrays, Arrays]] = []
+
+        def push(dx: Arrays) -> Arrays:
+            y, dy, aux = self.pushforward(f, x, dx, value=value)
+            shared[:] = [(y, aux)]
+            return dy
+
+        dy = self.batch(push, seeds, chunk_size)
+        ((y, aux),) = shared
+        return y, dy, aux
+
+    def columns(
+        self, f: Function, x: Arrays, *, chunk_size: int | None = None, value: bool = True
+    ) -> tuple[Arrays, Arrays, Arrays]:
+        """``pushforwards`` along all unit vectors of the space of ``x``.
+
+        Backends that move along one coordinate at less cost than along a direction override it.
+        """
+        return self.pushforwards(f, x, basis(self, x), chunk_size=chunk_size, value=value)
+
+    def linearize(self, f: Function, x: Arrays) -> tuple[Arrays, Pull, Arrays]:
+        """``(y, dx -> J dx, aux)`` from pullbacks alone, with one evaluation of ``f``."""
+        if not self.reverse:
+            raise TypeError(f"{type(self).__name__} must implement `pushforward` or `pullback`.")
+        nests = self.second_order()[0] == self
+        return (push_by_transposing if nests else push_by_rows)(self, f, x)
+
+    def gradient(
+        self, f: Function, x: Arrays, *, value: bool = True
+    ) -> tuple[Arrays, Arrays, Arrays]:
+        """``(y, dx, aux)`` of a function with one real output of shape ``()``.
+
+        It is the pullback of 1; backends that know a shorter way override it.
+        """
+        if not self.reverse:
+            return gradient_by_basis(self, f, x, value)
+        y, pull, aux = self.pullback(f, x, value=value)
+        return y, pull((self.xp.ones_like(y[0]) if y else 1.0,)), aux
+
     def eye(self, rows: int, columns: int, offset: int, like: Array) -> Array:
         """Ones where ``row == column + offset``, of the dtype and device of ``like``."""
-        return self.xp.eye(rows, columns, k=-offset, dtype=like.dtype)
+        _, dtype, device = self.arrays.describe(like)
+        return self.arrays.from_numpy(np.eye(rows, columns, -offset, dtype), device)
 
-    @abstractmethod
+    # What a library can do besides.
+
+    def build(self, program: Program, examples: Arrays) -> Compiled:
+        """Make ``program`` ready to run often on arrays like ``examples``: here, as it is.
+
+        Raises
+        ------
+        CannotRecord
+            If the program depends on values; it then has to run eagerly.
+        """
+
+        def run(*inputs: Array) -> Arrays:
+            return tuple(map(self.arrays.fresh, program(*inputs)))
+
+        return Compiled(run, "eager", program)
+
     def scope(self, dtypes: Sequence[np.dtype[Any]]) -> AbstractContextManager[object]:
         """What a call on arrays of ``dtypes`` needs of the library's global state, and no longer.
 
         Arrays are brought to the backend inside it.
         """
+        return nullcontext()
+
+    def second_order(self) -> tuple["Adapter", "Adapter"]:
+        """``(outer, inner)``: who differentiates the derivative that inner computes."""
+        return self, self
+
+    def primitive(self, rule: Any) -> Callable[..., Any]:
+        """The function of ``rule`` as one operation of the library, with the rule's derivatives."""
+        raise UnsupportedOperatorError(
+            f"{self!r} cannot take derivatives from a rule; use a backend that can."
+        )
 
     def first_order(self) -> "Adapter":
         """Who computes first derivatives: itself."""
@@ -148,12 +203,8 @@ class Adapter(ABC):
         """Who differentiates the derivative that another adapter computes: itself."""
         return self
 
-    @abstractmethod
-    def second_order(self) -> tuple["Adapter", "Adapter"]:
-        """``(outer, inner)``: who differentiates the derivative that inner computes."""
-
     def explain(self, error: Exception) -> str | None:
-        """What the user should know, if ``error`` is this library's cry for a portable function."""
+        """Hint for the user if ``error`` came from a function that is not portable; else None."""
         return None
 
     def subtree(self, value: object) -> tuple[tuple[object, ...], Callable[[Any], object]] | None:

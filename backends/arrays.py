@@ -1,10 +1,8 @@
-"""Array kinds: how the arrays of one library come in and go out.
+"""Array libraries: how the arrays of one library come in and go out.
 
-This file knows no library. A kind is found by the type of a value, once per type.
+This file imports no library. That of a value is found by the value's type, once per type.
 """
 
-import importlib
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
 from typing import Any, ClassVar
@@ -12,40 +10,47 @@ from typing import Any, ClassVar
 import numpy as np
 
 from diffface.backends.compiled import Array, Arrays
+from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.recording.names import Names
+from diffface.backends.table import ROWS, found
 
 
 class ArrayLibrary(ABC):
     """The arrays of one library, as the other libraries need to see them.
+
+    A subclass must say three things: its `name`, `to_numpy` and `from_numpy`. The defaults of all
+    else are right for arrays with a ``shape`` and a NumPy ``dtype``.
 
     Laws
     ----
     * ``to_numpy(from_numpy(a, d))`` equals ``a`` in value, shape and dtype.
     * ``fresh(a)`` equals ``a``, is C-contiguous and shares memory with nothing the caller holds.
     * ``describe(a)`` is equal for two arrays exactly when a compiled program may take either.
+
+    Attributes
+    ----------
+    name : str
+        What representations of signatures call it.
+    backend : str
+        The backend that ``backend=None`` takes for its arrays; empty for the default.
+    noun : str
+        What messages call one of its arrays.
+    writable : bool
+        Whether results can be written into an array of the caller's.
+    asynchronous : bool
+        Whether a call may return while it still reads arrays that it was given.
     """
 
     name: ClassVar[str]
-    # The backend that `backend=None` takes for arrays of this kind; empty for the default.
-    backend: ClassVar[str]
-    # What messages call one of them.
+    backend: ClassVar[str] = ""
     noun: ClassVar[str]
-    # Whether results of this kind can be written into an array of the caller's.
-    writable: ClassVar[bool]
-    # Whether a call may return while it still reads arrays that it was given.
-    asynchronous: ClassVar[bool]
+    writable: ClassVar[bool] = False
+    asynchronous: ClassVar[bool] = False
 
-    @abstractmethod
-    def describe(self, array: Array) -> tuple[tuple[int, ...], np.dtype[Any], Hashable]:
-        """Shape, dtype (as NumPy calls it) and device of ``array``."""
-
-    def place(self, device: Hashable) -> str:
-        """``device`` as messages show it."""
-        return str(device)
-
-    @abstractmethod
-    def takes(self, dtype: np.dtype[Any]) -> bool:
-        """Whether arrays of other kinds that have ``dtype`` can become arrays of this kind."""
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if not hasattr(cls, "noun") and hasattr(cls, "name"):
+            cls.noun = f"a {cls.name} array"
 
     @abstractmethod
     def to_numpy(self, array: Array) -> Any:
@@ -53,22 +58,35 @@ class ArrayLibrary(ABC):
 
     @abstractmethod
     def from_numpy(self, array: Any, device: Hashable) -> Array:
-        """A NumPy array as an array of this kind; may share memory when nothing writes to it."""
+        """A NumPy array as an array of this library; may share memory when nothing writes to it."""
 
-    @abstractmethod
+    def describe(self, array: Array) -> tuple[tuple[int, ...], np.dtype[Any], Hashable]:
+        """Shape, dtype (as NumPy calls it) and device of ``array``."""
+        return tuple(array.shape), np.dtype(array.dtype), None
+
+    def place(self, device: Hashable) -> str:
+        """``device`` as messages show it."""
+        return str(device)
+
+    def takes(self, dtype: np.dtype[Any]) -> bool:
+        """Whether arrays of other libraries that have ``dtype`` can become arrays of this one."""
+        return dtype.kind in "biufc"
+
     def detach(self, array: Array) -> Array:
         """``array`` cut off from any derivative the caller is computing with it."""
+        return self.fresh(array)
 
-    @abstractmethod
     def fresh(self, array: Array) -> Array:
         """A C-contiguous copy of ``array`` (or itself, where arrays are immutable)."""
+        _, _, device = self.describe(array)
+        return self.from_numpy(np.array(self.to_numpy(array), order="C"), device)
 
     def why_read_only(self, array: Array) -> str:
         """What ``array`` is, in words, if results cannot be written to it; else empty."""
         return ""
 
     def view_for_output(self, array: Any, others: Arrays) -> Array | None:
-        """An array of this kind in the memory of ``array``, for a program to write a result to.
+        """An array of this library in the memory of ``array``, for a program to write a result to.
 
         None where it may not, since it still reads ``others`` later, or where it cannot.
         """
@@ -81,29 +99,32 @@ class ArrayLibrary(ABC):
     # Prepared calls run source that is emitted for their signature. These are its expressions;
     # an empty one says that only the general way will do.
 
-    @abstractmethod
     def guard(self, a: str, example: Array, names: Names) -> str:
         """True only for an array like ``example`` that can be used as it is."""
+        return ""
 
-    @abstractmethod
     def convert_in(self, a: str, source: "ArrayLibrary", names: Names) -> tuple[str, str]:
-        """A guarded array of ``source`` as an array of this kind, and a condition for that."""
+        """A guarded array of ``source`` as one of this library, and a condition for that."""
+        if source is self:
+            return a, ""
+        array, condition = NUMPY.convert_in(a, source, names)
+        return f"{names(self.from_numpy)}({array}, None)" if array else "", condition
 
-    @abstractmethod
     def convert_out(
         self, a: str, target: "ArrayLibrary", shape: tuple[int, ...], names: Names
     ) -> str:
-        """A fresh array of this kind, of ``shape``, as an array of ``target``."""
+        """A fresh array of this library, of ``shape``, as an array of ``target``."""
+        if target is self:
+            return a
+        return NUMPY.convert_out(f"{names(self.to_numpy)}({a})", target, shape, names)
 
 
 class NumPyArrays(ArrayLibrary):
     """``numpy.ndarray``."""
 
     name = "numpy"
-    backend = ""
     noun = "a NumPy array"
     writable = True
-    asynchronous = False
 
     def describe(self, array: Array) -> tuple[tuple[int, ...], np.dtype[Any], Hashable]:
         dtype = array.dtype
@@ -191,23 +212,57 @@ NUMPY = NumPyArrays()
 NUMPY_SCALAR = NumPyScalars()
 PYTHON = PythonScalars()
 
-_kinds: dict[type, ArrayLibrary | None] = {
+_libraries: dict[type, ArrayLibrary | None] = {
     float: PYTHON, complex: PYTHON, int: PYTHON, bool: PYTHON, np.ndarray: NUMPY,
 }  # fmt: skip
-# Which type of which library belongs to the kind at "module:attribute", imported when first met.
-_libraries: dict[tuple[str, str], str] = {
-    ("jax", "Array"): "diffface.backends.jax.arrays:JAX_ARRAYS",
-    ("torch", "Tensor"): "diffface.backends.torch.arrays:TORCH",
-}
+# What third parties have registered: library and namespace, by the type of array.
+_registered: dict[type, tuple[ArrayLibrary, Any]] = {}
 
 
 def library_of(value: object) -> ArrayLibrary | None:
-    """The kind that owns ``value``, or None when it is no array and no number."""
+    """The library that ``value`` is an array of, or None when it is no array and no number."""
     try:
-        return _kinds[type(value)]
+        return _libraries[type(value)]
     except KeyError:
-        found = _kinds[type(value)] = _find(value)
-        return found
+        library = _libraries[type(value)] = _find(value)
+        return library
+
+
+def register_arrays(array_type: type, library: ArrayLibrary, namespace: object) -> None:
+    """Let arrays of another library come in as arguments, and go out as results.
+
+    Parameters
+    ----------
+    array_type : type
+        The arrays; of its subclasses, too.
+    library : ArrayLibrary
+        How they become NumPy arrays, and are made of those.
+    namespace : module or object
+        What :func:`diffface.namespace` returns for them.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If ``array_type`` is no type, or ``library`` no ArrayLibrary.
+    """
+    if not isinstance(array_type, type):
+        shown = type(array_type).__name__
+        raise InvalidArgumentError(f"`array_type` must be a type, got {shown}.")
+    if not isinstance(library, ArrayLibrary):
+        shown = type(library).__name__
+        raise InvalidArgumentError(f"`library` must be an ArrayLibrary object, got {shown}.")
+    _registered[array_type] = library, namespace
+    # What was met before was taken for something else.
+    for known in [t for t in _libraries if issubclass(t, array_type)]:
+        del _libraries[known]
+
+
+def registered(value: object) -> tuple[ArrayLibrary, Any] | None:
+    """What was registered for arrays like ``value``: their library and namespace."""
+    for array_type, row in _registered.items():
+        if isinstance(value, array_type):
+            return row
+    return None
 
 
 def _find(value: object) -> ArrayLibrary | None:
@@ -215,10 +270,10 @@ def _find(value: object) -> ArrayLibrary | None:
         return NUMPY_SCALAR if isinstance(value, np.number | np.bool_) else None
     if isinstance(value, np.ndarray):
         return NUMPY
-    for (library, name), where in _libraries.items():
-        # A value of a library's type means that the library is imported (or about to be).
-        if isinstance(value, getattr(sys.modules.get(library), name, ())):
-            module, attribute = where.split(":")
-            kind: ArrayLibrary = getattr(importlib.import_module(module), attribute)
-            return kind
+    if (row := registered(value)) is not None:
+        return row[0]
+    for own in ROWS.values():
+        if own.arrays and own.has(value):
+            library: ArrayLibrary = found(own.arrays)
+            return library
     return None

@@ -1,19 +1,13 @@
 """The array namespace that portable functions take their functions from."""
 
-import importlib
-import sys
 from typing import Any
 
 import numpy as np
 
-# First match wins: (library, type, module that holds the namespace, attribute in it).
-_NAMESPACES = (
-    ("autograd.tracer", "Box", "diffface.backends.autograd.namespace.namespace", "namespace"),
-    ("jax", "Array", "jax.numpy", ""),
-    ("torch", "Tensor", "array_api_compat.torch", ""),
-)
+from diffface.backends.arrays import library_of, registered
+from diffface.backends.table import ROWS, found
 
-_found: dict[type, Any] = {}
+_known: dict[type, Any] = {}
 
 
 def namespace(*arrays: Any) -> Any:
@@ -43,17 +37,21 @@ def namespace(*arrays: Any) -> Any:
     """
     for array in arrays:
         kind = type(array)
-        found = _found.get(kind)
-        if found is None:
-            found = _found[kind] = _find(array)
-        if found is not np:
-            return found
+        known = _known.get(kind)
+        if known is None:
+            known = _find(array)
+            # Types that are not known yet may be registered later.
+            if known is not np or library_of(array) is not None:
+                _known[kind] = known
+        if known is not np:
+            return known
     return np
 
 
 def _find(array: Any) -> Any:
-    for library, name, module, attribute in _NAMESPACES:
-        if isinstance(array, getattr(sys.modules.get(library), name, ())):
-            found = importlib.import_module(module)
-            return getattr(found, attribute) if attribute else found
+    if (row := registered(array)) is not None:
+        return row[1]
+    for own in ROWS.values():
+        if own.has(array):
+            return found(own.namespace)
     return np

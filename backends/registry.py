@@ -1,10 +1,9 @@
-"""The table of backends, by name. Loads an adapter's module when it is first asked for."""
+"""Backends by name: diffface's own, registered ones, plug-ins. Each is loaded when asked for."""
 
 import difflib
 import importlib
 import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.metadata import entry_points
 
 from diffface.backends.adapter import Adapter
@@ -14,39 +13,12 @@ from diffface.backends.errors import (
     UnknownBackendError,
 )
 from diffface.backends.second_order import SecondOrder
+from diffface.backends.table import ROWS
+
+__all__ = ["ROWS", "Backend", "adapter_class", "missing", "names", "register_backend", "resolve"]
 
 Backend = Adapter | SecondOrder
 
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """Where to find a backend, and what it needs installed.
-
-    Attributes
-    ----------
-    module, cls : str
-        The adapter.
-    needs : tuple of str
-        Modules that must be importable.
-    extra : str
-        The extra of diffface that installs them; empty if nothing needs to be installed.
-    """
-
-    module: str
-    cls: str
-    needs: tuple[str, ...] = ()
-    extra: str = ""
-
-
-ROWS = {
-    "jax": Row("diffface.backends.jax.adapter", "JAX", ("jax",), "jax"),
-    "torch": Row(
-        "diffface.backends.torch.adapter", "Torch", ("torch", "array_api_compat"), "torch"
-    ),
-    "autograd": Row("diffface.backends.autograd.adapter", "Autograd", ("autograd",), "autograd"),
-    "numpy": Row("diffface.backends.numpy.finite_differences", "FiniteDifferences"),
-    "complex-step": Row("diffface.backends.numpy.complex_step", "ComplexStep"),
-}
 
 _registered: dict[str, Callable[[], Backend]] = {}
 _loaded: dict[str, Backend] = {}

@@ -53,15 +53,15 @@ class SecondOrder:
 
 def bridge(outer: Adapter, inner: Adapter, g: Function) -> Function:
     """``g``, which takes and returns arrays of ``inner``, on arrays of ``outer``."""
-    if outer.kind is inner.kind:
+    if outer.arrays is inner.arrays:
         return g
 
     def crossing(x: Arrays) -> tuple[Arrays, Arrays]:
-        plain = [outer.kind.to_numpy(a) for a in x]
+        plain = [outer.arrays.to_numpy(a) for a in x]
         with inner.scope([a.dtype for a in plain]):
-            y, aux = g(tuple(inner.kind.from_numpy(a, None) for a in plain))
+            y, aux = g(tuple(inner.arrays.from_numpy(a, None) for a in plain))
         back = tuple(
-            tuple(outer.kind.from_numpy(inner.kind.to_numpy(a), None) for a in part)
+            tuple(outer.arrays.from_numpy(inner.arrays.to_numpy(a), None) for a in part)
             for part in (y, aux)
         )
         return back[0], back[1]

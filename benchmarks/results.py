@@ -96,7 +96,7 @@ def measure(effort: Effort, say: Callable[[str], None]) -> dict[str, Any]:
         args = gmm_args(*GMM_SIZE)
         gmm_case = Case("gmm", "", problems.GMM.f, args, "gradient")
         hvp_case = Case("rosenbrock", "", rosenbrock, (x,), "hvp")
-        dx = hvp_case.seeds(None, resolve("torch").first_order().kind)["tangents"]
+        dx = hvp_case.seeds(None, resolve("torch").first_order().arrays)["tangents"]
         differences_case = Case("rosenbrock", "", rosenbrock, (small,), "gradient")
         found = {
             "gmm_beside": beside_others(

@@ -18,7 +18,7 @@ SIZE = 10
 
 def eager(name: str) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """An unprepared gradient, and the framework's own without compilation."""
-    x = own(point(SIZE), resolve(name).first_order().kind)
+    x = own(point(SIZE), resolve(name).first_order().arrays)
     return lambda: wait(dif.gradient(rosenbrock, x, backend=name)), by_hand(name, x)
 
 

@@ -36,7 +36,7 @@ def evaluate(
         if plan.operator.seeds is not Seeds.NONE:
             given = _given(plan, seeds, trace)
         x, c = plan.to_backend(primals, constants)
-        fresh = tuple(map(outer.kind.fresh, plan.run(f, x, c, given, trace)))
+        fresh = tuple(map(outer.arrays.fresh, plan.run(f, x, c, given, trace)))
     return plan.assemble(fresh, trace, out)
 
 

@@ -72,7 +72,7 @@ class Executable:
             self._try_eagerly(primals, constants, seeds)
             self._fall_back(error, "every")
             return
-        self._shapes = [plan.outer.kind.describe(a)[:2] for a in outputs]
+        self._shapes = [plan.outer.arrays.describe(a)[:2] for a in outputs]
         self.entry = emit(
             plan, self.compiled, self._trace, primals, constants, seeds, outputs, defaults,
             general,
@@ -116,7 +116,7 @@ class Executable:
         assert self.compiled is not None
         if out is None or self.compiled.into is None:
             return self.compiled.run(*inputs)
-        inner, kind = self.plan.inner, self.plan.outer.kind
+        inner, kind = self.plan.inner, self.plan.outer.arrays
         given = places(out, self._templates(), inner, kind, inputs)
         if given is None:
             return self.compiled.run(*inputs)
@@ -159,7 +159,7 @@ class Executable:
             # What cotangents look like is known once f has been evaluated.
             flat = plan.flat(self._f, c, self._trace)
             # On copies, since f may write to its arguments.
-            y = flat(tuple(map(plan.outer.kind.fresh, x)))[0]
+            y = flat(tuple(map(plan.outer.arrays.fresh, x)))[0]
             if given is None:
                 return tuple(map(xp.ones_like, y))
         return self._seeds(given)

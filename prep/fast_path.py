@@ -73,7 +73,7 @@ def _into(
     inputs: Sequence[str], outputs: Arrays,
 ) -> list[str]:  # fmt: skip
     """Lines for a call with ``out``, where that is the one array of the result."""
-    signature, kind, names = plan.signature, plan.outer.kind, writer.names
+    signature, kind, names = plan.signature, plan.outer.arrays, writer.names
     alone = len(outputs) == 1 and signature.bare and not plan.settings.has_aux
     plain = all(argument.spec is None for argument in signature.arguments)
     guard = ""
@@ -131,7 +131,7 @@ def _arguments(
     constants: Sequence[Any],
 ) -> list[str]:
     """Expressions for the primals, then the constants."""
-    signature, inner, outer = plan.signature, plan.inner.kind, plan.outer.kind
+    signature, inner, outer = plan.signature, plan.inner.arrays, plan.outer.arrays
     leaves = {
         i: writer.unpack(names[i], argument.spec, len(argument.leaves), f"t{i}")
         for i, argument in enumerate(signature.arguments)
@@ -182,7 +182,7 @@ def _seeds(
         writer.lines.append(f"s{n} = {entry}")
         leaves = writer.unpack(f"s{n}", spec, len(examples), f"v{n}")
         passed += [
-            writer.carry_in(leaf, example, plan.outer.kind)
+            writer.carry_in(leaf, example, plan.outer.arrays)
             for leaf, example in zip(leaves, examples, strict=True)
         ]
     return passed
@@ -200,7 +200,7 @@ def _results(
     inputs: Sequence[str], outputs: Arrays,
 ) -> list[str]:  # fmt: skip
     """Lines that run the program and return what the user gets."""
-    names, kind = writer.names, plan.outer.kind
+    names, kind = writer.names, plan.outer.arrays
     results = [f"r{i}" for i in range(len(outputs))]
     exits = []
     targets = [target for target, _ in plan.destinations(trace)]

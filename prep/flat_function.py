@@ -125,13 +125,13 @@ class FlatFunction:
             y = tuple([self._lifted(leaf, like) for leaf in leaves or [value]])
         else:
             y, trace.y = (array,), None
-            described = adapter.kind.describe(array)
+            described = adapter.arrays.describe(array)
             usual = described[0] == () and described[1].kind == "f"
             if usual and adapter.reverse and not self.holomorphic:
                 # The usual case by far, and nothing is wrong with it.
                 trace.y_leaves = (described,)
                 return y
-        found = [adapter.kind.describe(a) for a in y]
+        found = [adapter.arrays.describe(a) for a in y]
         # At once, since threads that call a prepared callable share it.
         trace.y_leaves = found if adapter.reverse else self._at_point(found, like)
         self._check(value)
@@ -146,7 +146,7 @@ class FlatFunction:
         evaluate a batch of points; that is not the function's doing.
         """
         primal = self.signature.primals[0]
-        shape, dtype, _ = self.adapter.kind.describe(like)
+        shape, dtype, _ = self.adapter.arrays.describe(like)
         batch = len(shape) - len(primal.shape)
         if not batch and (dtype.kind == "c") == (primal.dtype.kind == "c"):
             return leaves

@@ -81,7 +81,7 @@ class Plan:
         self.value = len(wanted) > 1 or settings.has_aux
         leaves = signature.primals + signature.constants
         self.device: Hashable = next(
-            (leaf.device for leaf in leaves if leaf.kind is self.inner.kind), None
+            (leaf.device for leaf in leaves if leaf.kind is self.inner.arrays), None
         )
         # Python numbers among the constants promote nothing.
         self.dtypes = [p.dtype for p in signature.primals]
@@ -98,7 +98,7 @@ class Plan:
 
         With ``copy`` they share no memory with what was given.
         """
-        kind = self.outer.kind
+        kind = self.outer.arrays
         device = self.device if self.inner is self.outer else None
         x = [
             kind.detach(value)
@@ -108,7 +108,7 @@ class Plan:
         ]
         if not constants:
             return tuple(x), ()
-        kind = self.inner.kind
+        kind = self.inner.arrays
         # Python numbers stay what they are: frameworks promote them weakly.
         c = [
             value if leaf.kind is PYTHON else to_backend(value, leaf.kind, kind, self.device, copy)
@@ -170,9 +170,9 @@ class Plan:
         """The result as the user sees it, from the fresh outputs of the program."""
         if self._only is not None and out is None:
             kind, _, _, device = self._only
-            return to_caller(outputs[0], self.outer.kind, kind, device)
+            return to_caller(outputs[0], self.outer.arrays, kind, device)
         taken = [
-            to_caller(output, self.outer.kind, kind, device)
+            to_caller(output, self.outer.arrays, kind, device)
             for output, (kind, device) in zip(outputs, self.destinations(trace), strict=True)
         ]
         return self.structure(taken, trace, out)

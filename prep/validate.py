@@ -55,9 +55,9 @@ def find_problem(
                 return Problem(NotDifferentiableError, text, (i, n))
     for i, argument in enumerate(signature.arguments):
         for n, leaf in enumerate(argument.leaves):
-            if type(leaf) is not Leaf or leaf.kind is adapter.kind:
+            if type(leaf) is not Leaf or leaf.kind is adapter.arrays:
                 continue
-            if not adapter.kind.takes(leaf.dtype):
+            if not adapter.arrays.takes(leaf.dtype):
                 text = (
                     f"has dtype {leaf.dtype.name}, which {adapter.library} lacks; convert it with "
                     "astype, or use another backend."

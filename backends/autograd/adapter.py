@@ -16,11 +16,10 @@ from diffface.backends.adapter import Adapter, Function, Pull
 from diffface.backends.arrays import NUMPY
 from diffface.backends.autograd.namespace import namespace
 from diffface.backends.autograd.recorder import record
-from diffface.backends.batch import loop
 from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.errors import UnsupportedOperatorError
+from diffface.backends.generic import loop
 from diffface.backends.recording.numbers import build_with_numbers
-from diffface.backends.transpose import push_by_transposing
 
 # autograd numbers its traces by one global counter, so that two threads would mix theirs up.
 _TRACING = threading.RLock()
@@ -35,10 +34,7 @@ class Autograd(Adapter):
     pullback is linear in the cotangent, and its pullback is the pushforward.
     """
 
-    forward = True
-    reverse = True
-    black_box = False
-    kind = NUMPY
+    arrays = NUMPY
     library = "autograd"
 
     @property
@@ -46,41 +42,26 @@ class Autograd(Adapter):
         return namespace
 
     def pushforward(
-        self,
-        f: Function,
-        x: Arrays,
-        dx: Arrays,
-        *,
-        batched: bool = False,
-        chunk_size: int | None = None,
-        value: bool = True,
+        self, f: Function, x: Arrays, dx: Arrays, *, value: bool = True
     ) -> tuple[Arrays, Arrays, Arrays]:
-        shared: list[tuple[Arrays, Arrays]] = []
-
-        def push(seed: Arrays) -> Arrays:
-            try:
-                y, dy, aux = _forward(f, x, seed)
-            except NotImplementedError:
-                y, dy, aux = push_by_transposing(self, f, x, seed)
-            shared[:] = [(y, aux)]
-            return dy
-
-        dy = loop(push, dx, anp) if batched else push(dx)
-        return shared[0][0], dy, shared[0][1]
+        try:
+            return _forward(f, x, dx)
+        except NotImplementedError:
+            return Adapter.pushforward(self, f, x, dx)
 
     def pullback(
         self, f: Function, x: Arrays, *, value: bool = True
     ) -> tuple[Arrays, Pull, Arrays]:
         y, nodes, aux, roots = _trace(f, x)
 
-        def single(dy: Arrays) -> Arrays:
+        def pull(dy: Arrays) -> Arrays:
             grads = _backward(roots, nodes, _conj(dy))
             return _conj(_all_like(grads, x))
 
-        def pull(dy: Arrays, *, batched: bool = False, chunk_size: int | None = None) -> Arrays:
-            return loop(single, dy, anp) if batched else single(dy)
-
         return y, pull, aux
+
+    def batch(self, call: Pull, seeds: Arrays, chunk_size: int | None = None) -> Arrays:
+        return loop(call, seeds, anp)
 
     def gradient(
         self, f: Function, x: Arrays, *, value: bool = True
@@ -101,9 +82,6 @@ class Autograd(Adapter):
 
     def scope(self, dtypes: Sequence[np.dtype[Any]]) -> AbstractContextManager[object]:
         return _TRACING
-
-    def second_order(self) -> tuple[Adapter, Adapter]:
-        return self, self
 
     def explain(self, error: Exception) -> str | None:
         if isinstance(error, AttributeError):

@@ -25,10 +25,7 @@ class JAX(Adapter):
     of PyTorch): the direction of steepest ascent.
     """
 
-    forward = True
-    reverse = True
-    black_box = False
-    kind = JAX_ARRAYS
+    arrays = JAX_ARRAYS
     library = "jax"
 
     @property
@@ -36,42 +33,41 @@ class JAX(Adapter):
         return jnp
 
     def pushforward(
-        self,
-        f: Function,
-        x: Arrays,
-        dx: Arrays,
-        *,
-        batched: bool = False,
-        chunk_size: int | None = None,
-        value: bool = True,
+        self, f: Function, x: Arrays, dx: Arrays, *, value: bool = True
     ) -> tuple[Arrays, Arrays, Arrays]:
-        if not batched:
-            return jax.jvp(f, (x,), (dx,), has_aux=True)
+        return jax.jvp(f, (x,), (dx,), has_aux=True)
 
+    def pushforwards(
+        self, f: Function, x: Arrays, seeds: Arrays, *, chunk_size: int | None = None,
+        value: bool = True,
+    ) -> tuple[Arrays, Arrays, Arrays]:  # fmt: skip
         def push(seed: Arrays) -> tuple[tuple[Arrays, Arrays], Arrays]:
             y, dy, aux = jax.jvp(f, (x,), (seed,), has_aux=True)
             return (y, aux), dy
 
         if chunk_size is None:
-            (y, aux), dy = jax.vmap(push, out_axes=(None, 0))(dx)
+            (y, aux), dy = jax.vmap(push, out_axes=(None, 0))(seeds)
             return y, dy, aux
         y, aux = f(x) if value else ((), ())
-        return y, _chunked(lambda seed: push(seed)[1], dx, chunk_size), aux
+        return y, self.batch(lambda seed: push(seed)[1], seeds, chunk_size), aux
 
     def pullback(
         self, f: Function, x: Arrays, *, value: bool = True
     ) -> tuple[Arrays, Pull, Arrays]:
         y, vjp, aux = jax.vjp(f, x, has_aux=True)
 
-        def single(dy: Arrays) -> Arrays:
+        def pull(dy: Arrays) -> Arrays:
             return _conj(vjp(_conj(dy))[0])
 
-        def pull(dy: Arrays, *, batched: bool = False, chunk_size: int | None = None) -> Arrays:
-            if not batched:
-                return single(dy)
-            return jax.vmap(single)(dy) if chunk_size is None else _chunked(single, dy, chunk_size)
-
         return y, pull, aux
+
+    def batch(self, call: Pull, seeds: Arrays, chunk_size: int | None = None) -> Arrays:
+        if chunk_size is None:
+            return jax.vmap(call)(seeds)
+        return jax.lax.map(call, seeds, batch_size=chunk_size)  # type: ignore[no-any-return]
+
+    def eye(self, rows: int, columns: int, offset: int, like: Array) -> Array:
+        return jnp.eye(rows, columns, k=-offset, dtype=like.dtype)
 
     def build(self, program: Program, examples: Arrays) -> Compiled:
         # A Python number needs no 64 bits: JAX types those weakly.
@@ -90,9 +86,6 @@ class JAX(Adapter):
 
     def scope(self, dtypes: Sequence[np.dtype[Any]]) -> AbstractContextManager[object]:
         return jax.enable_x64(True) if any(map(_is_wide, dtypes)) else nullcontext()
-
-    def second_order(self) -> tuple[Adapter, Adapter]:
-        return self, self
 
     def explain(self, error: Exception) -> str | None:
         if isinstance(error, jax.errors.TracerArrayConversionError) or (
@@ -127,7 +120,3 @@ def _is_wide(dtype: np.dtype[Any]) -> bool:
 
 def _conj(arrays: Arrays) -> Arrays:
     return tuple(jnp.conj(a) if jnp.iscomplexobj(a) else a for a in arrays)
-
-
-def _chunked(call: Callable[[Arrays], Arrays], seeds: Arrays, chunk_size: int) -> Arrays:
-    return jax.lax.map(call, seeds, batch_size=chunk_size)  # type: ignore[no-any-return]

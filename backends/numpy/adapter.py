@@ -1,38 +1,23 @@
-"""What backends have in common that know NumPy functions by their values alone."""
+"""Base class of the black-box NumPy backends."""
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 
-from diffface.backends.adapter import Adapter, Function, Pull
+from diffface.backends.adapter import Adapter
 from diffface.backends.arrays import NUMPY
-from diffface.backends.by_basis import gradient_by_basis, pull_by_basis
 from diffface.backends.compiled import Array, Arrays, Compiled, Program
 
 
 class NumPyAdapter(Adapter):
     """An adapter that evaluates ``f`` at points of its choice: it has no reverse mode."""
 
-    forward = True
-    reverse = False
-    kind = NUMPY
+    arrays = NUMPY
     library = "numpy"
 
     @property
     def xp(self) -> Any:
         return np
-
-    def pullback(
-        self, f: Function, x: Arrays, *, value: bool = True
-    ) -> tuple[Arrays, Pull, Arrays]:
-        return pull_by_basis(self, f, x, value)
-
-    def gradient(
-        self, f: Function, x: Arrays, *, value: bool = True
-    ) -> tuple[Arrays, Arrays, Arrays]:
-        return gradient_by_basis(self, f, x, value)
 
     def build(self, program: Program, examples: Arrays) -> Compiled:
         def run(*inputs: Array) -> Arrays:
@@ -56,6 +41,3 @@ class NumPyAdapter(Adapter):
         if isinstance(value, bool | int | float | complex):
             return np.asarray(value, np.result_type(like.dtype, value))
         raise TypeError
-
-    def scope(self, dtypes: Sequence[np.dtype[Any]]) -> AbstractContextManager[object]:
-        return nullcontext()

@@ -8,10 +8,9 @@ from typing import final
 import numpy as np
 
 from diffface.backends.adapter import Adapter, Function
-from diffface.backends.batch import slices, stack
-from diffface.backends.by_basis import split
 from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.errors import NotDifferentiableError, UnsupportedOperatorError
+from diffface.backends.generic import slices, split, stack
 from diffface.backends.numpy.adapter import NumPyAdapter
 from diffface.backends.numpy.complex_step_stencil import (
     imaginary_step,
@@ -46,30 +45,26 @@ class ComplexStep(NumPyAdapter):
        functions, SIAM Review 40 (1998), 110-112.
     """
 
-    black_box = False
-
     def pushforward(
-        self,
-        f: Function,
-        x: Arrays,
-        dx: Arrays,
-        *,
-        batched: bool = False,
-        chunk_size: int | None = None,
-        value: bool = True,
+        self, f: Function, x: Arrays, dx: Arrays, *, value: bool = True
     ) -> tuple[Arrays, Arrays, Arrays]:
         y, aux = self._value(f, x, value)
-        if not batched:
-            dy = imaginary_step(f, x, dx)
-            _check(f, x, dx, dy)
-            return y, dy, aux
-        seeds = slices(dx, np)
-        dy = stack([imaginary_step(f, x, v) for v in seeds], dx, np)
+        dy = imaginary_step(f, x, dx)
+        _check(f, x, dx, dy)
+        return y, dy, aux
+
+    def pushforwards(
+        self, f: Function, x: Arrays, seeds: Arrays, *, chunk_size: int | None = None,
+        value: bool = True,
+    ) -> tuple[Arrays, Arrays, Arrays]:  # fmt: skip
+        y, aux = self._value(f, x, value)
+        singles = slices(seeds, np)
+        dy = stack([imaginary_step(f, x, v) for v in singles], seeds, np)
         if not _checked.get():
             # One direction checks them all: it moves along every seed, each by as much as the
             # coordinates in it allow.
-            mix = _mix([_size(x, v) for v in seeds[: len(dx[0])]])
-            _check(f, x, _mixed(mix, dx), _mixed(mix, dy))
+            mix = _mix([_size(x, v) for v in singles[: len(seeds[0])]])
+            _check(f, x, _mixed(mix, seeds), _mixed(mix, dy))
         return y, dy, aux
 
     def columns(

@@ -8,9 +8,9 @@ from typing import Literal, final
 import numpy as np
 
 from diffface.backends.adapter import Adapter, Function
-from diffface.backends.batch import slices, stack
 from diffface.backends.compiled import Arrays
 from diffface.backends.errors import InvalidArgumentError
+from diffface.backends.generic import slices, stack
 from diffface.backends.numpy.adapter import NumPyAdapter
 from diffface.backends.numpy.richardson import extrapolate
 from diffface.backends.numpy.stencil import (
@@ -73,24 +73,17 @@ class FiniteDifferences(NumPyAdapter):
             )
 
     def pushforward(
-        self,
-        f: Function,
-        x: Arrays,
-        dx: Arrays,
-        *,
-        batched: bool = False,
-        chunk_size: int | None = None,
-        value: bool = True,
+        self, f: Function, x: Arrays, dx: Arrays, *, value: bool = True
     ) -> tuple[Arrays, Arrays, Arrays]:
-        stencil = STENCILS.get(self.scheme)
-        y, aux = self._value(f, x, value)
-        seeds = slices(dx, np) if batched else [dx]
-        evaluate = self._evaluator(f, chunk_size)
-        if stencil is None:
-            derivatives = [extrapolate(evaluate, x, v, self.step)[0] for v in seeds]
-        else:
-            derivatives = differences(stencil, evaluate, x, seeds, self._step(x, stencil), y)
-        return y, stack(derivatives, dx, np) if batched else derivatives[0], aux
+        y, (dy,), aux = self._along(f, x, [dx], None, value)
+        return y, dy, aux
+
+    def pushforwards(
+        self, f: Function, x: Arrays, seeds: Arrays, *, chunk_size: int | None = None,
+        value: bool = True,
+    ) -> tuple[Arrays, Arrays, Arrays]:  # fmt: skip
+        y, derivatives, aux = self._along(f, x, slices(seeds, np), chunk_size, value)
+        return y, stack(derivatives, seeds, np), aux
 
     def columns(
         self, f: Function, x: Arrays, *, chunk_size: int | None = None, value: bool = True
@@ -122,6 +115,17 @@ class FiniteDifferences(NumPyAdapter):
         if self.step:
             return self.step
         return stencil.relative_step(max([epsilon(a.dtype) for a in x]), self.stacked)
+
+    def _along(
+        self, f: Function, x: Arrays, seeds: list[Arrays], chunk_size: int | None, value: bool
+    ) -> tuple[Arrays, list[Arrays], Arrays]:
+        """``y``, the derivatives along each of ``seeds``, and aux."""
+        stencil = STENCILS.get(self.scheme)
+        y, aux = self._value(f, x, value)
+        evaluate = self._evaluator(f, chunk_size)
+        if stencil is None:
+            return y, [extrapolate(evaluate, x, v, self.step)[0] for v in seeds], aux
+        return y, differences(stencil, evaluate, x, seeds, self._step(x, stencil), y), aux
 
     def _value(self, f: Function, x: Arrays, asked: bool) -> tuple[Arrays, Arrays]:
         """``f(x)``, where it is asked for or belongs to the stencil."""

@@ -13,13 +13,12 @@ import torch
 from torch.autograd import forward_ad
 
 from diffface.backends.adapter import Adapter, Function, Pull
-from diffface.backends.batch import loop
 from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.errors import CannotRecord, InvalidArgumentError
+from diffface.backends.generic import loop
 from diffface.backends.recording.numbers import build_with_numbers
 from diffface.backends.torch.arrays import TORCH
 from diffface.backends.torch.numbers import NumberTakenError, refuse_taken_numbers
-from diffface.backends.transpose import linearize_by_transposing
 
 # torch counts levels of forward differentiation in globals that all threads share.
 _LEVELS = threading.RLock()
@@ -51,10 +50,7 @@ class Torch(Adapter):
         if not isinstance(self.compile, bool):
             raise InvalidArgumentError(f"`compile` must be True or False, got {self.compile!r}.")
 
-    forward = True
-    reverse = True
-    black_box = False
-    kind = TORCH
+    arrays = TORCH
     library = "torch"
 
     @property
@@ -62,26 +58,31 @@ class Torch(Adapter):
         return xp
 
     def pushforward(
-        self,
-        f: Function,
-        x: Arrays,
-        dx: Arrays,
-        *,
-        batched: bool = False,
-        chunk_size: int | None = None,
-        value: bool = True,
+        self, f: Function, x: Arrays, dx: Arrays, *, value: bool = True
     ) -> tuple[Arrays, Arrays, Arrays]:
         nested = _functional.get()
         try:
-            if batched or nested:
-                return _push_functional(f, x, dx, batched, chunk_size)
+            if nested:
+                return _push_functional(f, x, lambda push: push(dx))
             if not _dual.get():  # dual numbers do not nest
                 return _push_dual(f, x, dx)
         except NotImplementedError:  # an operation without a forward rule
             if nested:
                 raise
-        y, push, aux = linearize_by_transposing(self, f, x)
-        return y, push(dx, batched=batched, chunk_size=chunk_size), aux
+        y, push, aux = self.linearize(f, x)
+        return y, push(dx), aux
+
+    def pushforwards(
+        self, f: Function, x: Arrays, seeds: Arrays, *, chunk_size: int | None = None,
+        value: bool = True,
+    ) -> tuple[Arrays, Arrays, Arrays]:  # fmt: skip
+        try:
+            return _push_functional(f, x, lambda push: self.batch(push, seeds, chunk_size))
+        except NotImplementedError:  # an operation without a forward rule
+            if _functional.get():
+                raise
+        y, push, aux = self.linearize(f, x)
+        return y, self.batch(push, seeds, chunk_size), aux
 
     def pullback(
         self, f: Function, x: Arrays, *, value: bool = True
@@ -100,7 +101,7 @@ class Torch(Adapter):
         if not ends:
             refuse_taken_numbers(f, tuple(leaves))
 
-        def single(dy: Arrays) -> Arrays:
+        def pull(dy: Arrays) -> Arrays:
             again, seeds = nested, []
             for i in ends:
                 again |= dy[i].requires_grad
@@ -113,10 +114,6 @@ class Torch(Adapter):
             return tuple(
                 [torch.zeros_like(a) if d is None else d for d, a in zip(dx, x, strict=True)]
             )
-
-        # Not one function that calls itself: a cycle would keep the graph until it is collected.
-        def pull(dy: Arrays, *, batched: bool = False, chunk_size: int | None = None) -> Arrays:
-            return _batched(single, dy, chunk_size) if batched else single(dy)
 
         if nested or not value:
             return y, pull, aux
@@ -146,6 +143,17 @@ class Torch(Adapter):
                 [torch.zeros_like(a) if d is None else d for d, a in zip(dx, x, strict=True)]
             )
         return (_detach(y), dx, _detach(aux)) if value else (y, dx, aux)
+
+    def batch(self, call: Pull, seeds: Arrays, chunk_size: int | None = None) -> Arrays:
+        # torch has no batching rule for conjugation, and complains; chunks need one seed at least.
+        if any(seed.is_complex() for seed in seeds) or not seeds[0].shape[0]:
+            return loop(call, seeds, xp)
+        try:
+            return torch.vmap(call, chunk_size=chunk_size)(seeds)
+        except RuntimeError as error:
+            if "atching rule not implemented" not in str(error):
+                raise
+            return loop(call, seeds, xp)
 
     def build(self, program: Program, examples: Arrays) -> Compiled:
         from diffface.backends.torch.graph.agreement import check_agreement
@@ -179,9 +187,6 @@ class Torch(Adapter):
         scopes.enter_context(torch.enable_grad())
         return scopes
 
-    def second_order(self) -> tuple[Adapter, Adapter]:
-        return self, self
-
     def explain(self, error: Exception) -> str | None:
         if isinstance(error, NumberTakenError):
             return "a number was taken out of a torch tensor that is being differentiated"
@@ -213,7 +218,7 @@ def _push_dual(f: Function, x: Arrays, dx: Arrays) -> tuple[Arrays, Arrays, Arra
 
 
 def _push_functional(
-    f: Function, x: Arrays, dx: Arrays, batched: bool, chunk_size: int | None
+    f: Function, x: Arrays, run: Callable[[Pull], Arrays]
 ) -> tuple[Arrays, Arrays, Arrays]:
     """Pushforwards by the transforms of torch.func, which nest and can be batched."""
     shared: list[tuple[Arrays, Arrays]] = []
@@ -227,7 +232,7 @@ def _push_functional(
     token = _functional.set(True)
     try:
         with _LEVELS:
-            dy = _batched(push, dx, chunk_size) if batched else push(dx)
+            dy = run(push)
     finally:
         _functional.reset(token)
     return shared[0][0], dy, shared[0][1]
@@ -235,11 +240,7 @@ def _push_functional(
 
 def _functional_pullback(f: Function, x: Arrays) -> tuple[Arrays, Pull, Arrays]:
     pulled: Any = torch.func.vjp(lambda *a: f(a), *x, has_aux=True)
-    y, vjp, aux = pulled
-
-    def pull(dy: Arrays, *, batched: bool = False, chunk_size: int | None = None) -> Arrays:
-        return _batched(vjp, dy, chunk_size) if batched else vjp(dy)
-
+    y, pull, aux = pulled
     return y, pull, aux
 
 
@@ -252,15 +253,3 @@ def _leaf(array: Array) -> Array:
 
 def _detach(arrays: Arrays) -> Arrays:
     return tuple(a.detach() for a in arrays)
-
-
-def _batched(call: Callable[..., Arrays], seeds: Arrays, chunk_size: int | None) -> Arrays:
-    # torch has no batching rule for conjugation, and complains; chunks need one seed at least.
-    if any(seed.is_complex() for seed in seeds) or not seeds[0].shape[0]:
-        return loop(call, seeds, xp)
-    try:
-        return torch.vmap(call, chunk_size=chunk_size)(seeds)
-    except RuntimeError as error:
-        if "atching rule not implemented" not in str(error):
-            raise
-        return loop(call, seeds, xp)

@@ -54,7 +54,7 @@ class Contestant:
             backend.second_order()[0] if self.order == 2 else backend.first_order()
         )
         self.flags: list[Flag] = []
-        self._args = own(case.args, adapter.kind)
+        self._args = own(case.args, adapter.arrays)
         self._plain = plain(self._args)
         with self.scope():
             self._prepare()
@@ -87,7 +87,7 @@ class Contestant:
                 lambda: prepare(case.f, *self._args, backend=backend)
             )
             self.strategy = prepared.strategy
-            self._seeds = case.seeds(self.y, self.adapter.kind)
+            self._seeds = case.seeds(self.y, self.adapter.arrays)
             found = first(lambda: prepared(*self._plain, **self._seeds))
         self.flags += _flags.eager(self.strategy, reasons[-1] if reasons else "")
         self.result, self.first_call = found.numbers, found.duration

@@ -1,8 +1,8 @@
 """The calculus that operators share: gradients, and Jacobians by columns or by rows."""
 
 from diffface.backends.adapter import Adapter, Function
-from diffface.backends.basis import basis, is_complex, size
 from diffface.backends.compiled import Array, Arrays
+from diffface.backends.generic import basis, is_complex, size
 from diffface.backends.second_order import bridge
 from diffface.prep.inner import First
 from diffface.prep.operator import Mode, Point
@@ -27,6 +27,16 @@ def to_differentiate(point: Point, first: First) -> Function:
     return bridge(point.outer, point.adapter, point.compiled(first))
 
 
+def push(adapter: Adapter, f: Function, point: Point) -> tuple[Arrays, Arrays, Arrays]:
+    """``(y, J dx, aux)`` along the tangents of a call, or along each of their batch."""
+    settings, seeds = point.settings, point.seeds()
+    if not settings.batched:
+        return adapter.pushforward(f, point.x, seeds, value=point.value)
+    return adapter.pushforwards(
+        f, point.x, seeds, chunk_size=settings.chunk_size, value=point.value
+    )
+
+
 def jacobian(
     adapter: Adapter,
     f: Function,
@@ -45,25 +55,26 @@ def jacobian(
     if inputs == 0:
         y, aux = f(x)
         return y, _zeros(adapter, y, x), aux
-    if mode == "forward" or not adapter.reverse or (mode == "auto" and inputs == 1):
+    by_columns = mode == "auto" and inputs == 1 and adapter.forward
+    if mode == "forward" or by_columns or not adapter.reverse:
         y, columns, aux = adapter.columns(f, x, chunk_size=chunk_size, value=value)
         return y, _from_columns(adapter, columns, x), aux
     y, pull, aux = adapter.pullback(f, x)
     outputs = sum(size(a) * (1 + is_complex(adapter, a)) for a in y)
     if outputs == 0:
         return y, _zeros(adapter, y, x), aux
-    if mode == "auto" and outputs >= inputs:
+    if mode == "auto" and adapter.forward and outputs >= inputs:
         return jacobian(
             adapter, f, x, mode="forward", chunk_size=chunk_size, holomorphic=holomorphic,
             value=value,
         )  # fmt: skip
-    rows = pull(basis(adapter, y), batched=True, chunk_size=chunk_size)
+    rows = adapter.batch(pull, basis(adapter, y), chunk_size)
     if holomorphic:
         # pull is J^H, whose rows are conjugated.
         rows = tuple(adapter.xp.conj(a) for a in rows)
     elif any(is_complex(adapter, a) for a in y):
         # Re<i e_k, J dx> is the imaginary part of row k.
-        imaginary = pull(basis(adapter, y, imaginary=True), batched=True, chunk_size=chunk_size)
+        imaginary = adapter.batch(pull, basis(adapter, y, imaginary=True), chunk_size)
         rows = tuple(a + 1j * b for a, b in zip(rows, imaginary, strict=True))
     return y, _from_rows(adapter, rows, y, x), aux
 

@@ -75,7 +75,7 @@ class FixedPoint:
         return value, derivative, self._plan.aux(taken, self.trace)
 
     def _taken(self, arrays: Arrays, targets: Sequence[tuple[ArrayLibrary, Hashable]]) -> list[Any]:
-        kind = self.adapter.kind
+        kind = self.adapter.arrays
         return [
             to_caller(kind.fresh(array), kind, target, device)
             for array, (target, device) in zip(arrays, targets, strict=True)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Unpack
 
 from diffface.backends.compiled import Arrays
-from diffface.operators.calculus import gradient_function
+from diffface.operators.calculus import gradient_function, push
 from diffface.operators.call import call, prepare
 from diffface.operators.options import PrepareOptions, SeededOptions
 from diffface.prep.operator import Operator, Part, Point, Seeds
@@ -12,10 +12,7 @@ from diffface.prep.prepared import Prepared
 
 
 def _derive(at: Point) -> tuple[tuple[Arrays, ...], Arrays]:
-    dx, hv, rest = at.outer.pushforward(
-        gradient_function(at), at.x, at.seeds(),
-        batched=at.settings.batched, chunk_size=at.settings.chunk_size, value=at.value,
-    )  # fmt: skip
+    dx, hv, rest = push(at.outer, gradient_function(at), at)
     return (rest[:1], dx, hv), rest[1:]
 
 

@@ -5,7 +5,6 @@ from typing import Any, Unpack
 
 from diffface.backends.adapter import Pull
 from diffface.backends.compiled import Arrays
-from diffface.backends.transpose import linearize_by_transposing
 from diffface.operators.fixed_point import FixedPoint
 from diffface.operators.options import Options
 from diffface.operators.pushforward import PUSHFORWARD
@@ -54,22 +53,23 @@ def linearize(f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]) 
     push: Pull | None = None
     with point.scope():
         if adapter.reverse:
-            y, push, aux = linearize_by_transposing(adapter, point.f, point.x)
+            y, push, aux = adapter.linearize(point.f, point.x)
         else:
             y, aux = point.f(point.x)
 
-    def again(dx: Arrays, *, batched: bool = False, chunk_size: int | None = None) -> Arrays:
-        return adapter.pushforward(
-            point.f, point.x, dx, batched=batched, chunk_size=chunk_size, value=False
-        )[1]
-
-    run: Pull = again if push is None else push
+    def run(dx: Arrays, batched: bool, chunk_size: int | None) -> Arrays:
+        if push is not None:
+            return adapter.batch(push, dx, chunk_size) if batched else push(dx)
+        if batched:
+            pushed = adapter.pushforwards(point.f, point.x, dx, chunk_size=chunk_size, value=False)
+            return pushed[1]
+        return adapter.pushforward(point.f, point.x, dx, value=False)[1]
 
     def pushforward(tangents: Any, *, batched: bool = False, chunk_size: int | None = None) -> Any:
         """``J tangents`` at the point of linearisation; ``batched`` adds a leading axis."""
         with point.scope():
             dx = _seeds.tangents(tangents, point.signature, adapter, batched)
-            dy = run(dx, batched=batched, chunk_size=chunk_size)
+            dy = run(dx, batched, chunk_size)
             return point.result(Part.LIKE_Y, dy)
 
     return point.with_aux(y, pushforward, aux)

@@ -12,7 +12,8 @@ from diffface.prep.prepared import Prepared
 
 def _derive(at: Point) -> tuple[tuple[Arrays, ...], Arrays]:
     y, pull, aux = at.adapter.pullback(at.f, at.x)
-    dx = pull(at.seeds(), batched=at.settings.batched, chunk_size=at.settings.chunk_size)
+    dy, settings = at.seeds(), at.settings
+    dx = at.adapter.batch(pull, dy, settings.chunk_size) if settings.batched else pull(dy)
     return (y, dx), aux
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Unpack
 
 from diffface.backends.compiled import Arrays
+from diffface.operators.calculus import push
 from diffface.operators.call import call, prepare
 from diffface.operators.options import PrepareOptions, SeededOptions
 from diffface.prep.operator import Operator, Part, Point, Seeds
@@ -11,10 +12,7 @@ from diffface.prep.prepared import Prepared
 
 
 def _derive(at: Point) -> tuple[tuple[Arrays, ...], Arrays]:
-    y, dy, aux = at.adapter.pushforward(
-        at.f, at.x, at.seeds(),
-        batched=at.settings.batched, chunk_size=at.settings.chunk_size, value=at.value,
-    )  # fmt: skip
+    y, dy, aux = push(at.adapter, at.f, at)
     return (y, dy), aux
 
 

@@ -57,6 +57,7 @@ def vjp(f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]) -> Any
         """``J^H cotangents`` at the fixed point; ``batched`` adds a leading axis."""
         with point.scope():
             dy = _seeds.cotangents(cotangents, structure, leaves, adapter, batched)
-            return point.result(Part.LIKE_X, pull(dy, batched=batched, chunk_size=chunk_size))
+            dx = adapter.batch(pull, dy, chunk_size) if batched else pull(dy)
+            return point.result(Part.LIKE_X, dx)
 
     return point.with_aux(y, pullback, aux)

@@ -67,7 +67,7 @@ def conformance(
 
 
 def _kinds(backend: str | Backend) -> tuple[ArrayLibrary, ...]:
-    own = resolve(backend).first_order().kind
+    own = resolve(backend).first_order().arrays
     return (NUMPY,) if own is NUMPY else (NUMPY, own)
 
 

@@ -92,7 +92,7 @@ def reasons_table(found: Iterable[Support]) -> Table:
 
 def _asked(name: str, operator: str, sort: str, scenario: Scenario) -> Support:
     backend = resolve(name)
-    kind = backend.first_order().kind
+    kind = backend.first_order().arrays
     problem = ""
     try:
         for way in WAYS:

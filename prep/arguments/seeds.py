@@ -25,7 +25,7 @@ def tangents(given: object, signature: Signature, adapter: Adapter, batched: boo
         spec, leaves = signature.arguments[i]
         name = "tangents" if signature.bare else f"tangents[{n}]"
         expected = [
-            (leaf.shape, leaf.dtype, leaf.device if leaf.kind is adapter.kind else None)
+            (leaf.shape, leaf.dtype, leaf.device if leaf.kind is adapter.arrays else None)
             for leaf in leaves
             if isinstance(leaf, Leaf)
         ]
@@ -94,9 +94,9 @@ def _seed(
             f"`{name}` must have the dtype of {whose}, {dtype.name}, got {found_dtype.name}; "
             f"convert it with astype."
         )
-    if kind is adapter.kind and found_dtype == dtype:
+    if kind is adapter.arrays and found_dtype == dtype:
         return kind.detach(value)
-    return adapter.kind.from_numpy(np.asarray(kind.to_numpy(value), dtype), device)
+    return adapter.arrays.from_numpy(np.asarray(kind.to_numpy(value), dtype), device)
 
 
 def _same_batch(seeds: Sequence[Any], batched: bool, name: str) -> None:

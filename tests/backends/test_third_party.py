@@ -2,22 +2,20 @@
 
 import subprocess
 import sys
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import array_api_compat.torch as xp
 import numpy as np
 import torch
 
 import diffface as dif
-from diffface.backends.adapter import Adapter, Function, Pull
-from diffface.backends.by_basis import pull_by_basis
-from diffface.backends.compiled import Array, Arrays, Compiled, Program
-from diffface.backends.torch.arrays import TORCH
+from diffface.backends import Adapter, Array, Arrays, Function, library_of
 from diffface.testing import conformance, scenarios
+
+TENSORS = library_of(torch.zeros(()))
+assert TENSORS is not None
 
 
 @final
@@ -25,43 +23,13 @@ from diffface.testing import conformance, scenarios
 class ForwardTorch(Adapter):
     """Forward mode of PyTorch and nothing else: no reverse mode, no compiler."""
 
-    forward = True
-    reverse = False
-    black_box = False
-    kind = TORCH
-    library = "torch"
-
-    @property
-    def xp(self) -> Any:
-        return xp
+    arrays = TENSORS
+    xp = xp
 
     def pushforward(
-        self, f: Function, x: Arrays, dx: Arrays, *,
-        batched: bool = False, chunk_size: int | None = None, value: bool = True,
-    ) -> tuple[Arrays, Arrays, Arrays]:  # fmt: skip
-        def push(seed: Arrays) -> tuple[Arrays, Arrays, Arrays]:
-            return torch.func.jvp(lambda *a: f(a), x, seed, has_aux=True)
-
-        if not batched:
-            return push(dx)
-        rows = [push(tuple(a[i] for a in dx)) for i in range(dx[0].shape[0])]
-        return (
-            rows[0][0],
-            tuple(map(torch.stack, zip(*(r[1] for r in rows), strict=True))),
-            rows[0][2],
-        )
-
-    def pullback(
-        self, f: Function, x: Arrays, *, value: bool = True
-    ) -> tuple[Arrays, Pull, Arrays]:
-        return pull_by_basis(self, f, x, value)
-
-    def build(self, program: Program, examples: Arrays) -> Compiled:
-        def run(*inputs: Array) -> Arrays:
-            return tuple(map(TORCH.fresh, program(*inputs)))
-
-        run(*examples)
-        return Compiled(run, "eager", program)
+        self, f: Function, x: Arrays, dx: Arrays, *, value: bool = True
+    ) -> tuple[Arrays, Arrays, Arrays]:
+        return torch.func.jvp(lambda *a: f(a), x, dx, has_aux=True)  # type: ignore[return-value]
 
     def lift(self, value: object, like: Array) -> Array:
         if isinstance(value, torch.Tensor):
@@ -71,12 +39,6 @@ class ForwardTorch(Adapter):
         if isinstance(value, complex | np.ndarray | np.generic):
             return torch.as_tensor(value)
         raise TypeError
-
-    def scope(self, dtypes: Sequence[np.dtype[Any]]) -> AbstractContextManager[object]:
-        return nullcontext()
-
-    def second_order(self) -> tuple[Adapter, Adapter]:
-        return self, self
 
 
 dif.register_backend("forward-torch", ForwardTorch)

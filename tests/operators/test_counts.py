@@ -155,15 +155,15 @@ def test_automatic_mode(
     push, pull = cls.pushforward, cls.pullback
 
     def pushforward(self: Any, f: Any, x: Any, dx: Any, **options: Any) -> Any:
-        used["pushforward"] += len(dx[0])
+        used["pushforward"] += 1
         return push(self, f, x, dx, **options)
 
     def pullback(self: Any, f: Any, x: Any, **options: Any) -> Any:
         y, single, aux = pull(self, f, x, **options)
 
-        def counted(dy: Any, **more: Any) -> Any:
-            used["pullback"] += len(dy[0])
-            return single(dy, **more)
+        def counted(dy: Any) -> Any:
+            used["pullback"] += 1
+            return single(dy)
 
         return y, counted, aux
 
