@@ -206,7 +206,3 @@ class Adapter(ABC):
     def explain(self, error: Exception) -> str | None:
         """Hint for the user if ``error`` came from a function that is not portable; else None."""
         return None
-
-    def subtree(self, value: object) -> tuple[tuple[object, ...], Callable[[Any], object]] | None:
-        """Children of ``value`` and how to rebuild it, if the library registers it as a tree."""
-        return None

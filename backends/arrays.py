@@ -4,7 +4,7 @@ This file imports no library. That of a value is found by the value's type, once
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -95,6 +95,10 @@ class ArrayLibrary(ABC):
     def wait(self, array: Array) -> None:
         """Return once ``array`` is computed."""
         return
+
+    def subtree(self, value: object) -> tuple[tuple[object, ...], Callable[[Any], object]] | None:
+        """Children of ``value`` and how to rebuild it, if the library registers it as a tree."""
+        return None
 
     # Prepared calls run source that is emitted for their signature. These are its expressions;
     # an empty one says that only the general way will do.
@@ -262,6 +266,16 @@ def registered(value: object) -> tuple[ArrayLibrary, Any] | None:
     for array_type, row in _registered.items():
         if isinstance(value, array_type):
             return row
+    return None
+
+
+def subtree_of(value: object) -> tuple[tuple[object, ...], Callable[[Any], object]] | None:
+    """Children of ``value`` and how to rebuild it, if any library in use registers it as a tree."""
+    used = [found(row.arrays) for row in ROWS.values() if row.arrays and row.is_imported()]
+    for library in (*used, *(library for library, _ in _registered.values())):
+        children = library.subtree(value)
+        if children is not None:
+            return children  # type: ignore[no-any-return]
     return None
 
 

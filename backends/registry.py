@@ -21,7 +21,8 @@ Backend = Adapter | SecondOrder
 
 
 _registered: dict[str, Callable[[], Backend]] = {}
-_loaded: dict[str, Backend] = {}
+# Those that were asked for before.
+loaded: dict[str, Backend] = {}
 
 
 def resolve(backend: str | Backend) -> Backend:
@@ -43,10 +44,10 @@ def resolve(backend: str | Backend) -> Backend:
         raise UnknownBackendError(
             f"`backend` must be a name or a backend object, got {found}. {_installed_names()}."
         )
-    loaded = _loaded.get(backend)
-    if loaded is None:
-        loaded = _loaded[backend] = _load(backend)
-    return loaded
+    known = loaded.get(backend)
+    if known is None:
+        known = loaded[backend] = _load(backend)
+    return known
 
 
 def register_backend(name: str, factory: Callable[[], Backend]) -> None:
@@ -76,7 +77,7 @@ def register_backend(name: str, factory: Callable[[], Backend]) -> None:
     if not callable(factory):
         raise InvalidArgumentError(f"`factory` must be callable, got {type(factory).__name__}.")
     _registered[name] = factory
-    _loaded.pop(name, None)
+    loaded.pop(name, None)
 
 
 def names() -> tuple[str, ...]:

@@ -34,6 +34,10 @@ class Row:
     arrays: str = ""
     namespace: str = ""
 
+    def is_imported(self) -> bool:
+        """Whether this process uses the library of its arrays."""
+        return self.array.partition(":")[0] in sys.modules
+
     def has(self, value: object) -> bool:
         """Whether ``value`` is an array of this backend."""
         # A value of a library's type means that the library is imported (or about to be).

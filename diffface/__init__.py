@@ -22,6 +22,8 @@ from diffface.backends.listing import backend_class as _backend_class
 from diffface.backends.namespace import namespace
 from diffface.backends.registry import register_backend
 from diffface.backends.second_order import SecondOrder
+from diffface.operators.at_point import linearize, vjp
+from diffface.operators.call import using
 from diffface.operators.derivative import (
     derivative,
     prepare_derivative,
@@ -47,7 +49,6 @@ from diffface.operators.jacobian import (
     prepare_value_and_jacobian,
     value_and_jacobian,
 )
-from diffface.operators.linearize import linearize
 from diffface.operators.pullback import (
     prepare_pullback,
     prepare_value_and_pullback,
@@ -66,8 +67,6 @@ from diffface.operators.second_derivative import (
     second_derivative,
     value_derivative_and_second_derivative,
 )
-from diffface.operators.using import using
-from diffface.operators.vjp import vjp
 from diffface.optimize.closure import closure
 from diffface.optimize.constraint import constraint
 from diffface.optimize.log_density import LogDensity, log_density

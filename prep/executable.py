@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, Literal
 
-from diffface.backends.arrays import NUMPY, PYTHON
 from diffface.backends.compiled import Arrays, Compiled, Program
 from diffface.backends.errors import (
     CannotRecord,
@@ -14,9 +13,7 @@ from diffface.backends.errors import (
     UnsupportedOperatorError,
 )
 from diffface.backends.recording.user_frame import users_line, users_stacklevel
-from diffface.prep.arguments import seeds as _seeds
-from diffface.prep.arguments.out import Slot, places
-from diffface.prep.evaluate import evaluate
+from diffface.prep.arguments.out import places
 from diffface.prep.fast_path import emit
 from diffface.prep.flat_function import OutputStructure
 from diffface.prep.operator import Seeds
@@ -47,7 +44,7 @@ class Executable:
         Takes the calls that ``entry`` does not.
     """
 
-    __slots__ = ("_f", "_fallback", "_shapes", "_trace", "compiled", "entry", "plan")
+    __slots__ = ("_f", "_fallback", "_shapes", "_structure", "compiled", "entry", "plan")
 
     def __init__(
         self, plan: Plan, f: Callable[..., Any], primals: Sequence[Any],
@@ -57,7 +54,7 @@ class Executable:
         self.plan = plan
         self._f = f
         self._fallback = fallback
-        self._trace = OutputStructure()
+        self._structure = OutputStructure()
         self.compiled: Compiled | None = None
         self._shapes: list[tuple[tuple[int, ...], Any]] = []
         self.entry: Entry | None = None
@@ -65,7 +62,7 @@ class Executable:
             with plan.inner.scope(plan.dtypes):
                 x, c = plan.to_backend(primals, constants)
                 examples = (*x, *c, *self._example_seeds(x, c, seeds))
-                program = plan.program(f, self._trace)
+                program = plan.program(f, self._structure)
                 self.compiled, outputs = self._build(program, examples)
         except (CannotRecord, NotDifferentiableError) as error:
             # A function that cannot be differentiated at all says so here.
@@ -74,7 +71,7 @@ class Executable:
             return
         self._shapes = [plan.outer.arrays.describe(a)[:2] for a in outputs]
         self.entry = emit(
-            plan, self.compiled, self._trace, primals, constants, seeds, outputs, defaults,
+            plan, self.compiled, self._structure, primals, constants, seeds, outputs, defaults,
             general,
         )  # fmt: skip
 
@@ -101,54 +98,26 @@ class Executable:
         """The result as the user sees it."""
         plan = self.plan
         if self.compiled is None:
-            return evaluate(plan, self._f, primals, constants, seeds, out)
+            return plan.evaluate(self._f, primals, constants, seeds, out)
         x, c = plan.to_backend(primals, constants)
         try:
-            outputs = self._outputs((*x, *c, *self._seeds(seeds)), out)
+            outputs = self._outputs((*x, *c, *plan.seeds(seeds, self._structure)), out)
         except CannotRecord as error:
             # What the user's own primitive returned does not fit the rest of the program.
             self._fall_back(error, "this")
-            return evaluate(plan, self._f, primals, constants, seeds, out)
-        return plan.assemble(outputs, self._trace, out)
+            return plan.evaluate(self._f, primals, constants, seeds, out)
+        return plan.result.assemble(outputs, self._structure, out)
 
     def _outputs(self, inputs: Arrays, out: object) -> Arrays:
         """Outputs of the program; those that go into ``out`` are written there, if they can be."""
         assert self.compiled is not None
         if out is None or self.compiled.into is None:
             return self.compiled.run(*inputs)
-        inner, kind = self.plan.inner, self.plan.outer.arrays
-        given = places(out, self._templates(), inner, kind, inputs)
+        templates = self.plan.result.slots(self._shapes, self._structure)
+        given = places(out, templates, self.plan.outer.arrays, inputs)
         if given is None:
             return self.compiled.run(*inputs)
         return self.compiled.into(tuple(given))(*inputs, *given.values())
-
-    def _templates(self) -> list[Any]:
-        """Trees of what ``out`` has to take, one for each derivative."""
-        plan, trace, start = self.plan, self._trace, 0
-        slots = [
-            # What is called with a Python number may return arrays all the same.
-            Slot(NUMPY if kind is PYTHON and shape else kind, shape, dtype, place)
-            for place, ((kind, _), (shape, dtype)) in enumerate(
-                zip(plan.destinations(trace), self._shapes, strict=True)
-            )
-        ]
-        trees = []
-        for i, count in zip(plan.wanted, trace.counts, strict=True):
-            if i:
-                part = slots[start : start + count]
-                trees.append(plan.part(plan.operator.parts[i], part, trace))
-            start += count
-        return trees
-
-    def _seeds(self, given: object) -> Arrays:
-        plan = self.plan
-        outer, batched = plan.outer, plan.settings.batched
-        if plan.operator.seeds is Seeds.NONE:
-            return ()
-        if plan.operator.seeds is Seeds.TANGENTS:
-            return _seeds.tangents(given, plan.signature, outer, batched)
-        trace = self._trace
-        return _seeds.cotangents(given, trace.y, trace.y_leaves, outer, batched)
 
     def _example_seeds(self, x: Arrays, c: Arrays, given: object) -> Arrays:
         plan = self.plan
@@ -157,18 +126,18 @@ class Executable:
             return tuple(map(xp.ones_like, x))
         if which is Seeds.COTANGENTS:
             # What cotangents look like is known once f has been evaluated.
-            flat = plan.flat(self._f, c, self._trace)
+            flat = plan.flat(self._f, c, self._structure)
             # On copies, since f may write to its arguments.
             y = flat(tuple(map(plan.outer.arrays.fresh, x)))[0]
             if given is None:
                 return tuple(map(xp.ones_like, y))
-        return self._seeds(given)
+        return plan.seeds(given, self._structure)
 
     def _try_eagerly(self, primals: Sequence[Any], constants: Sequence[Any], seeds: object) -> None:
         if seeds is None and self.plan.operator.seeds is Seeds.TANGENTS:
             seeds = self.plan.signature.like_active(primals)
         if seeds is not None or self.plan.operator.seeds is Seeds.NONE:
-            evaluate(self.plan, self._f, primals, constants, seeds)
+            self.plan.evaluate(self._f, primals, constants, seeds)
 
     def _fall_back(
         self, error: CannotRecord | NotDifferentiableError, which: Literal["every", "this"]

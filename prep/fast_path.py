@@ -13,19 +13,19 @@ import optree
 
 from diffface.backends.compiled import Arrays, Compiled
 from diffface.backends.errors import CannotRecord
-from diffface.prep.arguments.leaf import Static
+from diffface.prep.arguments.signature import Static
 from diffface.prep.arguments.tree import NAMESPACE, unflatten
-from diffface.prep.carry import to_caller
 from diffface.prep.flat_function import OutputStructure
 from diffface.prep.operator import Seeds
 from diffface.prep.plan import Plan
+from diffface.prep.result import to_caller
 from diffface.prep.writer import MISS, MISSING, Entry, Unknown, Writer
 
 
 def emit(
     plan: Plan,
     compiled: Compiled,
-    trace: OutputStructure,
+    structure: OutputStructure,
     primals: Sequence[Any],
     constants: Sequence[Any],
     seeds: Any,
@@ -43,11 +43,11 @@ def emit(
     names = _names(writer, plan, defaults)
     try:
         inputs = _arguments(writer, plan, names, primals, constants)
-        inputs += _seeds(writer, plan, trace, primals, seeds)
-        tail = _results(writer, plan, trace, compiled, inputs, outputs)
+        inputs += _seeds(writer, plan, structure, primals, seeds)
+        tail = _results(writer, plan, structure, compiled, inputs, outputs)
     except Unknown:
         return None
-    into = _into(writer, plan, trace, compiled, inputs, outputs)
+    into = _into(writer, plan, structure, compiled, inputs, outputs)
     return writer.finish([*into, *tail])
 
 
@@ -69,7 +69,7 @@ def _names(writer: Writer, plan: Plan, defaults: Mapping[str, Any]) -> list[str]
 
 
 def _into(
-    writer: Writer, plan: Plan, trace: OutputStructure, compiled: Compiled,
+    writer: Writer, plan: Plan, structure: OutputStructure, compiled: Compiled,
     inputs: Sequence[str], outputs: Arrays,
 ) -> list[str]:  # fmt: skip
     """Lines for a call with ``out``, where that is the one array of the result."""
@@ -78,7 +78,7 @@ def _into(
     plain = all(argument.spec is None for argument in signature.arguments)
     guard = ""
     if alone and plain:
-        ((target, device),) = plan.destinations(trace)
+        ((target, device),) = plan.result.destinations(structure)
         if target.writable:
             guard = target.guard("out", to_caller(outputs[0], kind, target, device), names)
     if not guard:
@@ -151,7 +151,7 @@ def _arguments(
 
 
 def _seeds(
-    writer: Writer, plan: Plan, trace: OutputStructure, primals: Sequence[Any], given: Any
+    writer: Writer, plan: Plan, structure: OutputStructure, primals: Sequence[Any], given: Any
 ) -> list[str]:
     """Expressions for the tangents or cotangents."""
     which, signature = plan.operator.seeds, plan.signature
@@ -174,8 +174,8 @@ def _seeds(
                 f"if type({name}) is not tuple or len({name}) != {len(specs)}: {MISS}"
             )
     else:
-        given = _like_result(plan, trace) if given is None else given
-        entries, trees, specs = [name], [given], [trace.y]
+        given = _like_result(plan, structure) if given is None else given
+        entries, trees, specs = [name], [given], [structure.y]
     passed = []
     for n, (entry, tree, spec) in enumerate(zip(entries, trees, specs, strict=True)):
         examples = [tree] if spec is None else optree.tree_leaves(tree, namespace=NAMESPACE)
@@ -188,22 +188,24 @@ def _seeds(
     return passed
 
 
-def _like_result(plan: Plan, trace: OutputStructure) -> Any:
+def _like_result(plan: Plan, structure: OutputStructure) -> Any:
     """Cotangents of the kind of the result of ``f``, to learn from."""
-    kind, device = plan.signature.result_kind()
-    leaves = [kind.from_numpy(np.zeros(shape, dtype), device) for shape, dtype, _ in trace.y_leaves]
-    return leaves[0] if trace.y is None else unflatten(trace.y, leaves)
+    library, device = plan.signature.result_library()
+    leaves = [
+        library.from_numpy(np.zeros(shape, dtype), device) for shape, dtype, _ in structure.y_leaves
+    ]
+    return leaves[0] if structure.y is None else unflatten(structure.y, leaves)
 
 
 def _results(
-    writer: Writer, plan: Plan, trace: OutputStructure, compiled: Compiled,
+    writer: Writer, plan: Plan, structure: OutputStructure, compiled: Compiled,
     inputs: Sequence[str], outputs: Arrays,
 ) -> list[str]:  # fmt: skip
     """Lines that run the program and return what the user gets."""
     names, kind = writer.names, plan.outer.arrays
     results = [f"r{i}" for i in range(len(outputs))]
     exits = []
-    targets = [target for target, _ in plan.destinations(trace)]
+    targets = [target for target, _ in plan.result.destinations(structure)]
     for result, output, target in zip(results, outputs, targets, strict=True):
         expression = kind.convert_out(result, target, tuple(output.shape), names)
         # Only a copy to another kind waits until the caller's arrays are no longer read.
@@ -213,10 +215,10 @@ def _results(
         exits.append(expression)
     run = _run(writer, _calls(writer, compiled, f"{', '.join(results)},", inputs))
     if plan.settings.has_aux:
-        structure, noted = names(plan.structure), names(trace)
-        return [*run, f"return {structure}(({', '.join(exits)},), {noted})"]
+        tree, noted = names(plan.result.tree), names(structure)
+        return [*run, f"return {tree}(({', '.join(exits)},), {noted})"]
     places = [_Place(i) for i in range(len(outputs))]
-    tree = plan.structure(places, trace)
+    tree = plan.result.tree(places, structure)
     if isinstance(tree, _Place):
         return [*run, f"return {exits[0]}"]
     found, spec = optree.tree_flatten(tree, namespace=NAMESPACE)

@@ -10,9 +10,9 @@ from diffface.backends.arrays import PYTHON, library_of
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import NotDifferentiableError
 from diffface.backends.recording.user_frame import raised_by_user, users_line
-from diffface.prep.arguments.leaf import Static
-from diffface.prep.arguments.signature import Signature
+from diffface.prep.arguments.signature import Signature, Static
 from diffface.prep.arguments.tree import Spec, flatten, unflatten
+from diffface.prep.operator import Settings
 
 # Shape, dtype and device.
 _Described = tuple[Any, Any, Any]
@@ -36,36 +36,29 @@ class FlatFunction:
     """``f`` as an adapter wants it: ``x -> (y, aux)``, constants bound, outputs arrays."""
 
     __slots__ = (
-        "_active",
-        "_names",
-        "_values",
-        "adapter",
-        "f",
-        "has_aux",
-        "holomorphic",
-        "scalar",
-        "signature",
-        "trace",
+        "_has_aux", "_holomorphic", "_names", "_places", "_scalar", "_signature", "_structure",
+        "_values", "adapter", "f",
     )  # fmt: skip
 
     def __init__(
         self, f: Callable[..., Any], signature: Signature, constants: Arrays, adapter: Adapter,
-        trace: OutputStructure, has_aux: bool, scalar: bool, holomorphic: bool,
+        structure: OutputStructure, settings: Settings, scalar: bool,
     ) -> None:  # fmt: skip
         self.f = f
-        self.signature = signature
         self.adapter = adapter
-        self.trace = trace
-        self.has_aux = has_aux
-        self.scalar = scalar
-        self.holomorphic = holomorphic
-        self._values = signature.values(constants)
-        self._active = signature.places
+        self._signature = signature
+        self._structure = structure
+        self._has_aux = settings.has_aux
+        self._holomorphic = settings.holomorphic
+        self._scalar = scalar
+        active = len(signature.arguments) == len(signature.active)
+        self._values = [None] * len(signature.active) if active else signature.values(constants)
+        self._places = signature.places
         self._names = signature.keywords
 
     def __call__(self, x: Arrays) -> tuple[Arrays, Arrays]:
         args = self._values.copy()
-        for i, spec, start, stop in self._active:
+        for i, spec, start, stop in self._places:
             args[i] = x[start] if spec is None else unflatten(spec, x[start:stop])
         try:
             if self._names:
@@ -82,7 +75,7 @@ class FlatFunction:
                 f"`f` cannot be differentiated: {hint}{users_line(error)}. Take the functions "
                 "from `xp = diffface.namespace(x)` instead, or from the framework itself."
             ) from error
-        if not self.has_aux:
+        if not self._has_aux:
             return self._value(returned, x[0]), ()
         if not (isinstance(returned, tuple) and len(returned) == 2):
             raise NotDifferentiableError(
@@ -103,9 +96,9 @@ class FlatFunction:
     @property
     def direct(self) -> Callable[[Array], Any] | None:
         """``f`` itself as a function of one array that returns a number, if it is one."""
-        if not self.scalar or self.has_aux or self._names or len(self._active) != 1:
+        if not self._scalar or self._has_aux or self._names or len(self._places) != 1:
             return None
-        ((place, spec, _, _),) = self._active
+        ((place, spec, _, _),) = self._places
         if spec is not None:
             return None
         if len(self._values) == 1:
@@ -114,29 +107,29 @@ class FlatFunction:
         return lambda array: self.f(*before, array, *after)
 
     def _value(self, value: object, like: Array) -> Arrays:
-        adapter, trace = self.adapter, self.trace
-        if type(value) is trace.seen:
+        adapter, structure = self.adapter, self._structure
+        if type(value) is structure.seen:
             return (value,)
-        trace.seen = None
+        structure.seen = None
         try:
             array = adapter.lift(value, like)
         except TypeError:
-            leaves, trace.y = flatten(value, adapter)
+            leaves, structure.y = flatten(value)
             y = tuple([self._lifted(leaf, like) for leaf in leaves or [value]])
         else:
-            y, trace.y = (array,), None
+            y, structure.y = (array,), None
             described = adapter.arrays.describe(array)
             usual = described[0] == () and described[1].kind == "f"
-            if usual and adapter.reverse and not self.holomorphic:
+            if usual and adapter.reverse and not self._holomorphic:
                 # The usual case by far, and nothing is wrong with it.
-                trace.y_leaves = (described,)
+                structure.y_leaves = (described,)
                 return y
         found = [adapter.arrays.describe(a) for a in y]
         # At once, since threads that call a prepared callable share it.
-        trace.y_leaves = found if adapter.reverse else self._at_point(found, like)
+        structure.y_leaves = found if adapter.reverse else self._at_point(found, like)
         self._check(value)
         if isinstance(value, np.generic) and not adapter.reverse:
-            trace.seen = type(value)
+            structure.seen = type(value)
         return y
 
     def _at_point(self, leaves: list[_Described], like: Array) -> list[_Described]:
@@ -145,7 +138,7 @@ class FlatFunction:
         A backend without a reverse mode may step into the complex plane, or add a leading axis to
         evaluate a batch of points; that is not the function's doing.
         """
-        primal = self.signature.primals[0]
+        primal = self._signature.primals[0]
         shape, dtype, _ = self.adapter.arrays.describe(like)
         batch = len(shape) - len(primal.shape)
         if not batch and (dtype.kind == "c") == (primal.dtype.kind == "c"):
@@ -153,8 +146,8 @@ class FlatFunction:
         return [(s[batch:], np.empty(0, d).real.dtype, device) for s, d, device in leaves]
 
     def _check(self, value: object) -> None:
-        bare, leaves = self.trace.y is None, self.trace.y_leaves
-        if self.scalar and not (bare and leaves[0][0] == ()):
+        bare, leaves = self._structure.y is None, self._structure.y_leaves
+        if self._scalar and not (bare and leaves[0][0] == ()):
             found = f"shape {leaves[0][0]}" if bare else type(value).__name__
             raise NotDifferentiableError(
                 f"`f` must return a real scalar (shape ()), got {found}; sum it up, "
@@ -166,12 +159,12 @@ class FlatFunction:
                     f"`f` must return floating-point numbers, got {dtype.name}; convert them, or "
                     "return them as aux with has_aux=True."
                 )
-            if self.holomorphic and dtype.kind != "c":
+            if self._holomorphic and dtype.kind != "c":
                 raise NotDifferentiableError(
                     "`f` must return complex numbers because of holomorphic=True, got "
                     f"{dtype.name}; leave holomorphic out."
                 )
-            if self.scalar and dtype.kind == "c":
+            if self._scalar and dtype.kind == "c":
                 raise NotDifferentiableError(
                     f"`f` must return a real scalar, got {dtype.name}; return its real part or "
                     "its absolute value, or use `jacobian` or `derivative` with holomorphic=True."
@@ -187,7 +180,7 @@ class FlatFunction:
             ) from None
 
     def _auxiliary(self, aux: object, like: Array) -> Arrays:
-        leaves, self.trace.aux = flatten(aux, self.adapter)
+        leaves, self._structure.aux = flatten(aux)
         arrays: list[Array] = []
         static: list[Static | None] = []
         for leaf in leaves:
@@ -198,5 +191,5 @@ class FlatFunction:
             static.append(Static(leaf) if array is None else None)
             if array is not None:
                 arrays.append(array)
-        self.trace.aux_leaves = static
+        self._structure.aux_leaves = static
         return tuple(arrays)

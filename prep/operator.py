@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from diffface.backends.adapter import Adapter, Function
 from diffface.backends.compiled import Arrays
-from diffface.prep.inner import First
 
+# f, x -> (derivatives, everything else)
+First = Callable[[Function, Arrays], tuple[Arrays, Arrays]]
 Mode = Literal["auto", "forward", "reverse"]
 
 
@@ -107,3 +108,27 @@ class Operator:
     scalar_argument: bool = False
     complex_arguments: bool = True
     keywords: frozenset[str] = frozenset()
+
+
+class Recipe(NamedTuple):
+    """An operator on a function, with its options: what a caller asked for.
+
+    Attributes
+    ----------
+    operator, wanted : Operator, tuple of int
+        What to derive, and which of its parts.
+    f : callable
+        The user's function.
+    settings : Settings
+        Options that change what is derived.
+    """
+
+    operator: Operator
+    wanted: tuple[int, ...]
+    f: Callable[..., Any]
+    settings: Settings
+
+    @property
+    def name(self) -> str:
+        """What the user called."""
+        return self.operator.names[self.wanted]

@@ -1,21 +1,47 @@
-"""From an operator and a signature to a program on flat arrays, and from its outputs to results."""
+"""The plan of a call: what its signature determines, and its eager evaluation."""
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from functools import lru_cache
 from typing import Any
 
-from diffface.backends.adapter import Adapter
+import numpy as np
+
+from diffface.backends.adapter import Adapter, Function
 from diffface.backends.arrays import PYTHON, ArrayLibrary
-from diffface.backends.compiled import Array, Arrays, Program
+from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.errors import UnsupportedOperatorError
 from diffface.backends.registry import Backend
-from diffface.prep.arguments.out import Slot, check, targets, write
-from diffface.prep.arguments.signature import Signature
-from diffface.prep.arguments.tree import unflatten
-from diffface.prep.carry import to_backend, to_caller
+from diffface.prep.arguments import seeds as _seeds
+from diffface.prep.arguments.signature import Argument, Call, Leaf, Signature, describe
 from diffface.prep.flat_function import FlatFunction, OutputStructure
-from diffface.prep.inner import Inner
-from diffface.prep.operator import Mode, Operator, Part, Point, Settings
+from diffface.prep.operator import First, Mode, Operator, Point, Recipe, Seeds, Settings
+from diffface.prep.result import Result
 from diffface.prep.validate import find_problem
+
+
+def plan_for(
+    recipe: Recipe, backend: Backend, call: Call
+) -> tuple["Plan", Sequence[Any], Sequence[Any]]:
+    """The plan for a call, with the leaves of its primals and constants.
+
+    Raises
+    ------
+    NotDifferentiableError, InvalidArgumentError
+        If its arguments cannot be differentiated.
+    """
+    operator, wanted, f, settings = recipe
+    arguments, primals, constants = describe(call)
+    # Trees and static constants are compared by code of the user's, so that a plan for one of them
+    # is never taken for another.
+    known = True
+    for spec, leaves in arguments:
+        if spec is not None or type(leaves[0]) is not Leaf:
+            known = False
+    make = _known_plan if known else _plan
+    plan = make(operator, wanted, backend, settings, arguments, *call[1:])
+    if plan.problem is not None:
+        raise plan.problem.said_of(f, plan.signature)
+    return plan, primals, constants
 
 
 class Plan:
@@ -40,6 +66,8 @@ class Plan:
         Who computes first derivatives, and who differentiates those; the same for first order.
     problem : Problem or None
         Why the arguments cannot be differentiated, if they cannot.
+    result : Result
+        The trees of the result.
     device : hashable
         Where NumPy arrays go: to the first array of the framework.
     dtypes : list of dtype
@@ -49,17 +77,8 @@ class Plan:
     """
 
     __slots__ = (
-        "_only",
-        "device",
-        "dtypes",
-        "inner",
-        "operator",
-        "outer",
-        "problem",
-        "settings",
-        "signature",
-        "value",
-        "wanted",
+        "device", "dtypes", "inner", "operator", "outer", "problem", "result", "settings",
+        "signature", "value", "wanted",
     )  # fmt: skip
 
     def __init__(
@@ -75,21 +94,43 @@ class Plan:
         if operator.order == 2:
             self.outer, self.inner = backend.second_order()
         _check_mode(settings.mode, self.outer)
-        self.problem = find_problem(
-            signature, operator, operator.names[wanted], settings.holomorphic, self.inner
-        )
+        name = operator.names[wanted]
+        self.problem = find_problem(signature, operator, name, settings.holomorphic, self.inner)
+        self.result = Result(operator, wanted, signature, settings.has_aux, self.outer.arrays)
         self.value = len(wanted) > 1 or settings.has_aux
-        leaves = signature.primals + signature.constants
-        self.device: Hashable = next(
-            (leaf.device for leaf in leaves if leaf.kind is self.inner.arrays), None
-        )
-        # Python numbers among the constants promote nothing.
-        self.dtypes = [p.dtype for p in signature.primals]
-        self.dtypes += [c.dtype for c in signature.constants if c.kind is not PYTHON]
-        # The one leaf that the result is like, if it is one array and nothing else.
-        like_x = [operator.parts[i] for i in wanted] == [Part.LIKE_X]
-        alone = signature.bare and signature.arguments[signature.active[0]].spec is None
-        self._only = signature.primals[0] if like_x and alone and not settings.has_aux else None
+        self.device: Hashable = None
+        self.dtypes: list[np.dtype[Any]] = [p.dtype for p in signature.primals]
+        for leaf in signature.constants:
+            if leaf.library is not PYTHON:  # Python numbers promote nothing
+                self.dtypes.append(leaf.dtype)
+        for leaf in signature.primals + signature.constants:
+            if leaf.library is self.inner.arrays:
+                self.device = leaf.device
+                break
+
+    def evaluate(
+        self, f: Callable[..., Any], primals: Sequence[Any], constants: Sequence[Any],
+        seeds: object = None, out: object = None,
+    ) -> Any:  # fmt: skip
+        """The result as the user sees it, computed eagerly: no value is kept that could go stale.
+
+        ``seeds`` are the tangents or cotangents as the user gave them.
+        """
+        structure = OutputStructure()
+        if out is not None:
+            self.result.check_out(out, _seeds.batch_of(seeds, self.settings.batched))
+        outputs = []
+        with self.inner.scope(self.dtypes):
+            given: Callable[[], Arrays] = tuple
+            if self.operator.seeds is not Seeds.NONE:
+                given = self._given(seeds, structure)
+            x, c = self.to_backend(primals, constants)
+            for output in self.derive(f, x, c, given, structure):
+                outputs.append(self.outer.arrays.fresh(output))  # noqa: PERF401 - one call less
+        like = self.result.like
+        if like is not None and like.library is self.outer.arrays and out is None:
+            return outputs[0]
+        return self.result.assemble(tuple(outputs), structure, out)
 
     def to_backend(
         self, primals: Sequence[Any], constants: Sequence[Any], copy: bool = False
@@ -98,27 +139,24 @@ class Plan:
 
         With ``copy`` they share no memory with what was given.
         """
-        kind = self.outer.arrays
+        own = self.outer.arrays
         device = self.device if self.inner is self.outer else None
-        x = [
-            kind.detach(value)
-            if leaf.kind is kind and not copy
-            else to_backend(value, leaf.kind, kind, device, copy)
-            for value, leaf in zip(primals, self.signature.primals, strict=True)
-        ]
-        if not constants:
-            return tuple(x), ()
-        kind = self.inner.arrays
-        # Python numbers stay what they are: frameworks promote them weakly.
-        c = [
-            value if leaf.kind is PYTHON else to_backend(value, leaf.kind, kind, self.device, copy)
-            for value, leaf in zip(constants, self.signature.constants, strict=True)
-        ]
+        x, c = [], []
+        for value, leaf in zip(primals, self.signature.primals, strict=True):
+            if leaf.library is own and not copy:
+                x.append(own.detach(value))
+            else:
+                x.append(_carried(value, leaf.library, own, device, copy))
+        own = self.inner.arrays
+        for value, leaf in zip(constants, self.signature.constants, strict=True):
+            # Python numbers stay what they are: frameworks promote them weakly.
+            stays = leaf.library is PYTHON
+            c.append(value if stays else _carried(value, leaf.library, own, self.device, copy))
         return tuple(x), tuple(c)
 
-    def run(
+    def derive(
         self, f: Callable[..., Any], x: Arrays, constants: Arrays, seeds: Callable[[], Arrays],
-        trace: OutputStructure, inner: Inner | None = None,
+        structure: OutputStructure, inner: "Inner | None" = None,
     ) -> Arrays:  # fmt: skip
         """The arrays of the parts that are wanted, then those of aux.
 
@@ -129,9 +167,11 @@ class Plan:
         compiled = None
         if inner is not None:
             compiled = lambda first: inner.function(first, constants)
+        flat = FlatFunction(
+            f, self.signature, constants, self.inner, structure, self.settings, self.operator.scalar
+        )
         point = Point(
-            self.flat(f, constants, trace), x, seeds, self.inner, self.outer, self.settings,
-            self.value, compiled,
+            flat, x, seeds, self.inner, self.outer, self.settings, self.value, compiled
         )  # fmt: skip
         parts, aux = self.operator.derive(point)
         outputs: Arrays = ()
@@ -139,124 +179,117 @@ class Plan:
         for i in self.wanted:
             outputs += parts[i]
             counts.append(len(parts[i]))
-        trace.counts = counts
+        structure.counts = counts
         return outputs + aux
 
-    def program(self, f: Callable[..., Any], trace: OutputStructure) -> Program:
+    def program(self, f: Callable[..., Any], structure: OutputStructure) -> Program:
         """``(*primals, *constants, *seeds) -> (*parts, *aux)``, all flat arrays."""
         primals = len(self.signature.primals)
         both = primals + len(self.signature.constants)
         inner = None
         if self.inner is not self.outer:
-            inner = Inner(self.inner, lambda constants: self.flat(f, constants, trace))
+            inner = Inner(self.inner, lambda constants: self.flat(f, constants, structure))
 
         def program(*inputs: Array) -> Arrays:
             x, constants = inputs[:primals], inputs[primals:both]
-            return self.run(f, x, constants, lambda: inputs[both:], trace, inner)
+            return self.derive(f, x, constants, lambda: inputs[both:], structure, inner)
 
         return program
 
     def flat(
-        self, f: Callable[..., Any], constants: Arrays, trace: OutputStructure
+        self, f: Callable[..., Any], constants: Arrays, structure: OutputStructure
     ) -> FlatFunction:
         """``f`` on flat arrays."""
-        has_aux, holomorphic = self.settings.has_aux, self.settings.holomorphic
-        scalar = self.operator.scalar
-        return FlatFunction(
-            f, self.signature, constants, self.inner, trace, has_aux, scalar, holomorphic
-        )
+        settings, scalar = self.settings, self.operator.scalar
+        return FlatFunction(f, self.signature, constants, self.inner, structure, settings, scalar)
 
-    def assemble(self, outputs: Arrays, trace: OutputStructure, out: object = None) -> Any:
-        """The result as the user sees it, from the fresh outputs of the program."""
-        if self._only is not None and out is None:
-            kind, _, _, device = self._only
-            return to_caller(outputs[0], self.outer.arrays, kind, device)
-        taken = [
-            to_caller(output, self.outer.arrays, kind, device)
-            for output, (kind, device) in zip(outputs, self.destinations(trace), strict=True)
-        ]
-        return self.structure(taken, trace, out)
+    def seeds(self, given: object, structure: OutputStructure) -> Arrays:
+        """The tangents or cotangents of a call as arrays, checked."""
+        own, batched = self.outer.arrays, self.settings.batched
+        if self.operator.seeds is Seeds.NONE:
+            return ()
+        if self.operator.seeds is Seeds.TANGENTS:
+            return _seeds.tangents(given, self.signature, own, batched)
+        return _seeds.cotangents(given, structure.y, structure.y_leaves, own, batched)
 
-    def destinations(self, trace: OutputStructure) -> list[tuple[ArrayLibrary, Hashable]]:
-        """For every output of the program, the caller's kind of array and device."""
-        found: list[tuple[ArrayLibrary, Hashable]] = []
-        for i, count in zip(self.wanted, trace.counts, strict=True):
-            if self.operator.parts[i] in (Part.VALUE, Part.LIKE_Y):
-                found += [self.signature.result_kind()] * count
-            else:
-                columns = [(leaf.kind, leaf.device) for leaf in self.signature.primals]
-                found += columns * (count // len(columns))
-        if self.settings.has_aux:
-            found += [self.signature.result_kind()] * trace.aux_leaves.count(None)
-        return found
-
-    def structure(self, leaves: Sequence[Any], trace: OutputStructure, out: object = None) -> Any:
-        """The trees of the result, from their leaves in the order of the program's outputs."""
-        results, rest = [], iter(leaves)
-        for i, count in zip(self.wanted, trace.counts, strict=True):
-            part = [next(rest) for _ in range(count)]
-            results.append(self.part(self.operator.parts[i], part, trace))
-        if out is not None:
-            results = self._written(results, out)
-        if self.settings.has_aux:
-            results.append(self.aux(rest, trace))
-        return results[0] if len(results) == 1 else tuple(results)
-
-    def check_out(self, out: object, batch: tuple[int, ...]) -> None:
-        """Refuse an ``out`` that cannot take the derivatives, as far as arguments tell.
-
-        Raises
-        ------
-        InvalidArgumentError
-            If it has the wrong structure, kind, shape or dtype, or cannot be written to.
-        """
-        parts = [self.operator.parts[i] for i in self.wanted if i]
-        for part, target in zip(parts, targets(out, len(parts)), strict=True):
-            signature, primals = self.signature, self.signature.primals
-            if part is Part.LIKE_X:
-                slots = [Slot(p.kind, batch + p.shape, p.dtype) for p in primals]
-                check(target, signature.like_active(slots), self.inner)
-            elif part is Part.X_BY_X:
-                rows = [
-                    signature.like_active(
-                        [Slot(q.kind, p.shape + q.shape, q.dtype) for q in primals]
-                    )
-                    for p in primals
-                ]
-                check(target, signature.like_active(rows), self.inner)
-
-    def _written(self, results: list[Any], out: object) -> list[Any]:
-        """``results`` with the derivatives written into ``out``, which leaves out the value."""
-        count = sum(1 for i in self.wanted if i)
-        values, derivatives = results[:-count], results[-count:]
-        written = [
-            write(target, result, self.inner)
-            for target, result in zip(targets(out, count), derivatives, strict=True)
-        ]
-        return [*values, *written]
-
-    def part(self, part: Part, leaves: Sequence[Any], trace: OutputStructure) -> Any:
-        """The tree of one part of the result."""
-        if part in (Part.VALUE, Part.LIKE_Y):
-            return _like_y(leaves, trace)
-        if part is Part.LIKE_X:
-            return self.signature.like_active(leaves)
-        columns = len(self.signature.primals)
-        rows = [
-            self.signature.like_active(leaves[i : i + columns])
-            for i in range(0, len(leaves), columns)
-        ]
-        return _like_y(rows, trace) if part is Part.Y_BY_X else self.signature.like_active(rows)
-
-    def aux(self, leaves: Iterable[Any], trace: OutputStructure) -> Any:
-        """What ``f`` returned besides its value, from the arrays in it."""
-        rest = iter(leaves)
-        filled = [next(rest) if static is None else static.value for static in trace.aux_leaves]
-        return unflatten(trace.aux, filled)  # type: ignore[arg-type]
+    def _given(self, seeds: object, structure: OutputStructure) -> Callable[[], Arrays]:
+        """What gives the seeds when they are needed; they are checked as early as can be."""
+        if self.operator.seeds is Seeds.TANGENTS:
+            dx = self.seeds(seeds, structure)
+            return lambda: dx
+        # What cotangents must look like is known once f has been evaluated.
+        return lambda: self.seeds(seeds, structure)
 
 
-def _like_y(leaves: Sequence[Any], trace: OutputStructure) -> Any:
-    return leaves[0] if trace.y is None else unflatten(trace.y, leaves)
+class Inner:
+    """The first derivatives that another backend differentiates again, compiled.
+
+    Parameters
+    ----------
+    adapter : Adapter
+        Who computes them.
+    flat : callable
+        ``flat(constants)`` is the user's function.
+    """
+
+    __slots__ = ("_adapter", "_flat", "_known")
+
+    def __init__(self, adapter: Adapter, flat: Callable[[Arrays], Function]) -> None:
+        self._adapter = adapter
+        self._flat = flat
+        # By the signature that the outer backend asks for.
+        self._known: dict[Any, tuple[Compiled, int]] = {}
+
+    def function(self, first: First, constants: Arrays) -> Function:
+        """``first`` of the user's function, as a function of the primals alone."""
+
+        def run(x: Arrays) -> tuple[Arrays, Arrays]:
+            key = tuple([(a.shape, a.dtype) for a in x])
+            known = self._known.get(key)
+            if known is None:
+                known = self._known[key] = self._build(first, x, constants)
+            compiled, count = known
+            outputs = compiled.run(*x, *constants)
+            return outputs[:count], outputs[count:]
+
+        return run
+
+    def _build(self, first: First, x: Arrays, constants: Arrays) -> tuple[Compiled, int]:
+        count = 0
+
+        def program(*inputs: Array) -> Arrays:
+            nonlocal count
+            derivatives, rest = first(self._flat(inputs[len(x) :]), inputs[: len(x)])
+            count = len(derivatives)
+            return derivatives + rest
+
+        compiled = self._adapter.build(program, (*x, *constants))
+        if not count:
+            compiled.run(*x, *constants)
+        return compiled, count
+
+
+def _plan(
+    operator: Operator, wanted: tuple[int, ...], backend: Backend, settings: Settings,
+    arguments: tuple[Argument, ...], keywords: tuple[str, ...], active: tuple[int, ...], bare: bool,
+) -> Plan:  # fmt: skip
+    signature = Signature.of(arguments, keywords, active, bare)
+    return Plan(operator, wanted, signature, backend, settings)
+
+
+# Remembered, since it depends on no value: neither of `f` nor of any array.
+_known_plan = lru_cache(maxsize=256)(_plan)
+
+
+def _carried(
+    value: Any, source: ArrayLibrary, target: ArrayLibrary, device: Hashable, copy: bool
+) -> Array:
+    """An argument as an array of ``target``; a copy where the caller must be free to write."""
+    if copy:
+        value = source.fresh(value)
+    if source is target:
+        return target.detach(value)
+    return target.from_numpy(source.to_numpy(value), device)
 
 
 def _check_mode(mode: Mode, adapter: Adapter) -> None:

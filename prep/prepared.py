@@ -2,7 +2,7 @@
 
 import inspect
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import RLock
 from typing import Any, Literal, Never
 from weakref import WeakMethod
@@ -11,16 +11,14 @@ import numpy as np
 
 from diffface.backends.arrays import PYTHON
 from diffface.backends.errors import InvalidArgumentError, PreparationMismatchError
+from diffface.backends.registry import Backend
 from diffface.prep.arguments.bind import bind, named
 from diffface.prep.arguments.const import Const, plain
-from diffface.prep.arguments.leaf import Leaf
-from diffface.prep.arguments.mismatch import report
-from diffface.prep.arguments.signature import Call, Signature
-from diffface.prep.evaluate import batch_of
+from diffface.prep.arguments.seeds import batch_of
+from diffface.prep.arguments.signature import Call, Leaf, Signature, report
 from diffface.prep.executable import Executable, Fallback
-from diffface.prep.operator import Seeds
-from diffface.prep.plan import Plan
-from diffface.prep.recipe import Recipe
+from diffface.prep.operator import Recipe, Seeds
+from diffface.prep.plan import Plan, plan_for
 from diffface.prep.writer import Entry
 
 # What a call takes by keyword; the function's own keywords come in `kwargs`.
@@ -61,17 +59,17 @@ class Prepared:
         The framework's own callable, on flat arrays; None when calls run eagerly.
     """
 
-    # The straight line of the signature that came last stands in the place where Python looks for
-    # the code of a call, so that nothing comes before it.
+    # `__call__` is a slot that holds the fast path of the most recent signature.
     __slots__ = (
-        "__call__", "__weakref__", "_argnums", "_fallback", "_fixed", "_known", "_kwargs", "_lock",
-        "_recipe", "_strict", "_weakly",
+        "__call__", "__weakref__", "_argnums", "_choose", "_fallback", "_fixed", "_known",
+        "_kwargs", "_lock", "_recipe", "_settle", "_strict", "_weakly",
     )  # fmt: skip
     __call__: Entry
 
     def __init__(
         self,
         recipe: Recipe,
+        settle: Callable[[], Callable[[Call], Backend]],
         args: Sequence[object],
         argnums: int | Sequence[int] | None,
         kwargs: Mapping[str, Any] | None,
@@ -79,6 +77,10 @@ class Prepared:
         fallback: Fallback,
     ) -> None:
         self._recipe = recipe
+        # `settle()` is how the backend of each call is chosen from then on: what is named or in use
+        # at the preparation, or at the first call of a lazy one, stays.
+        self._settle = settle
+        self._choose: Callable[[Call], Backend] | None = None
         self._argnums = argnums
         self._kwargs = named(kwargs or {})
         self._fallback: Fallback = fallback
@@ -91,8 +93,7 @@ class Prepared:
         self.__call__ = self._weakly
         if args:
             call = bind(args, argnums, kwargs)
-            self._settle()
-            plan, primals, constants = self._recipe.plan(call)
+            plan, primals, constants = self._plan(call)
             self._fixed = plan.signature
             # A batch has a size only once it comes.
             if not recipe.settings.batched:
@@ -121,9 +122,7 @@ class Prepared:
         self, args: tuple[Any, ...], seeds: Any, out: Any, kwargs: Mapping[str, Any] | None
     ) -> Any:
         call = self._bind(args, kwargs)
-        if self._recipe.choose is None:
-            self._settle()
-        plan, primals, constants = self._recipe.plan(call)
+        plan, primals, constants = self._plan(call)
         signature = plan.signature
         if self._fixed is not None and signature.fits(self._fixed):
             signature = self._fixed
@@ -135,9 +134,10 @@ class Prepared:
             known = self._specialise(plan, primals, constants, seeds)
         return known.run(primals, constants, seeds, out)
 
-    def _settle(self) -> None:
-        """Keep the backend that is named or in use now, whatever is in use at later calls."""
-        self._recipe = self._recipe._replace(choose=self._recipe.settle())
+    def _plan(self, call: Call) -> tuple[Plan, Sequence[Any], Sequence[Any]]:
+        if self._choose is None:
+            self._choose = self._settle()
+        return plan_for(self._recipe, self._choose(call), call)
 
     def _recall(self, key: Any) -> Executable | None:
         known = self._known.get(key)

@@ -1,6 +1,5 @@
 """Whether the active arguments of a call can be differentiated, and by this backend."""
 
-import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -10,8 +9,7 @@ from diffface.backends.errors import (
     InvalidArgumentError,
     NotDifferentiableError,
 )
-from diffface.prep.arguments.leaf import Leaf, Static
-from diffface.prep.arguments.signature import Signature
+from diffface.prep.arguments.signature import Leaf, Signature, Static
 from diffface.prep.arguments.tree import paths
 from diffface.prep.operator import Operator
 
@@ -55,7 +53,7 @@ def find_problem(
                 return Problem(NotDifferentiableError, text, (i, n))
     for i, argument in enumerate(signature.arguments):
         for n, leaf in enumerate(argument.leaves):
-            if type(leaf) is not Leaf or leaf.kind is adapter.arrays:
+            if type(leaf) is not Leaf or leaf.library is adapter.arrays:
                 continue
             if not adapter.arrays.takes(leaf.dtype):
                 text = (
@@ -105,18 +103,6 @@ def _refusal(leaf: Leaf | Static, operator: Operator, name: str, holomorphic: bo
 
 
 def _name(signature: Signature, f: Callable[..., Any], position: int, leaf: int) -> str:
-    keyword = position - (len(signature.arguments) - len(signature.keywords))
-    name = signature.keywords[keyword] if keyword >= 0 else argument_name(f, position)
+    name = signature.name(f, position)
     spec = signature.arguments[position].spec
     return name if spec is None else name + paths(spec)[leaf]
-
-
-def argument_name(f: Callable[..., Any], position: int) -> str:
-    """The parameter's name in ``f``, or its position where that cannot be known."""
-    try:
-        parameters = list(inspect.signature(f).parameters.values())
-    except (TypeError, ValueError):
-        return f"args[{position}]"
-    named = parameters[position].kind if position < len(parameters) else None
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return parameters[position].name if named in positional else f"args[{position}]"

@@ -96,22 +96,6 @@ class JAX(Adapter):
             return "a number was taken out of a JAX tracer"
         return None
 
-    def subtree(self, value: object) -> tuple[tuple[object, ...], Callable[[Any], object]] | None:
-        leaves, tree = jax.tree.flatten(value)
-        if jax.tree_util.treedef_is_leaf(tree):
-            return None
-        return tuple(leaves), _Rebuild(tree)
-
-
-@dataclass(frozen=True, slots=True)
-class _Rebuild:
-    """The way back from leaves, comparable as optree asks of it."""
-
-    tree: Any
-
-    def __call__(self, leaves: Any) -> object:
-        return jax.tree.unflatten(self.tree, leaves)
-
 
 def _is_wide(dtype: np.dtype[Any]) -> bool:
     # JAX has dtypes of its own, of keys for random numbers.

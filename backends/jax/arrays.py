@@ -1,6 +1,7 @@
 """``jax.Array`` as an array kind."""
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -51,6 +52,12 @@ class JAXArrays(ArrayLibrary):
     def wait(self, array: Array) -> None:
         array.block_until_ready()
 
+    def subtree(self, value: object) -> tuple[tuple[object, ...], Callable[[Any], object]] | None:
+        leaves, tree = jax.tree.flatten(value)
+        if jax.tree_util.treedef_is_leaf(tree):
+            return None
+        return tuple(leaves), _Rebuild(tree)
+
     def guard(self, a: str, example: Array, names: Names) -> str:
         # Abstract values are interned: another object only means a slower look.
         alike = f"type({a}) is {names(type(example))} and {a}.aval is {names(example.aval)}"
@@ -71,6 +78,16 @@ class JAXArrays(ArrayLibrary):
         if target is PYTHON and not shape:
             return f"{a}.item()"
         return NUMPY.convert_out(f"{names(np.array)}({a})", target, shape, names)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rebuild:
+    """The way back from leaves, comparable as optree asks of it."""
+
+    tree: Any
+
+    def __call__(self, leaves: Any) -> object:
+        return jax.tree.unflatten(self.tree, leaves)
 
 
 JAX_ARRAYS = JAXArrays()

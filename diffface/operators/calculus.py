@@ -4,8 +4,7 @@ from diffface.backends.adapter import Adapter, Function
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.generic import basis, is_complex, size
 from diffface.backends.second_order import bridge
-from diffface.prep.inner import First
-from diffface.prep.operator import Mode, Point
+from diffface.prep.operator import First, Mode, Point
 
 
 def gradient_function(point: Point) -> Function:

@@ -1,46 +1,75 @@
-"""An operator called, or prepared: from the user's arguments to a result, or a callable."""
+"""An operator called, or prepared: its backend, and the way from arguments to a result."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NoReturn
 
+from diffface.backends import registry
+from diffface.backends.arrays import library_of
 from diffface.backends.errors import NotDifferentiableError
-from diffface.backends.registry import Backend
-from diffface.operators.options import PREPARATION, check_choice, settings
-from diffface.operators.using import backend_for, named_or_in_use, of_arrays
+from diffface.backends.registry import Backend, resolve
+from diffface.operators.options import NO_SETTINGS, PREPARATION, check_choice, settings
 from diffface.prep.arguments.bind import bind
 from diffface.prep.arguments.signature import Call
-from diffface.prep.evaluate import evaluate
-from diffface.prep.operator import Operator
-from diffface.prep.plan_cache import plan_for
+from diffface.prep.arguments.tree import leaves_of
+from diffface.prep.operator import Operator, Recipe, Settings
+from diffface.prep.plan import plan_for
 from diffface.prep.prepared import Prepared
-from diffface.prep.recipe import Recipe
+
+_in_use: ContextVar[Backend | None] = ContextVar("diffface_backend", default=None)
+_DEFAULT = Settings()
+
+
+@contextmanager
+def using(backend: str | Backend) -> Iterator[None]:
+    """Make ``backend`` the default of this thread (or task) within a ``with`` block.
+
+    Parameters
+    ----------
+    backend : str or backend object
+        What ``backend=None`` means inside; the innermost block wins.
+
+    Raises
+    ------
+    UnknownBackendError, BackendNotAvailableError
+        At once, if there is no such backend.
+
+    Examples
+    --------
+    >>> import diffface as dif
+    >>> with dif.using("autograd"):
+    ...     dif.derivative(lambda t: t**2, 3.0)
+    6.0
+    """
+    token = _in_use.set(resolve(backend))
+    try:
+        yield
+    finally:
+        _in_use.reset(token)
 
 
 def call(
-    operator: Operator,
-    wanted: tuple[int, ...],
-    f: Callable[..., Any],
-    args: Sequence[object],
-    options: Mapping[str, Any],
-    seeds: object = None,
-) -> Any:
+    operator: Operator, wanted: tuple[int, ...], f: Callable[..., Any], args: Sequence[object],
+    options: Mapping[str, Any], seeds: object = None,
+) -> Any:  # fmt: skip
     """Evaluate ``operator`` once, eagerly."""
     if not callable(f):
         refuse(f)
     bound = bind(args, options.get("argnums"), options.get("kwargs"))
-    chosen = settings(options, operator.keywords, operator.names[wanted])
+    chosen = _DEFAULT
+    if not options.keys() <= NO_SETTINGS:
+        chosen = settings(options, operator.keywords, operator.names[wanted])
     backend = backend_for(options.get("backend"), bound)
-    plan, primals, constants = plan_for(operator, wanted, f, backend, chosen, bound)
-    return evaluate(plan, f, primals, constants, seeds, options.get("out"))
+    recipe = Recipe(operator, wanted, f, chosen)
+    plan, primals, constants = plan_for(recipe, backend, bound)
+    return plan.evaluate(f, primals, constants, seeds, options.get("out"))
 
 
 def prepare(
-    operator: Operator,
-    wanted: tuple[int, ...],
-    f: Callable[..., Any],
-    args: Sequence[object],
+    operator: Operator, wanted: tuple[int, ...], f: Callable[..., Any], args: Sequence[object],
     options: Mapping[str, Any],
-) -> Prepared:
+) -> Prepared:  # fmt: skip
     """Make ``operator`` ready for many calls."""
     if not callable(f):
         refuse(f)
@@ -48,16 +77,36 @@ def prepare(
     chosen = settings(options, allowed, f"prepare_{operator.names[wanted]}")
     on_mismatch = check_choice(options, "on_mismatch", ("error", "reprepare"))
     fallback = check_choice(options, "fallback", ("eager", "error"))
-    backend = named_or_in_use(options.get("backend"))
+    backend = _named_or_in_use(options.get("backend"))
 
     def settle() -> Callable[[Call], Backend]:
-        fixed = named_or_in_use(backend)
-        return of_arrays if fixed is None else lambda _: fixed
+        fixed = _named_or_in_use(backend)
+        return _of_arrays if fixed is None else lambda _: fixed
 
-    recipe = Recipe(operator, wanted, f, settle, chosen)
     return Prepared(
-        recipe, args, options.get("argnums"), options.get("kwargs"), on_mismatch, fallback
-    )
+        Recipe(operator, wanted, f, chosen), settle, args, options.get("argnums"),
+        options.get("kwargs"), on_mismatch, fallback,
+    )  # fmt: skip
+
+
+def backend_for(backend: str | Backend | None, call: Call) -> Backend:
+    """The backend of a call: named, or in use, or the framework of its first active array."""
+    known = registry.loaded.get(backend) if isinstance(backend, str) else None
+    return known or _named_or_in_use(backend) or _of_arrays(call)
+
+
+def _named_or_in_use(backend: str | Backend | None) -> Backend | None:
+    """The backend that ``backend`` names, or the innermost ``using``, if there is either."""
+    return _in_use.get() if backend is None else resolve(backend)
+
+
+def _of_arrays(call: Call) -> Backend:
+    """The backend of the framework of the first active array."""
+    for i in call.active:
+        for leaf in leaves_of(call.values[i]):
+            if (library := library_of(leaf)) is not None and library.backend:
+                return resolve(library.backend)
+    return resolve("numpy")
 
 
 def refuse(f: object) -> NoReturn:

@@ -105,9 +105,8 @@ class PrepareOptions(MatrixOptions, SeededOptions, PreparationOptions, total=Fal
 
 PREPARATION = PreparationOptions.__optional_keys__
 
-_DEFAULT = Settings()
-# Options of which the settings know nothing.
-_ELSEWHERE = Options.__optional_keys__ - {"has_aux"}
+# Options of every operator that do not affect the derivation.
+NO_SETTINGS = Options.__optional_keys__ - {"has_aux"}
 
 
 def settings(options: Mapping[str, Any], allowed: frozenset[str], name: str) -> Settings:
@@ -120,8 +119,6 @@ def settings(options: Mapping[str, Any], allowed: frozenset[str], name: str) -> 
     InvalidArgumentError
         If its value makes no sense.
     """
-    if options.keys() <= _ELSEWHERE <= allowed:
-        return _DEFAULT
     for key in options:
         if key not in allowed:
             close = difflib.get_close_matches(key, allowed, n=1)

@@ -8,10 +8,9 @@ from diffface.backends.adapter import Adapter
 from diffface.backends.arrays import PYTHON, library_of
 from diffface.backends.errors import NotDifferentiableError
 from diffface.backends.registry import Backend
-from diffface.operators.using import backend_for
+from diffface.operators.call import backend_for
 from diffface.optimize.unravel import Unravel
-from diffface.prep.arguments.leaf import Leaf
-from diffface.prep.arguments.signature import Call
+from diffface.prep.arguments.signature import Call, Leaf
 from diffface.prep.arguments.tree import Spec, flatten, paths
 
 
@@ -60,7 +59,7 @@ def ravel_with(tree: Any, adapter: Adapter, name: str) -> tuple[Any, Unravel]:
     values: list[Any] = [tree]
     spec: Spec | None = None
     if library_of(tree) is None:
-        values, spec = flatten(tree, adapter)
+        values, spec = flatten(tree)
     places = paths(spec) if spec is not None else [""]
     leaves = [_leaf(v, f"{name}{place}") for v, place in zip(values, places, strict=True)]
     unravel = Unravel(spec, leaves, adapter)

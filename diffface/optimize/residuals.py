@@ -164,7 +164,7 @@ def flat(y: Any, x: Any, adapter: Adapter) -> Any:
     if shape is not None:
         return y if len(shape) == 1 else y.reshape((-1,))
     try:
-        leaves = [adapter.lift(leaf, x).reshape((-1,)) for leaf in flatten(y, adapter)[0]]
+        leaves = [adapter.lift(leaf, x).reshape((-1,)) for leaf in flatten(y)[0]]
     except TypeError:
         return y  # no numbers: the operators say so
     if len(leaves) > 1:

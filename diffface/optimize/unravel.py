@@ -9,7 +9,7 @@ import numpy as np
 from diffface.backends.adapter import Adapter
 from diffface.backends.arrays import library_of
 from diffface.backends.errors import InvalidArgumentError
-from diffface.prep.arguments.leaf import Leaf
+from diffface.prep.arguments.signature import Leaf
 from diffface.prep.arguments.tree import Spec, flatten, unflatten
 
 
@@ -67,7 +67,7 @@ class Unravel:
         """The flat float64 vector of the ``leaves`` of a tree; a fresh copy."""
         x = np.empty(self.size)
         for (at, leaf), value in zip(self._pairs(), leaves, strict=True):
-            x[at] = np.asarray(leaf.kind.to_numpy(value)).reshape(-1)
+            x[at] = np.asarray(leaf.library.to_numpy(value)).reshape(-1)
         return x
 
     def ravel(self, tree: Any) -> Any:
@@ -78,7 +78,7 @@ class Unravel:
         InvalidArgumentError
             If structure or shapes differ.
         """
-        values, spec = ([tree], None) if self._spec is None else flatten(tree, self._adapter)
+        values, spec = ([tree], None) if self._spec is None else flatten(tree)
         shapes = [np.shape(value) for value in values]
         if spec != self._spec or shapes != [leaf.shape for leaf in self._leaves]:
             raise InvalidArgumentError(
@@ -181,4 +181,4 @@ def _part(x: Any, at: slice, shape: tuple[int, ...]) -> Any:
 
 def _own(part: Any, leaf: Leaf) -> Any:
     fresh = np.array(part.reshape(leaf.shape), leaf.dtype)
-    return leaf.kind.from_numpy(fresh, leaf.device)
+    return leaf.library.from_numpy(fresh, leaf.device)

@@ -5,9 +5,8 @@ from typing import Any, Literal, TypedDict
 
 from diffface.backends.adapter import Adapter
 from diffface.backends.registry import Backend
-from diffface.operators.call import refuse
+from diffface.operators.call import backend_for, refuse
 from diffface.operators.options import check_choice, settings
-from diffface.operators.using import backend_for
 from diffface.optimize.ravel import floating, ravel_with
 from diffface.prep.arguments.bind import bind
 from diffface.prep.prepared import Prepared

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from diffface.backends.adapter import Adapter
 from diffface.backends.arrays import ArrayLibrary, library_of
 from diffface.backends.compiled import Arrays
 from diffface.backends.errors import InvalidArgumentError
@@ -15,12 +14,12 @@ from diffface.prep.arguments.tree import flatten, paths, shown
 class Slot:
     """What a leaf of ``out`` has to take."""
 
-    __slots__ = ("dtype", "kind", "place", "shape")
+    __slots__ = ("dtype", "library", "place", "shape")
 
     def __init__(
-        self, kind: ArrayLibrary, shape: tuple[int, ...], dtype: np.dtype[Any], place: int = -1
+        self, library: ArrayLibrary, shape: tuple[int, ...], dtype: np.dtype[Any], place: int = -1
     ) -> None:
-        self.kind = kind
+        self.library = library
         self.shape = shape
         self.dtype = dtype
         # Which output of a program it is for.
@@ -39,14 +38,14 @@ def targets(out: Any, count: int) -> Sequence[Any]:
     )
 
 
-def check(out: Any, template: Any, adapter: Adapter) -> list[Any]:
+def check(out: Any, template: Any) -> list[Any]:
     """Leaves of ``out``, which has to take a tree of arrays, or of slots for them."""
-    wanted, spec = flatten(template, adapter)
+    wanted, spec = flatten(template)
     slots = [leaf if isinstance(leaf, Slot) else _slot(leaf) for leaf in wanted]
     if spec.is_leaf():
         leaves, places = [out], [""]
     else:
-        leaves, found = flatten(out, adapter)
+        leaves, found = flatten(out)
         if found != spec:
             raise InvalidArgumentError(
                 f"`out` must have the structure of the derivative, {shown(spec)}, "
@@ -59,44 +58,44 @@ def check(out: Any, template: Any, adapter: Adapter) -> list[Any]:
 
 
 def places(
-    out: Any, templates: Sequence[Any], adapter: Adapter, kind: ArrayLibrary, inputs: Arrays
+    out: Any, templates: Sequence[Any], own: ArrayLibrary, inputs: Arrays
 ) -> dict[int, Any] | None:
     """The arrays of ``out`` by the program's output, if the program may write to them itself.
 
-    ``templates`` are trees of slots, one for each derivative, and ``kind`` is that of the program's
-    arrays. None where memory is shared with an input or with another of the arrays, or where one
-    cannot be lent to the program.
+    ``templates`` are trees of slots, one for each derivative; the program's arrays are of ``own``.
+    None where memory is shared with an input or with another of the arrays, or where one cannot be
+    lent to the program.
     """
     found: dict[int, Any] = {}
     for target, template in zip(targets(out, len(templates)), templates, strict=True):
-        slots = flatten(template, adapter)[0]
-        for slot, leaf in zip(slots, check(target, template, adapter), strict=True):
-            lent = kind.view_for_output(leaf, (*inputs, *found.values()))
+        slots = flatten(template)[0]
+        for slot, leaf in zip(slots, check(target, template), strict=True):
+            lent = own.view_for_output(leaf, (*inputs, *found.values()))
             if lent is None:
                 return None
             found[slot.place] = lent
     return found
 
 
-def write(out: Any, result: Any, adapter: Adapter) -> Any:
+def write(out: Any, result: Any) -> Any:
     """Overwrite ``out`` with ``result``, and return it."""
-    leaves = check(out, result, adapter)
-    for leaf, value in zip(leaves, flatten(result, adapter)[0], strict=True):
+    leaves = check(out, result)
+    for leaf, value in zip(leaves, flatten(result)[0], strict=True):
         if leaf is not value:  # the program may have written it there
             leaf[...] = value
     return out
 
 
 def _slot(value: Any) -> Slot:
-    kind = library_of(value)
-    assert kind is not None, "results are arrays and numbers"
-    return Slot(kind, *kind.describe(value)[:2])
+    library = library_of(value)
+    assert library is not None, "results are arrays and numbers"
+    return Slot(library, *library.describe(value)[:2])
 
 
 def _check(target: Any, slot: Slot, name: str) -> None:
-    if not slot.kind.writable:
+    if not slot.library.writable:
         raise InvalidArgumentError(
-            f"`{name}` cannot take {slot.kind.noun}, which is immutable; leave it out."
+            f"`{name}` cannot take {slot.library.noun}, which is immutable; leave it out."
         )
     own = library_of(target)
     if own is None or not hasattr(target, "__setitem__"):
@@ -104,9 +103,9 @@ def _check(target: Any, slot: Slot, name: str) -> None:
             f"`{name}` must be an array like the derivative, {slot.dtype.name}{list(slot.shape)}, "
             f"got {type(target).__name__}."
         )
-    if own.noun != slot.kind.noun:
+    if own.noun != slot.library.noun:
         raise InvalidArgumentError(
-            f"`{name}` must be {slot.kind.noun} like the result, got {own.noun}."
+            f"`{name}` must be {slot.library.noun} like the result, got {own.noun}."
         )
     shape, dtype, _ = own.describe(target)
     if (shape, dtype) != (slot.shape, slot.dtype):

@@ -5,42 +5,47 @@ from typing import Any
 
 import numpy as np
 
-from diffface.backends.adapter import Adapter
-from diffface.backends.arrays import PYTHON, library_of
+from diffface.backends.arrays import PYTHON, ArrayLibrary, library_of
 from diffface.backends.compiled import Arrays
 from diffface.backends.errors import InvalidArgumentError
-from diffface.prep.arguments.leaf import Leaf
-from diffface.prep.arguments.signature import Signature
-from diffface.prep.arguments.tree import Spec, flatten, paths, shown
+from diffface.prep.arguments.signature import Leaf, Signature
+from diffface.prep.arguments.tree import Spec, flatten, leaves_of, paths, shown
 
 # What a seed must look like: shape, dtype, device.
 Expected = tuple[tuple[int, ...], np.dtype[Any], Any]
 
 
-def tangents(given: object, signature: Signature, adapter: Adapter, batched: bool) -> Arrays:
-    """Tangents of the active arguments as arrays of ``adapter``."""
+def tangents(given: object, signature: Signature, own: ArrayLibrary, batched: bool) -> Arrays:
+    """Tangents of the active arguments as arrays of the library ``own``."""
     entries = [given] if signature.bare else _entries(given, len(signature.active))
     seeds: list[Any] = []
     for n, (i, entry) in enumerate(zip(signature.active, entries, strict=True)):
         spec, leaves = signature.arguments[i]
         name = "tangents" if signature.bare else f"tangents[{n}]"
         expected = [
-            (leaf.shape, leaf.dtype, leaf.device if leaf.kind is adapter.arrays else None)
+            (leaf.shape, leaf.dtype, leaf.device if leaf.library is own else None)
             for leaf in leaves
             if isinstance(leaf, Leaf)
         ]
-        seeds += _checked(entry, spec, expected, adapter, batched, name, "the active argument")
+        seeds += _checked(entry, spec, expected, own, batched, name, "the active argument")
     _same_batch(seeds, batched, "tangents")
     return tuple(seeds)
 
 
 def cotangents(
-    given: object, spec: Spec | None, expected: Sequence[Expected], adapter: Adapter, batched: bool
+    given: object, spec: Spec | None, expected: Sequence[Expected], own: ArrayLibrary, batched: bool
 ) -> Arrays:
-    """Cotangents of ``f``'s result as arrays of ``adapter``."""
-    seeds = _checked(given, spec, expected, adapter, batched, "cotangents", "the result of `f`")
+    """Cotangents of ``f``'s result as arrays of the library ``own``."""
+    seeds = _checked(given, spec, expected, own, batched, "cotangents", "the result of `f`")
     _same_batch(seeds, batched, "cotangents")
     return tuple(seeds)
+
+
+def batch_of(seeds: object, batched: bool) -> tuple[int, ...]:
+    """The leading axis of batched seeds, as far as they have one."""
+    first = next(iter(leaves_of(seeds)), None) if batched else None
+    shape = tuple(getattr(first, "shape", ()))
+    return shape[:1]
 
 
 def _entries(given: object, count: int) -> Sequence[object]:
@@ -53,35 +58,35 @@ def _entries(given: object, count: int) -> Sequence[object]:
 
 
 def _checked(
-    given: object, spec: Spec | None, expected: Sequence[Expected], adapter: Adapter,
+    given: object, spec: Spec | None, expected: Sequence[Expected], own: ArrayLibrary,
     batched: bool, name: str, whose: str,
 ) -> list[Any]:  # fmt: skip
     if spec is None:
         leaves, places = [given], [""]
     else:
-        leaves, found = flatten(given, adapter)
+        leaves, found = flatten(given)
         if found != spec:
             raise InvalidArgumentError(
                 f"`{name}` must have the structure of {whose}, {shown(spec)}, got {shown(found)}."
             )
         places = paths(spec)
     return [
-        _seed(leaf, want, adapter, batched, name + place, whose)
+        _seed(leaf, want, own, batched, name + place, whose)
         for leaf, want, place in zip(leaves, expected, places, strict=True)
     ]
 
 
 def _seed(
-    value: Any, want: Expected, adapter: Adapter, batched: bool, name: str, whose: str
+    value: Any, want: Expected, own: ArrayLibrary, batched: bool, name: str, whose: str
 ) -> Any:
-    kind = library_of(value)
+    library = library_of(value)
     shape, dtype, device = want
-    if kind is None:
+    if library is None:
         raise InvalidArgumentError(
             f"`{name}` must be an array like {whose}, {dtype.name}{list(shape)}, got "
             f"{_shown(value)}."
         )
-    found_shape, found_dtype, _ = kind.describe(value)
+    found_shape, found_dtype, _ = library.describe(value)
     inner = found_shape[1:] if batched and found_shape else found_shape
     if inner != shape or (batched and not found_shape):
         wanted = f"(batch, {', '.join(map(str, shape))})" if batched else str(shape)
@@ -89,14 +94,14 @@ def _seed(
             f"`{name}` must have the shape of {whose}, {wanted}, got {found_shape}."
         )
     # Python numbers take any precision; arrays may only be converted where nothing is lost.
-    if not np.can_cast(found_dtype, dtype, "same_kind" if kind is PYTHON else "safe"):
+    if not np.can_cast(found_dtype, dtype, "same_kind" if library is PYTHON else "safe"):
         raise InvalidArgumentError(
             f"`{name}` must have the dtype of {whose}, {dtype.name}, got {found_dtype.name}; "
             f"convert it with astype."
         )
-    if kind is adapter.arrays and found_dtype == dtype:
-        return kind.detach(value)
-    return adapter.arrays.from_numpy(np.asarray(kind.to_numpy(value), dtype), device)
+    if library is own and found_dtype == dtype:
+        return library.detach(value)
+    return own.from_numpy(np.asarray(library.to_numpy(value), dtype), device)
 
 
 def _same_batch(seeds: Sequence[Any], batched: bool, name: str) -> None:

@@ -1,13 +1,60 @@
-"""The arguments of a call: which are active, of which structure, and where their leaves are."""
+"""The signature of a call: all about its arguments but the values of arrays; what two differ in."""
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Hashable, Sequence
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
-from diffface.backends.adapter import Adapter
+import numpy as np
+
 from diffface.backends.arrays import NUMPY, NUMPY_SCALAR, PYTHON, ArrayLibrary, library_of
 from diffface.backends.compiled import Arrays
-from diffface.prep.arguments.leaf import Leaf, Static, describe
-from diffface.prep.arguments.tree import Spec, flatten, unflatten
+from diffface.prep.arguments.tree import Spec, flatten, paths, shown, unflatten
+
+
+class Leaf(NamedTuple):
+    """An array or number that may differ in value from call to call."""
+
+    library: ArrayLibrary
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    device: Hashable
+
+    def __str__(self) -> str:
+        if self.library is PYTHON:
+            return f"Python {self.dtype.name.rstrip('0123456789')}"
+        place = "" if self.device is None else f" on {self.library.place(self.device)}"
+        return f"{self.library.name} {self.dtype.name}{list(self.shape)}{place}"
+
+
+class Static:
+    """A string, integer, flag, function or other object: part of the signature by its value."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Static):
+            return False
+        if self.value is other.value:
+            return True
+        if type(self.value) is not type(other.value):
+            return False
+        try:
+            return bool(self.value == other.value)
+        except Exception:  # noqa: BLE001 - an object that cannot be compared equals only itself
+            return False
+
+    def __hash__(self) -> int:
+        try:
+            return hash(self.value)
+        except TypeError:
+            return hash(type(self.value))
+
+    def __str__(self) -> str:
+        return f"static {self.value!r}"
 
 
 class Argument(NamedTuple):
@@ -47,7 +94,7 @@ class Signature(NamedTuple):
     # that may differ from call to call; and which primals make up which active argument.
     primals: tuple[Leaf, ...]
     constants: tuple[Leaf, ...]
-    places: tuple["Place", ...]
+    places: tuple[Place, ...]
 
     @classmethod
     def of(
@@ -56,17 +103,21 @@ class Signature(NamedTuple):
     ) -> "Signature":  # fmt: skip
         """The signature of ``arguments``, with what follows from them."""
         places, start = [], 0
+        primals: list[Leaf] = []
+        constants: list[Leaf] = []
         for i in active:
-            stop = start + len(arguments[i].leaves)
-            places.append(Place(i, arguments[i].spec, start, stop))
+            spec, leaves = arguments[i]
+            stop = start + len(leaves)
+            places.append(Place(i, spec, start, stop))
             start = stop
-        inside = [leaf for i in active for leaf in arguments[i].leaves]
-        rest = [leaf for i, a in enumerate(arguments) if i not in active for leaf in a.leaves]
-        # Static leaves of active arguments are refused before anything is derived.
-        primals, constants = (
-            tuple(leaf for leaf in leaves if isinstance(leaf, Leaf)) for leaves in (inside, rest)
+            # Static leaves of active arguments are refused before anything is derived.
+            primals += [leaf for leaf in leaves if isinstance(leaf, Leaf)]
+        for i, argument in enumerate(arguments):
+            if i not in active:
+                constants += [leaf for leaf in argument.leaves if isinstance(leaf, Leaf)]
+        return cls(
+            arguments, keywords, active, bare, tuple(primals), tuple(constants), tuple(places)
         )
-        return cls(arguments, keywords, active, bare, primals, constants, tuple(places))
 
     def __str__(self) -> str:
         return ", ".join(
@@ -100,21 +151,81 @@ class Signature(NamedTuple):
 
     def like_active(self, leaves: Sequence[Any]) -> Any:
         """``leaves`` of all active arguments as trees: bare, or a tuple with one entry for each."""
-        entries, rest = [], iter(leaves)
-        for i in self.active:
-            spec, own = self.arguments[i]
-            filled = [next(rest) for _ in own]
-            entries.append(filled[0] if spec is None else unflatten(spec, filled))
+        entries = [
+            leaves[start] if spec is None else unflatten(spec, leaves[start:stop])
+            for _, spec, start, stop in self.places
+        ]
         return entries[0] if self.bare else tuple(entries)
 
-    def result_kind(self) -> tuple[ArrayLibrary, Any]:
+    def result_library(self) -> tuple[ArrayLibrary, Any]:
         """Library and device of what ``f`` returns: those of the first array argument."""
         for leaf in self.primals + self.constants:
-            if leaf.kind not in (PYTHON, NUMPY_SCALAR, NUMPY):
-                return leaf.kind, leaf.device
+            if leaf.library not in (PYTHON, NUMPY_SCALAR, NUMPY):
+                return leaf.library, leaf.device
         # NumPy's own functions return scalars for shape ().
-        numbers = all(leaf.kind is PYTHON for leaf in self.primals)
+        numbers = all(leaf.library is PYTHON for leaf in self.primals)
         return (PYTHON if numbers else NUMPY_SCALAR), None
+
+    def name(self, f: Callable[..., Any], position: int) -> str:
+        """An argument as the user would name it: by its parameter in ``f`` where that is known."""
+        keyword = position - (len(self.arguments) - len(self.keywords))
+        return self.keywords[keyword] if keyword >= 0 else _parameter(f, position)
+
+
+def signature_of(call: Call) -> tuple[Signature, list[Any], list[Any]]:
+    """Signature of a call, with the leaves of its active arguments and of its constants."""
+    arguments, primals, constants = describe(call)
+    return Signature.of(arguments, *call[1:]), primals, constants
+
+
+def describe(call: Call) -> tuple[tuple[Argument, ...], list[Any], list[Any]]:
+    """Each argument, and the leaves of the active ones and those that are run-time constants."""
+    active = call.active
+    constants: list[Any] = []
+    leaves_of: list[Sequence[Any]] = []
+    arguments: list[Argument] = []
+    for i, value in enumerate(call.values):
+        library = library_of(value)
+        spec = None
+        leaves: Sequence[Any] = (value,)
+        if library is None:
+            leaves, spec = flatten(value)
+        constant = i not in active
+        described: list[Leaf | Static] = []
+        for leaf in leaves:
+            if spec is not None:
+                library = library_of(leaf)
+            if library is None:
+                described.append(Static(leaf))
+                continue
+            known = Leaf(library, *library.describe(leaf))
+            if constant and known.dtype.kind not in "fc" and library in (PYTHON, NUMPY_SCALAR):
+                # Integers and flags decide on shapes and branches.
+                described.append(Static(leaf))
+                continue
+            described.append(known)
+            if constant:
+                constants.append(leaf)
+        arguments.append(Argument(spec, tuple(described)))
+        leaves_of.append(leaves)
+    primals: list[Any] = []
+    for i in active:
+        primals += leaves_of[i]
+    return tuple(arguments), primals, constants
+
+
+def report(prepared: Signature, called: Signature, f: Callable[..., Any]) -> str:
+    """A message that lists, argument by argument, only what differs."""
+    lines = []
+    arguments = zip_longest(prepared.arguments, called.arguments)
+    for i, (before, now) in enumerate(arguments):
+        if before != now:
+            lines += _differences(prepared.name(f, i), before, now)
+    return (
+        "The arguments differ from those it was prepared with:\n"
+        + "\n".join(f"  {line}" for line in lines)
+        + "\nPrepare anew for these, or with on_mismatch='reprepare'."
+    )
 
 
 def _fits(leaf: Leaf | Static, other: Leaf | Static) -> bool:
@@ -123,25 +234,31 @@ def _fits(leaf: Leaf | Static, other: Leaf | Static) -> bool:
     return leaf == other
 
 
-def signature_of(call: Call, adapter: Adapter) -> tuple[Signature, list[Any], list[Any]]:
-    """Signature of a call, with the leaves of its active arguments and of its constants."""
-    arguments: list[Argument] = []
-    constants: list[Any] = []
-    active: dict[int, Sequence[Any]] = {}
-    for i, value in enumerate(call.values):
-        if library_of(value) is not None:
-            leaves: Sequence[Any] = (value,)
-            spec = None
-        else:
-            leaves, spec = flatten(value, adapter)
-        constant = i not in call.active
-        described = tuple([describe(leaf, constant) for leaf in leaves])
-        arguments.append(Argument(spec, described))
-        if not constant:
-            active[i] = leaves
-            continue
-        for leaf, known in zip(leaves, described, strict=True):
-            if type(known) is Leaf:
-                constants.append(leaf)
-    primals = [leaf for i in call.active for leaf in active[i]]
-    return Signature.of(tuple(arguments), *call[1:]), primals, constants
+def _differences(name: str, before: Argument, now: Argument) -> list[str]:
+    if before.spec != now.spec:
+        return [f"`{name}`: prepared with {_structure(before)}, called with {_structure(now)}"]
+    places = paths(before.spec) if before.spec is not None else [""]
+    return [
+        f"`{name}{place}`: prepared with {old}, called with {new}"
+        for place, old, new in zip(places, before.leaves, now.leaves, strict=True)
+        if old != new
+    ]
+
+
+def _structure(argument: Argument) -> str:
+    if argument.spec is None or argument.spec.is_leaf():
+        return str(argument.leaves[0])
+    if argument.spec.num_nodes == 1 and not argument.leaves:
+        return f"static {unflatten(argument.spec, ())!r}"
+    return f"the structure {shown(argument.spec)}"
+
+
+def _parameter(f: Callable[..., Any], position: int) -> str:
+    """The parameter's name in ``f``, or its position where that cannot be known."""
+    try:
+        parameters = list(inspect.signature(f).parameters.values())
+    except (TypeError, ValueError):
+        return f"args[{position}]"
+    named = parameters[position].kind if position < len(parameters) else None
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return parameters[position].name if named in positional else f"args[{position}]"

@@ -1,4 +1,4 @@
-"""Trees of arguments: optree, plus dataclasses and whatever the backend's library registers."""
+"""Trees of arguments: optree, plus dataclasses and whatever a library registers as a tree."""
 
 import dataclasses
 import threading
@@ -6,8 +6,7 @@ from typing import Any
 
 import optree
 
-from diffface.backends.adapter import Adapter
-from diffface.backends.arrays import library_of
+from diffface.backends.arrays import library_of, subtree_of
 
 # Registrations under a namespace leave the user's own use of optree alone.
 NAMESPACE = "diffface"
@@ -19,18 +18,16 @@ _known: set[type] = set()
 _LEARNING = threading.Lock()
 
 
-def flatten(tree: object, adapter: Adapter) -> tuple[list[Any], Spec]:
+def flatten(tree: Any) -> tuple[list[Any], Spec]:
     """Leaves and structure of ``tree``."""
     while True:
-        leaves, spec = _flatten(tree)
-        new = {type(leaf): leaf for leaf in leaves if library_of(leaf) is None}
-        learnt = [_register(leaf, adapter) for leaf in new.values()]
-        if not any(learnt):
+        leaves, spec = optree.tree_flatten(tree, namespace=NAMESPACE)
+        learnt = False
+        for leaf in leaves:
+            if library_of(leaf) is None and _register(leaf):
+                learnt = True
+        if not learnt:
             return leaves, spec
-
-
-def _flatten(tree: Any) -> tuple[list[Any], Spec]:
-    return optree.tree_flatten(tree, namespace=NAMESPACE)
 
 
 def unflatten(spec: Spec, leaves: Any) -> Any:
@@ -43,15 +40,15 @@ def paths(spec: Spec) -> list[str]:
     return ["".join(entry.codify("") for entry in accessor) for accessor in spec.accessors()]
 
 
-def _register(node: Any, adapter: Adapter) -> bool:
-    """Teach optree the type of ``node``, if it is no leaf; say whether it was news."""
+def _register(node: Any) -> bool:
+    """Teach optree the type of ``node``, if it is no leaf; say whether it is a tree."""
     cls: Any = type(node)
     with _LEARNING:
         if cls in _known:
             return True
         # The library first: it may know that some fields of a dataclass are static.
-        if adapter.subtree(node) is not None:
-            split: Any = adapter.subtree
+        if subtree_of(node) is not None:
+            split: Any = subtree_of
             optree.register_pytree_node(cls, split, _rebuild, namespace=NAMESPACE)
         elif dataclasses.is_dataclass(cls):
             _register_dataclass(cls)

@@ -83,7 +83,7 @@ def absent(monkeypatch: pytest.MonkeyPatch) -> Any:
             return None if name.partition(".")[0] in modules else find(name, package)
 
         monkeypatch.setattr(importlib.util, "find_spec", find_spec)
-        monkeypatch.setattr(_registry, "_loaded", {})
+        monkeypatch.setattr(_registry, "loaded", {})
 
     return hide
 

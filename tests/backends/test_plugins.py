@@ -17,7 +17,7 @@ X = np.array([1.0, 2.0, 3.0])
 def clean(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test registers is forgotten after it."""
     monkeypatch.setattr(_registry, "_registered", {})
-    monkeypatch.setattr(_registry, "_loaded", dict(_registry._loaded))
+    monkeypatch.setattr(_registry, "loaded", dict(_registry.loaded))
 
 
 class Other(Exception):

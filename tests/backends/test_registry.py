@@ -17,7 +17,7 @@ X = np.array([1.0, 2.0, 3.0])
 def clean(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test registers is forgotten after it."""
     monkeypatch.setattr(_registry, "_registered", dict(_registry._registered))
-    monkeypatch.setattr(_registry, "_loaded", dict(_registry._loaded))
+    monkeypatch.setattr(_registry, "loaded", dict(_registry.loaded))
 
 
 def test_backends_lists_them_all() -> None:
@@ -39,7 +39,7 @@ def test_backends_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *a: None if name == "jax" else find(name, *a)
     )
-    monkeypatch.setattr(_registry, "_loaded", {})
+    monkeypatch.setattr(_registry, "loaded", {})
     info = next(info for info in dif.list_backends() if info.name == "jax")
     assert not info.available
     assert (info.backend, info.version, info.forward, info.reverse) == (None, "", False, False)

@@ -11,10 +11,8 @@ from diffface.backends.arrays import ArrayLibrary, library_of
 from diffface.backends.registry import Backend
 from diffface.operators.value import value
 from diffface.prep.arguments.bind import bind
-from diffface.prep.arguments.leaf import Leaf
-from diffface.prep.arguments.signature import Signature, signature_of
+from diffface.prep.arguments.signature import Leaf, Signature, signature_of
 from diffface.prep.arguments.tree import flatten, paths, unflatten
-from diffface.prep.validate import argument_name
 from diffface.testing.trees import wave
 
 Arrays = tuple[Any, ...]
@@ -149,7 +147,7 @@ class Subject:
             places = [""] if spec is None else paths(spec)
             for place, leaf in zip(places, leaves, strict=True):
                 assert isinstance(leaf, Leaf)
-                name = argument_name(self.f, i) + place
+                name = self.layout.name(self.f, i) + place
                 for index in np.ndindex(leaf.shape):
                     yield f"{name}[{', '.join(map(str, index))}]" if index else name
 
@@ -180,28 +178,28 @@ def subject(
         If no argument is active, or ``argnums`` or ``kwargs`` make no sense.
     """
     call = bind(args, options["argnums"], options["kwargs"])
-    layout, leaves, _ = signature_of(call, adapter)
+    layout, leaves, _ = signature_of(call)
     primals = tuple(to_numpy(leaf) for leaf in leaves if library_of(leaf) is not None)
     return Subject(f, tuple(args), options, layout, primals)
 
 
 def numbers(tree: object, adapter: Adapter) -> Arrays:
     """Leaves of a result as NumPy arrays."""
-    return tuple(to_numpy(leaf) for leaf in flatten(tree, adapter)[0])
+    return tuple(to_numpy(leaf) for leaf in flatten(tree)[0])
 
 
 def tangents(subject: Subject) -> Any:
     """The mixed direction, as the caller would give it."""
     layout = subject.layout
     return layout.like_active([
-        leaf.kind.from_numpy(np.asarray(d, leaf.dtype), leaf.device)
+        leaf.library.from_numpy(np.asarray(d, leaf.dtype), leaf.device)
         for leaf, d in zip(layout.primals, subject.mixed().dx, strict=True)
     ])  # fmt: skip
 
 
 def cotangents(subject: Subject, backend: Backend) -> Any:
     """Numbers of no symmetry, in the structure, kinds and dtypes of ``f``'s value."""
-    leaves, spec = flatten(subject.tree(backend), backend.first_order())
+    leaves, spec = flatten(subject.tree(backend))
     seeds = weights(tuple(map(to_numpy, leaves)))
     return unflatten(spec, [
         _kind(leaf).from_numpy(seed, _kind(leaf).describe(leaf)[2])
