@@ -216,7 +216,7 @@ NUMPY = NumPyArrays()
 NUMPY_SCALAR = NumPyScalars()
 PYTHON = PythonScalars()
 
-_libraries: dict[type, ArrayLibrary | None] = {
+libraries: dict[type, ArrayLibrary | None] = {
     float: PYTHON, complex: PYTHON, int: PYTHON, bool: PYTHON, np.ndarray: NUMPY,
 }  # fmt: skip
 # What third parties have registered: library and namespace, by the type of array.
@@ -226,9 +226,9 @@ _registered: dict[type, tuple[ArrayLibrary, Any]] = {}
 def library_of(value: object) -> ArrayLibrary | None:
     """The library that ``value`` is an array of, or None when it is no array and no number."""
     try:
-        return _libraries[type(value)]
+        return libraries[type(value)]
     except KeyError:
-        library = _libraries[type(value)] = _find(value)
+        library = libraries[type(value)] = _find(value)
         return library
 
 
@@ -257,8 +257,8 @@ def register_arrays(array_type: type, library: ArrayLibrary, namespace: object) 
         raise InvalidArgumentError(f"`library` must be an ArrayLibrary object, got {shown}.")
     _registered[array_type] = library, namespace
     # What was met before was taken for something else.
-    for known in [t for t in _libraries if issubclass(t, array_type)]:
-        del _libraries[known]
+    for known in [t for t in libraries if issubclass(t, array_type)]:
+        del libraries[known]
 
 
 def registered(value: object) -> tuple[ArrayLibrary, Any] | None:

@@ -56,7 +56,7 @@ class Autograd(Adapter):
 
         def pull(dy: Arrays) -> Arrays:
             grads = _backward(roots, nodes, _conj(dy))
-            return _conj(_all_like(grads, x))
+            return _cotangents(grads, x)
 
         return y, pull, aux
 
@@ -68,7 +68,7 @@ class Autograd(Adapter):
     ) -> tuple[Arrays, Arrays, Arrays]:
         y, nodes, aux, roots = _trace(f, x)
         one = np.ones((), y[0].dtype)
-        return y, _conj(_all_like(_backward(roots, nodes, (one,)), x)), aux
+        return y, _cotangents(_backward(roots, nodes, (one,)), x), aux
 
     def build(self, program: Program, examples: Arrays) -> Compiled:
         return build_with_numbers(record, program, examples, self.lift)
@@ -144,7 +144,20 @@ def _backward(roots: list[Any], nodes: list[Any], dy: Arrays) -> list[Array | No
             outgrad, _ = outgrads.pop(node)
             for parent, ingrad in zip(node.parents, node.vjp(outgrad), strict=True):
                 outgrads[parent] = add_outgrads(outgrads.get(parent), ingrad)
-    return [outgrads[root][0] if root in outgrads else None for root in roots]
+    found = []
+    for root in roots:
+        found.append(outgrads[root][0] if root in outgrads else None)  # noqa: PERF401 - no frame
+    return found
+
+
+def _cotangents(derivatives: list[Array | None], x: Arrays) -> Arrays:
+    """What autograd found, like ``x`` and by the convention of diffface."""
+    found = []
+    for d, a in zip(derivatives, x, strict=True):
+        fits = d is not None and d.shape == a.shape and d.dtype == a.dtype
+        dx = d if fits else _like(d, a)
+        found.append(anp.conj(dx) if a.dtype.kind == "c" else dx)
+    return tuple(found)
 
 
 def _all_like(derivatives: list[Array | None], like: Arrays) -> Arrays:

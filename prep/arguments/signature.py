@@ -7,7 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from diffface.backends.arrays import NUMPY, NUMPY_SCALAR, PYTHON, ArrayLibrary, library_of
+from diffface.backends.arrays import (
+    NUMPY,
+    NUMPY_SCALAR,
+    PYTHON,
+    ArrayLibrary,
+    libraries,
+    library_of,
+)
 from diffface.backends.compiled import Arrays
 from diffface.prep.arguments.tree import Spec, flatten, paths, shown, unflatten
 
@@ -185,7 +192,7 @@ def describe(call: Call) -> tuple[tuple[Argument, ...], list[Any], list[Any]]:
     leaves_of: list[Sequence[Any]] = []
     arguments: list[Argument] = []
     for i, value in enumerate(call.values):
-        library = library_of(value)
+        library = libraries.get(type(value)) or library_of(value)
         spec = None
         leaves: Sequence[Any] = (value,)
         if library is None:
@@ -194,7 +201,7 @@ def describe(call: Call) -> tuple[tuple[Argument, ...], list[Any], list[Any]]:
         described: list[Leaf | Static] = []
         for leaf in leaves:
             if spec is not None:
-                library = library_of(leaf)
+                library = libraries.get(type(leaf)) or library_of(leaf)
             if library is None:
                 described.append(Static(leaf))
                 continue
