@@ -8,6 +8,7 @@ import diffface
 from diffface.backends.arrays import ArrayLibrary
 from diffface.backends.registry import Backend
 from diffface.prep.arguments.const import plain
+from diffface.prep.prepared import Prepared
 from diffface.testing.closed_form.scenario import Scenario
 from diffface.testing.functions import FIXED_POINT, FUNCTIONS, operator_of
 from diffface.testing.point import SEEDS
@@ -57,8 +58,10 @@ class Case:
             options["batched"] = True
         return options
 
-    def caller(self, backend: str | Backend, example: Any, kwargs: Any) -> Callable[..., Any]:
-        """``call(args, kwargs, seeds)``, prepared as the case says at ``example``."""
+    def caller(
+        self, backend: str | Backend, example: Any, kwargs: Any
+    ) -> tuple[Callable[..., Any], Prepared | None]:
+        """``call(args, kwargs, seeds)``, and what it calls if that is prepared at ``example``."""
         options = {**self.options(), "backend": backend}
         seeded = SEEDS.get(operator_of(self.function))
 
@@ -68,16 +71,20 @@ class Case:
         if self.preparation == "unprepared":
             function = getattr(diffface, self.function)
             if self.function in FIXED_POINT:
-                return lambda args, kw, _: function(self.scenario.f, *args, kwargs=kw, **options)
-            return lambda args, kw, seeds: function(
+                fixed = lambda args, kw, _: function(self.scenario.f, *args, kwargs=kw, **options)
+                return fixed, None
+            direct = lambda args, kw, seeds: function(
                 self.scenario.f, *args, kwargs=kw, **named(seeds), **options
             )
+            return direct, None
         prepare = getattr(diffface, f"prepare_{self.function}")
         if self.preparation == "lazy":
             prepared = prepare(self.scenario.f, **options)
-            return lambda args, kw, seeds: prepared(*args, kwargs=kw, **named(seeds))
+            lazy = lambda args, kw, seeds: prepared(*args, kwargs=kw, **named(seeds))
+            return lazy, prepared
         prepared = prepare(self.scenario.f, *example, kwargs=kwargs, **options)
-        return lambda args, kw, seeds: prepared(*plain(args), kwargs=kw, **named(seeds))
+        call = lambda args, kw, seeds: prepared(*plain(args), kwargs=kw, **named(seeds))
+        return call, prepared
 
 
 def cases(scenario: Scenario, kinds: tuple[ArrayLibrary, ...]) -> Iterator[Case]:

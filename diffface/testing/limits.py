@@ -14,14 +14,14 @@ class Limit:
     ----------
     reason : str
         Why the backend cannot do it.
-    raises : type of exception
+    raises : type of exception, or tuple of them
         What it must raise, exactly; an AssertionError stands for a result that is too inaccurate.
     scenario, operator : str
         Patterns of names, with ``*`` for anything.
     """
 
     reason: str
-    raises: type[BaseException]
+    raises: type[BaseException] | tuple[type[BaseException], ...]
     scenario: str = "*"
     operator: str = "*"
 

@@ -1,5 +1,6 @@
 """What is done with a case: called at several points, in turn, with everything watched."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,21 +26,24 @@ from diffface.testing.trees import Tree, leaves, mapped, structure
 BATCH = 3
 
 
-def run(case: Case, backend: str | Backend) -> None:
+def run(case: Case, backend: str | Backend, strategies: Sequence[str] = ()) -> None:
     """Raise AssertionError unless ``backend`` gives the right answers in the right way.
 
     Prepared at one point, a callable is called at another, then at the first, and again at the
-    other, after its earlier results were overwritten.
+    other, after its earlier results were overwritten. If any ``strategies`` are given, its calls
+    must run by one of them.
     """
     here, there = case.scenario.points()
     example = arguments(here, case.kind)
-    call = case.caller(backend, example, here.kwargs)
+    call, prepared = case.caller(backend, example, here.kwargs)
     owner = resolve(backend)
     earlier = _ask(case, call, there, owner)
     kept = snapshot(earlier)
     second = _ask(case, call, here, owner)
     check_same("an earlier result", kept, earlier)
-    if case.preparation != "unprepared":
+    if prepared is not None:
+        found = prepared.strategy
+        assert not strategies or found in strategies, f"prepared calls run by {found!r}"
         spoil((earlier, second))
         _ask(case, call, there, owner)
 

@@ -19,6 +19,7 @@ def conformance(
     scenarios: Sequence[Scenario] | None = None,
     operators: Sequence[str] | None = None,
     limits: Sequence[Limit] | None = None,
+    strategies: Sequence[str] = (),
 ) -> Callable[..., None]:
     """A test that runs backends through every scenario, operator and preparation.
 
@@ -33,6 +34,9 @@ def conformance(
     limits : sequence of Limit, optional
         What the backends cannot do; these cases must fail, and exactly so. By default those known
         of diffface's own backends.
+    strategies : sequence of str, optional
+        How prepared calls must run, such as ``["program"]``: an adapter whose ``build`` never works
+        gives right answers all the same, eagerly.
 
     Returns
     -------
@@ -61,7 +65,7 @@ def conformance(
 
     @pytest.mark.parametrize(("backend", "case"), parameters)
     def test(backend: str | Backend, case: Case) -> None:
-        run(case, backend)
+        run(case, backend, strategies)
 
     return test
 

@@ -1,5 +1,7 @@
 """A backend from outside: one class, one registration, one line for the whole suite."""
 
+import re
+import runpy
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -8,12 +10,14 @@ from typing import final
 
 import array_api_compat.torch as xp
 import numpy as np
+import pytest
 import torch
 
 import diffface as dif
 from diffface.backends import Adapter, Array, Arrays, Function, library_of
-from diffface.testing import conformance, scenarios
+from diffface.testing import Limit, conformance, scenarios
 
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 TENSORS = library_of(torch.zeros(()))
 assert TENSORS is not None
 
@@ -45,6 +49,47 @@ dif.register_backend("forward-torch", ForwardTorch)
 
 # The whole table takes minutes without a compiler; every seventh scenario is of every sort.
 test_conformance = conformance("forward-torch", scenarios=scenarios()[::7])
+
+
+# It registers mygrad.
+runpy.run_path(str(EXAMPLES / "third_party_backend.py"))
+
+NO_COMPLEX = "mygrad has no complex numbers"
+NO_SOLVE = "mygrad has no solve"
+LIMITS = [
+    Limit(NO_COMPLEX, TypeError, scenario="complex argument*"),
+    Limit(NO_COMPLEX, TypeError, scenario="not analytic: *real to complex*"),
+    Limit(NO_COMPLEX, (TypeError, AttributeError), scenario="not analytic: through*"),
+    Limit(NO_SOLVE, AttributeError, scenario="everything"),
+    Limit(NO_SOLVE, AttributeError, scenario="solve by both"),
+    Limit(NO_SOLVE, AttributeError, scenario="quadratic form of an inverse"),
+]
+# Every seventh, and what a limit is about; mygrad's Python numbers make float32 float64.
+LIMITED = ("not analytic: through the complex plane", "solve by both")
+test_mygrad = conformance(
+    "mygrad", limits=LIMITS, strategies=["eager", "stencil"],
+    scenarios=[
+        s for i, s in enumerate(scenarios())
+        if (i % 7 == 0 or s.name in LIMITED) and not s.name.startswith("float32")
+    ],
+)  # fmt: skip
+
+
+def test_a_build_that_never_works_is_noticed() -> None:
+    scenario = scenarios()[0]
+    test = conformance("mygrad", scenarios=[scenario], strategies=["program"])
+    (cases,) = (mark.args[1] for mark in test.pytestmark)  # type: ignore[attr-defined]
+    prepared = [case for case in cases if case.values[1].preparation == "prepared"]
+    with pytest.raises(AssertionError, match="prepared calls run by 'eager'"):
+        test(*prepared[0].values)
+
+
+def test_the_example_is_short_and_uses_what_is_public() -> None:
+    text = (EXAMPLES / "third_party_backend.py").read_text()
+    assert len(text.splitlines()) <= 80
+    assert set(re.findall(r"(?:from|import) (diffface[\w.]*)", text)) == {
+        "diffface", "diffface.backends",
+    }  # fmt: skip
 
 
 def test_registered() -> None:

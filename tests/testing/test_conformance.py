@@ -17,7 +17,9 @@ FEW = [
 # torch 2.13 says of its own vmap that it is slow for conj; the numbers are right.
 slow = pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
 
-test_quickly = pytest.mark.smoke(conformance(*ROWS, scenarios=QUICK))
+BUILT = ("xla", "replay", "program", "stencil")
+
+test_quickly = pytest.mark.smoke(conformance(*ROWS, scenarios=QUICK, strategies=BUILT))
 test_backends = slow(conformance(*ROWS, scenarios=REST))
 test_second_order = conformance(
     *(SecondOrder("numpy", inner) for inner in ("jax", "torch", "autograd", "complex-step")),
