@@ -25,9 +25,10 @@ from diffface.backends.autograd.recorder.boxes import RecordedArray, is_a
 from diffface.backends.autograd.recorder.checks import check_elsewhere, check_same
 from diffface.backends.autograd.recorder.graph import Node
 from diffface.backends.autograd.recorder.program import compile_graph
-from diffface.backends.autograd.recorder.tape import RecordedNode, Tape, user_line
+from diffface.backends.autograd.recorder.tape import RecordedNode, Tape
 from diffface.backends.compiled import Arrays, Compiled, Program
 from diffface.backends.errors import CannotRecord
+from diffface.backends.recording.user_frame import line_of_error
 
 
 def record(program: Program, examples: Arrays) -> Compiled:
@@ -74,7 +75,7 @@ def _record(program: Program, examples: Arrays) -> Compiled:
         program(
             *map(_copy, examples)
         )  # an error of the user's own comes again, and goes up from here
-        line = user_line(error.__traceback__)
+        line = line_of_error(error)
         raise CannotRecord(
             f"the recorder cannot follow: {type(error).__name__}: {error}", line
         ) from error

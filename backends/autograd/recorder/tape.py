@@ -1,8 +1,6 @@
 """The tape: what a recording notes, and how a call on boxes becomes a node of the graph."""
 
 from copy import deepcopy
-from traceback import walk_stack, walk_tb
-from types import TracebackType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -29,13 +27,12 @@ from diffface.backends.autograd.recorder.lowering import lower
 from diffface.backends.autograd.recorder.scatter import scatter_add
 from diffface.backends.autograd.recorder.shapes import GETITEM
 from diffface.backends.errors import CannotRecord
+from diffface.backends.recording.user_frame import line_of_call
 
 # Options that carry data, so that they do not decide the shape or the dtype of a result.
 _DATA_OPTIONS = ("where", "initial", "fill_value", "weights", "a_min", "a_max", "min", "max")
 _CONTAINERS = (tuple, list)
 _NUMBERS = (np.ndarray, np.generic, bool, int, float, complex)
-_LIBRARIES = ("autograd", "numpy", "scipy", "diffface", "contextlib", "functools")
-_USERS_OF_OURS = "diffface.testing"
 
 
 class Sparse:
@@ -76,7 +73,7 @@ class Tape:
 
     def escape(self, reason: str) -> NoReturn:
         """Refuse the recording."""
-        error = CannotRecord(reason, user_line())
+        error = CannotRecord(reason, line_of_call())
         self.escaped = self.escaped or error
         raise error
 
@@ -301,18 +298,3 @@ _STRUCTURAL: dict[Any, Any] = {
     numpy_vjps.untake.fun: _untake,
     core.sparse_add.fun: _sparse_add,
 }
-
-
-def user_line(traceback: TracebackType | None = None) -> str | None:
-    """Return ``file:line`` of the innermost frame of no library, now or in a traceback."""
-    here = walk_tb(traceback) if traceback else reversed(list(walk_stack(None)))
-    lines = [
-        f"{frame.f_code.co_filename}:{line}"
-        for frame, line in here
-        if not _is_library(frame.f_globals.get("__name__") or "")
-    ]
-    return lines[-1] if lines else None
-
-
-def _is_library(module: str) -> bool:
-    return module.split(".")[0] in _LIBRARIES and not module.startswith(_USERS_OF_OURS)

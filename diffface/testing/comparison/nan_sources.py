@@ -1,13 +1,12 @@
 """Which ``where`` of a NumPy function computes something infinite that it then drops."""
 
-import traceback
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from diffface.backends.recording.user_frame import line_of
+from diffface.backends.recording.user_frame import line_of_call
 from diffface.prep.arguments.const import plain
 from diffface.testing.comparison.subject import Direction, Subject
 
@@ -39,8 +38,8 @@ class Watched(np.ndarray[Any, Any]):
         given = tuple(args)
         if func is np.where and len(given) == 3:
             condition, a, b = map(np.array, given)
-            line = line_of(traceback.extract_stack()[:-1])
-            self.seen.append(Call(condition, (a, b), line))
+            line = line_of_call(skipped=2)
+            self.seen.append(Call(condition, (a, b), f", at {line}" if line else ""))
         return super().__array_function__(func, types, given, kwargs)
 
 
