@@ -1,0 +1,123 @@
+"""Agreement of a recorded program with the function that it was recorded from.
+
+A recorder sees where values are asked for. It cannot see a function that decides by what else
+differs while it is recorded: the exact type of an array, a counter, the time.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from diffface.backends.arrays import ArrayLibrary
+from diffface.backends.compiled import Array, Arrays, Program
+from diffface.backends.errors import CannotRecord
+from diffface.backends.recording.perturb import perturb
+
+# Terms that cancel may leave so many roundings of the largest element.
+_CANCELLED = 1e4
+
+
+def check_agreement(
+    run: Program,
+    program: Program,
+    examples: Arrays,
+    library: ArrayLibrary,
+    *,
+    terms: Callable[[Arrays], float] = lambda inputs: 0.0,
+    expected: Arrays | None = None,
+) -> None:
+    """Raise CannotRecord unless ``run`` and ``program`` agree up to rounding.
+
+    Parameters
+    ----------
+    run : callable
+        The recorded program.
+    program : callable
+        What it was recorded from, a plain call.
+    examples : tuple of arrays and numbers
+        They are compared here, and at perturbed examples too, since much agrees by chance among
+        zeros and ones.
+    library : ArrayLibrary
+        Of inputs and outputs.
+    terms : callable, optional
+        ``terms(inputs)`` bounds the sum of the sizes of terms that may cancel on the way; it is
+        asked only where results differ.
+    expected : tuple of arrays, optional
+        What ``program`` returned at the examples, if it is known.
+    """
+    with np.errstate(all="ignore"):
+        if expected is None:
+            expected = program(*_copies(examples, library))
+        _compare(run, program, examples, expected, library, terms)
+        perturbed = tuple(_perturb(a, library) for a in examples)
+        try:
+            expected = program(*_copies(perturbed, library))
+        except CannotRecord:
+            raise
+        except Exception:  # noqa: BLE001 - out of the function's domain
+            return
+        _compare(run, program, perturbed, expected, library, terms)
+
+
+def _compare(
+    run: Program, program: Program, inputs: Arrays, expected: Arrays, library: ArrayLibrary,
+    terms: Callable[[Arrays], float],
+) -> None:  # fmt: skip
+    found = run(*_copies(inputs, library))
+    if agree(found, expected, library):
+        return
+    # Where large terms cancel, what is left is the rounding of their sum, in whatever order. It
+    # must not hide a function that returns something else at every call.
+    if agree(found, expected, library, terms(inputs)):
+        again = program(*_copies(inputs, library))
+        if all(_identical(*pair, library) for pair in zip(again, expected, strict=True)):
+            return
+    raise CannotRecord("its record gives another result than the function itself")
+
+
+def agree(found: Arrays, expected: Arrays, library: ArrayLibrary, terms: float = 0.0) -> bool:
+    """Whether results agree up to rounding, and in shape and dtype exactly.
+
+    ``terms`` is the sum of the sizes of what may cancel.
+    """
+    pairs = zip(found, expected, strict=False)
+    return len(found) == len(expected) and all(_agree(*pair, library, terms) for pair in pairs)
+
+
+def _agree(found: Array, expected: Array, library: ArrayLibrary, terms: float) -> bool:
+    shape, dtype, _ = library.describe(expected)
+    if library.describe(found)[:2] != (shape, dtype):
+        return False
+    if dtype.kind == "V":  # NumPy has no such numbers to compare
+        return True
+    a, b = library.to_numpy(found), library.to_numpy(expected)
+    if dtype.kind not in "fc":
+        return bool(np.array_equal(a, b))
+    sizes = np.abs(b)
+    largest = float(sizes[np.isfinite(b)].max(initial=0))
+    # Half of the digits, since another course differs by more; of what cancels, less is left.
+    unit = float(np.finfo(dtype).eps)
+    absolute = unit * (_CANCELLED * largest + terms)
+    return np.allclose(a, b, rtol=unit**0.5, atol=absolute, equal_nan=True)
+
+
+def _identical(x: Array, y: Array, library: ArrayLibrary) -> bool:
+    a, b = library.to_numpy(x), library.to_numpy(y)
+    return np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
+
+
+def _copies(inputs: Arrays, library: ArrayLibrary) -> Arrays:
+    """``inputs`` for a function that may write to its arguments."""
+    return tuple(a if _is_number(a) else library.fresh(a) for a in inputs)
+
+
+def _perturb(value: Array, library: ArrayLibrary) -> Array:
+    if _is_number(value):
+        return perturb(value)
+    _, dtype, device = library.describe(value)
+    moved = dtype.kind in "fc"
+    return library.from_numpy(perturb(library.to_numpy(value)), device) if moved else value
+
+
+def _is_number(value: Array) -> bool:
+    return isinstance(value, int | float | complex | np.generic)
