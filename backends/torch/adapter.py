@@ -14,9 +14,8 @@ from torch.autograd import forward_ad
 
 from diffface.backends.adapter import Adapter, Function, Pull
 from diffface.backends.compiled import Array, Arrays, Compiled, Program
-from diffface.backends.errors import CannotRecord, InvalidArgumentError
+from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.generic import loop
-from diffface.backends.recording.numbers import build_with_numbers
 from diffface.backends.torch.arrays import TORCH
 from diffface.backends.torch.numbers import NumberTakenError, refuse_taken_numbers
 
@@ -156,16 +155,9 @@ class Torch(Adapter):
             return loop(call, seeds, xp)
 
     def build(self, program: Program, examples: Arrays) -> Compiled:
-        from diffface.backends.torch.graph.agreement import check_agreement
-        from diffface.backends.torch.graph.inductor import inductor
-        from diffface.backends.torch.graph.replay import replay
+        from diffface.backends.torch.graph.build import build
 
-        build = inductor if self.compile else replay
-        if any(a.layout != torch.strided for a in examples if isinstance(a, torch.Tensor)):
-            raise CannotRecord("an argument is a sparse tensor")
-        compiled = build_with_numbers(build, program, examples, self.lift)
-        check_agreement(compiled, program, examples)
-        return compiled
+        return build(program, examples, self.lift, self.compile)
 
     def lift(self, value: object, like: Array) -> Array:
         if isinstance(value, torch.Tensor):

@@ -192,13 +192,11 @@ def test_autograd_notices_that_a_tensor_it_keeps_was_written_to() -> None:
 @pytest.mark.parametrize("operator", ["gradient", "value_and_gradient"])
 @pytest.mark.parametrize("f", [rosenbrock, lambda x: (x**3).sum(), lambda x: x.exp().sum()])
 @pytest.mark.parametrize("of", ["torch", "numpy"])
-@pytest.mark.parametrize("compile_it", [False, True])
-def test_a_graph_allocates_no_result(compile_it: bool, of: str, f: Any, operator: str) -> None:
+def test_a_replayed_graph_allocates_no_result(of: str, f: Any, operator: str) -> None:
     torch = pytest.importorskip("torch")
     values = np.linspace(-1, 1, 100_000)
     x, out = make(of, values), make(of, np.empty_like(values))
-    backend = dif.Torch(compile=compile_it)
-    g = getattr(dif, f"prepare_{operator}")(f, x, fallback="error", backend=backend)
+    g = getattr(dif, f"prepare_{operator}")(f, x, fallback="error", backend="torch")
 
     def allocations(call: Callable[[], Any]) -> int:
         """How many pieces of memory as large as the result a call takes."""

@@ -10,23 +10,20 @@ every stride, hooks) is for callers who may bring anything; here the signature i
 import threading
 import warnings
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import torch
 from torch import fx
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.errors import PreparationWarning
-from diffface.backends.torch.graph.emit import BELOW
-from diffface.backends.torch.graph.generated import calls_torch, returns_apart, writing_into
+from diffface.backends.torch.arrays import TORCH
 from diffface.backends.torch.graph.graph import aten
 from diffface.backends.torch.graph.lifetimes import Lifetimes, allocates
-from diffface.backends.torch.graph.replay import replay_graph
-from diffface.backends.torch.graph.simplify import simplify
-from diffface.backends.torch.graph.trace import trace
+from diffface.backends.torch.graph.replay import BELOW, replay
 
 # Inductor keeps process-wide state while it compiles
 _COMPILING = threading.RLock()
@@ -69,40 +66,33 @@ class CompiledGraph:
         return f"<inductor, {len(self.module.graph.nodes)} nodes>\n{self.source}"
 
 
-def inductor(program: Program, examples: Arrays) -> Compiled:
-    """Record ``program`` and compile it.
+def inductor(module: fx.GraphModule, examples: Arrays) -> Compiled:
+    """Compile a recorded and simplified program.
 
     Parameters
     ----------
-    program : callable
-        ``program(*inputs) -> tuple of tensors``.
+    module : GraphModule
+        The program; it is changed.
     examples : tuple of Tensor
-        Give shape, dtype and device of every input.
+        Inputs to run it with once.
 
     Returns
     -------
     Compiled
         With strategy ``"inductor"``; ``native`` is a `CompiledGraph`. Where inductor fails, there
         is a `PreparationWarning`, and what `replay` returns.
-
-    Raises
-    ------
-    CannotRecord
-        If the program depends on values.
     """
-    module = trace(program, examples)
-    simplify(module)
     try:
         with _COMPILING, warnings.catch_warnings():
             # Inductor's own imports and choices; the user has no say in them
             warnings.simplefilter("ignore")
-            return _compile(module)
+            return _compile(module, examples)
     except Exception as error:  # noqa: BLE001 - whatever fails in there, replay works
         warnings.warn(_explain(error), PreparationWarning, stacklevel=2)
-    return replay_graph(module)
+    return replay(module)
 
 
-def _compile(module: fx.GraphModule) -> Compiled:
+def _compile(module: fx.GraphModule, examples: Arrays) -> Compiled:
     # Imported late: half a second, and only for those who ask for it
     from torch._inductor import config
     from torch._inductor.compile_fx import compile_fx_inner, record_original_output_strides
@@ -121,15 +111,9 @@ def _compile(module: fx.GraphModule) -> Compiled:
         output.meta["user_visible_output_idxs"] = list(range(len(output.args[0])))
         record_original_output_strides(graph)
         compiled: Any = compile_fx_inner(graph, fakes)
-    inputs = inputs[: len(inputs) - len(constants)]
-    run = _direct(compiled, inputs, constants)
-
-    @cache
-    def into(places: tuple[int, ...]) -> Program:
-        return _direct(compiled, inputs, constants, places)
-
+    run = _write(compiled.current_callable, examples, constants)
     native = CompiledGraph(graph, constants, compiled.source_code, run)
-    return Compiled(run, "inductor", native, into=into)
+    return Compiled(run, "inductor", native)
 
 
 def _with_constants_as_inputs(module: fx.GraphModule) -> tuple[fx.GraphModule, Arrays]:
@@ -171,17 +155,11 @@ def _copy(node: fx.Node, before: fx.Node) -> fx.Node:
         return before.graph.call_function(aten.clone.default, (node,), kwargs)
 
 
-def _direct(
-    compiled: Any, inputs: list[torch.Tensor], constants: Arrays, places: tuple[int, ...] = ()
-) -> Program:
-    """Write the function that calls the generated code, with as little as possible around it.
-
-    It writes the results at ``places`` into further inputs.
-    """
-    names = [f"x{i}" for i in range(len(inputs))]
-    outs = [f"o{i}" for i in places]
-    lines = [f"def run({', '.join([*names, *outs])}):"]
-    for name, x in zip(names, inputs, strict=True):
+def _write(call: Program, examples: Arrays, constants: Arrays) -> Program:
+    """Write the function that calls the generated code, with as little as possible around it."""
+    names = [f"x{i}" for i in range(len(examples))]
+    lines = [f"def run({', '.join(names)}):"]
+    for name, x in zip(names, examples, strict=True):
         # The kernels read bare memory: row by row, and no negation or conjugation still to do
         bare = f"{name}.is_contiguous() and not {name}.is_neg()"
         bare += f" and not {name}.is_conj()" if x.is_complex() else ""
@@ -189,30 +167,40 @@ def _direct(
             f"    if not ({bare}): {name} = {name}.resolve_conj().resolve_neg().contiguous()"
         )
     given = ", ".join([*names, *(f"c{i}" for i in range(len(constants)))])
-    call, source = compiled.current_callable, compiled.source_code
-    result = f"call([{given}])"
-    apart = returns_apart(source)
-    guarded = calls_torch(source)
-    writing = writing_into(source, call, places) if apart and not guarded else None
-    if places and writing is not None:
-        call, result = writing, f"call({', '.join([f'[{given}]', *outs])})"
-    result = f"tuple({result})" if apart else f"tuple(x.clone() for x in {result})"
-    if places and writing is None:
-        result = f"copied({result}, {places}, ({''.join(f'{o}, ' for o in outs)}))"
-    lines.append(f"    with below(keys): return {result}" if guarded else f"    return {result}")
+    apart, calls_torch = _observe(call, (*map(TORCH.fresh, examples), *constants))
+    result = f"tuple(call([{given}]))" if apart else f"tuple(x.clone() for x in call([{given}]))"
+    lines.append(
+        f"    with below(keys): return {result}" if calls_torch else f"    return {result}"
+    )
     scope: dict[str, Any] = {f"c{i}": constant for i, constant in enumerate(constants)}
     scope |= {"below": torch._C._ExcludeDispatchKeyGuard, "keys": BELOW, "call": call}
-    scope["copied"] = _copied
     exec("\n".join(lines), scope)  # noqa: S102 - the text is written right here
     run: Program = scope["run"]
     return run
 
 
-def _copied(outputs: Arrays, places: tuple[int, ...], given: Arrays) -> Arrays:
-    results = list(outputs)
-    for place, out in zip(places, given, strict=True):
-        results[place] = out.copy_(outputs[place])
-    return tuple(results)
+def _observe(call: Program, inputs: Arrays) -> tuple[bool, bool]:
+    """Run generated code once, to see two things that hold at every run.
+
+    They are whether its results lie in memory of their own (equal ones are shared), and whether it
+    calls operations of torch besides its own kernels.
+    """
+    noticing = _Noticing()  # type: ignore[no-untyped-call]
+    with torch.random.fork_rng(devices=()), torch.no_grad(), noticing:
+        results = call(list(inputs))
+    places = [x.untyped_storage().data_ptr() for x in results if x.numel()]
+    taken = {x.untyped_storage().data_ptr() for x in inputs}
+    return len({*places} - taken) == len(places), noticing.called
+
+
+class _Noticing(TorchDispatchMode):
+    """Notices whether any operation of torch is called."""
+
+    called = False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.called = True
+        return func(*args, **(kwargs or {}))
 
 
 def _explain(error: BaseException) -> str:

@@ -12,11 +12,10 @@ import torch
 from torch import fx
 from torch._ops import OpOverload
 
-from diffface.backends.torch.graph.bindings import binding, binding_into, brief
 from diffface.backends.torch.graph.graph import aten, aten_names, name_of
 from diffface.backends.torch.graph.lifetimes import Lifetimes
 from diffface.backends.torch.graph.lowering import LOWERED
-from diffface.backends.torch.graph.spelling import Spelling
+from diffface.backends.torch.graph.spelling import Spelling, binding, binding_into, brief
 
 _OVERWRITING = aten_names(
     """

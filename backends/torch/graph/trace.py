@@ -9,7 +9,6 @@ cannot be corrupted, and whoever runs the graph may reorder, share and drop oper
 
 import contextlib
 import logging
-import operator
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -20,12 +19,14 @@ from torch import fx
 from torch._ops import OpOverload
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.overrides import TorchFunctionMode
 
 from diffface.backends.compiled import Program
 from diffface.backends.errors import CannotRecord
-from diffface.backends.torch.graph import escape
-from diffface.backends.torch.graph.graph import root_of
-from diffface.backends.torch.graph.repair import (
+from diffface.backends.recording.user_frame import line_of_call, line_of_error
+from diffface.backends.torch.graph.functional import (
+    check_plain,
+    copy_captured,
     drop_expands,
     drop_writes,
     return_to_device,
@@ -35,6 +36,82 @@ from diffface.backends.torch.graph.repair import (
 
 # make_fx patches process-wide state while it traces
 _TRACING = threading.RLock()
+
+
+# Escapes: how a program betrays that it looked at values
+
+_READS_NUMBER = "a value was read as a Python number (a branch, float(), item(), an index)"
+_READS_SHAPE = "the shape of a result depends on values (a boolean mask, nonzero, unique)"
+_READS_MEMORY = "the memory of a tensor was read (numpy(), dlpack, data_ptr)"
+_READS_TEXT = "the values of a tensor were printed or made text"
+
+# These answer for a tensor without values, or fail in a way that a program may swallow
+_READERS = {
+    torch.Tensor.__array__: _READS_MEMORY,
+    torch.Tensor.__dlpack__: _READS_MEMORY,
+    torch.Tensor.__format__: _READS_TEXT,
+    torch.Tensor.__repr__: _READS_TEXT,
+    torch.Tensor.data_ptr: _READS_MEMORY,
+    torch.Tensor.numpy: _READS_MEMORY,
+}
+
+
+class _Escapes:
+    """What a trace has seen escape; the first one is kept.
+
+    An escape counts even where the program swallows the error: what it did next is a guess.
+    """
+
+    def __init__(self) -> None:
+        self.first: CannotRecord | None = None
+
+    def note(self, reason: str) -> CannotRecord:
+        """Remember an escape that happens now, on this stack."""
+        found = CannotRecord(reason, line_of_call())
+        self.first = self.first or found
+        return found
+
+
+class _WatchedCalls(TorchFunctionMode):
+    """Refuses the Python calls that read a tensor behind the dispatcher's back."""
+
+    def __init__(self, escapes: _Escapes) -> None:
+        super().__init__()
+        self._escapes = escapes
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in _READERS:
+            raise self._escapes.note(_READERS[func])
+        return func(*args, **(kwargs or {}))
+
+
+def _reads_values(error: BaseException) -> str | None:
+    """Say in words how ``error`` betrays a look at values; None if it does not."""
+    for link in _chain(error):
+        # By name: one of these classes lives in a module that takes long to import
+        name = type(link).__name__
+        if name == "DynamicOutputShapeException":
+            return _READS_SHAPE
+        if name in ("DataDependentOutputException", "GuardOnDataDependentSymNode"):
+            return _READS_NUMBER
+    return None
+
+
+def _explain(error: BaseException) -> str:
+    """Why tracing failed, of a program that runs for real."""
+    first = next(iter(str(error).splitlines()), "")[:200]
+    return _reads_values(error) or f"torch cannot trace it ({type(error).__name__}: {first})"
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+# Tracing
 
 
 def trace(program: Program, examples: Sequence[torch.Tensor]) -> fx.GraphModule:
@@ -62,34 +139,19 @@ def trace(program: Program, examples: Sequence[torch.Tensor]) -> fx.GraphModule:
     try:
         with _TRACING, _undisturbed():
             return _trace(program, examples)
-    except CannotRecord as refusal:
-        if refusal.reason == escape.READS_MEMORY:
-            _run(program, examples)  # most likely it fails there as well
+    except CannotRecord:
         raise
     except Exception as error:
-        reason = escape.reads_values(error)
-        if reason is not None:
-            raise escape.refusal(error, reason) from error
-        if not escape.is_surely_users(error):
-            # Torch words some errors otherwise while tracing, and has some only then. Run for
-            # real, the program raises the error that its author knows, or none.
-            _run(program, examples)
-            raise escape.unexplained(error) from error
-        raise
-
-
-def _run(program: Program, examples: Sequence[torch.Tensor]) -> None:
-    with torch.enable_grad():
-        program(*(x.detach().clone() for x in examples))
+        raise CannotRecord(_explain(error), line_of_error(error)) from error
 
 
 def _trace(program: Program, examples: Sequence[torch.Tensor]) -> fx.GraphModule:
-    escapes = escape.Escapes()
+    escapes = _Escapes()
     random = torch.get_rng_state()
     with _WatchedFakeMode(escapes, random):
         fakes = [torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in examples]
         module = _watch(program, fakes, escapes)
-        _check(module)
+        check_plain(module)
         drop_expands(module)
         if return_to_device(module) or any(writes(node) for node in module.graph.nodes):
             module = _record(torch.func.functionalize(module, remove="mutations"), fakes)
@@ -98,14 +160,14 @@ def _trace(program: Program, examples: Sequence[torch.Tensor]) -> fx.GraphModule
     if not torch.equal(random, torch.get_rng_state()):
         raise CannotRecord("it seeds torch's random number generator")
     drop_writes(module)
-    _snapshot(module)
+    copy_captured(module)
     return module
 
 
-def _watch(program: Program, fakes: list[torch.Tensor], escapes: escape.Escapes) -> fx.GraphModule:
+def _watch(program: Program, fakes: list[torch.Tensor], escapes: _Escapes) -> fx.GraphModule:
     """Record, and believe the result only if nothing escaped, not even into an ``except``."""
     try:
-        with escape.WatchedCalls(escapes):
+        with _WatchedCalls(escapes):
             module = _record(program, fakes)
     except Exception:
         if escapes.first is not None:
@@ -119,7 +181,7 @@ def _watch(program: Program, fakes: list[torch.Tensor], escapes: escape.Escapes)
 class _WatchedFakeMode(FakeTensorMode):
     """A fake mode that reports every look at values, and guards the tensors that are real."""
 
-    def __init__(self, escapes: escape.Escapes, random: torch.Tensor) -> None:
+    def __init__(self, escapes: _Escapes, random: torch.Tensor) -> None:
         super().__init__(allow_non_fake_inputs=True)
         self._escapes = escapes
         self._random = random
@@ -136,7 +198,7 @@ class _WatchedFakeMode(FakeTensorMode):
         try:
             return super().dispatch(func, types, args, kwargs)
         except Exception as error:
-            reason = escape.reads_values(error)
+            reason = _reads_values(error)
             if reason is not None:
                 self._escapes.note(reason)
             raise
@@ -172,33 +234,3 @@ def _record(program: Callable[..., Any], fakes: list[torch.Tensor]) -> fx.GraphM
 
 def _is_real(x: Any) -> bool:
     return isinstance(x, torch.Tensor) and not isinstance(x, FakeTensor)
-
-
-def _check(module: fx.GraphModule) -> None:
-    """Refuse what is not a graph of plain operations on plain tensors."""
-    for node in module.graph.nodes:
-        if node.op == "call_function":
-            if not isinstance(node.target, OpOverload) and node.target is not operator.getitem:
-                raise CannotRecord(f"it uses the higher-order operation {node.target}")
-            # One that is written to through a view looks like an intermediate to the fake mode
-            into = written(node.target, node.args, node.kwargs) if writes(node) else ()
-            if any(root_of(x).op == "get_attr" for x in into if isinstance(x, fx.Node)):
-                raise CannotRecord("it writes to a tensor that it captured")
-        elif node.op == "get_attr":
-            value = getattr(module, str(node.target), None)
-            if not isinstance(value, torch.Tensor):
-                raise CannotRecord(f"it captured an object of torch, {value!r}")
-            if value.layout != torch.strided or value.is_quantized:
-                raise CannotRecord(f"it captured a tensor of layout {value.layout}")
-
-
-def _snapshot(module: fx.GraphModule) -> None:
-    """Copy the captured tensors, each once, so that later writes to them do not show."""
-    copies: dict[int, torch.Tensor] = {}
-    for name in {str(node.target) for node in module.graph.nodes if node.op == "get_attr"}:
-        value = getattr(module, name)
-        if id(value) not in copies:
-            with torch.no_grad():
-                copies[id(value)] = value.detach().clone(memory_format=torch.contiguous_format)
-        delattr(module, name)
-        setattr(module, name, copies[id(value)])

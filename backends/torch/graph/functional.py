@@ -1,17 +1,19 @@
-"""Repairs: what a freshly recorded graph has that no graph should have.
+"""Functional graphs: what a freshly recorded graph has that a functional one must not have.
 
 Knows: how torch records writes, batched writes and sums with symbolic zeros.
 Must not know: how a graph is recorded.
 """
 
+import operator
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import fx
 from torch._ops import OpOverload
 
 from diffface.backends.errors import CannotRecord
-from diffface.backends.torch.graph.graph import aten, looks_like
+from diffface.backends.torch.graph.graph import aten, looks_like, root_of
 
 
 def writes(node: fx.Node) -> bool:
@@ -67,3 +69,33 @@ def drop_writes(module: fx.GraphModule) -> None:
                 raise CannotRecord(f"it writes to a tensor in place with {node.target}")
             node.replace_all_uses_with(node.args[1])
             module.graph.erase_node(node)
+
+
+def check_plain(module: fx.GraphModule) -> None:
+    """Refuse what is not a graph of plain operations on plain tensors."""
+    for node in module.graph.nodes:
+        if node.op == "call_function":
+            if not isinstance(node.target, OpOverload) and node.target is not operator.getitem:
+                raise CannotRecord(f"it uses the higher-order operation {node.target}")
+            # One that is written to through a view looks like an intermediate to the fake mode
+            into = written(node.target, node.args, node.kwargs) if writes(node) else ()
+            if any(root_of(x).op == "get_attr" for x in into if isinstance(x, fx.Node)):
+                raise CannotRecord("it writes to a tensor that it captured")
+        elif node.op == "get_attr":
+            value = getattr(module, str(node.target), None)
+            if not isinstance(value, torch.Tensor):
+                raise CannotRecord(f"it captured an object of torch, {value!r}")
+            if value.layout != torch.strided or value.is_quantized:
+                raise CannotRecord(f"it captured a tensor of layout {value.layout}")
+
+
+def copy_captured(module: fx.GraphModule) -> None:
+    """Copy the captured tensors, each once, so that later writes to them do not show."""
+    copies: dict[int, torch.Tensor] = {}
+    for name in {str(node.target) for node in module.graph.nodes if node.op == "get_attr"}:
+        value = getattr(module, name)
+        if id(value) not in copies:
+            with torch.no_grad():
+                copies[id(value)] = value.detach().clone(memory_format=torch.contiguous_format)
+        delattr(module, name)
+        setattr(module, name, copies[id(value)])

@@ -1,0 +1,93 @@
+"""Building: a program on tensors is recorded, made fast, and compared with a plain call."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import fx
+
+from diffface.backends.compiled import Array, Arrays, Compiled, Program
+from diffface.backends.errors import CannotRecord
+from diffface.backends.recording.agreement import check_agreement
+from diffface.backends.recording.numbers import build_with_numbers
+from diffface.backends.torch.arrays import TORCH
+from diffface.backends.torch.graph.graph import is_random
+from diffface.backends.torch.graph.inductor import inductor
+from diffface.backends.torch.graph.replay import replay
+from diffface.backends.torch.graph.simplify import simplify
+from diffface.backends.torch.graph.trace import trace
+
+
+def build(
+    program: Program, examples: Arrays, lift: Callable[[object, Array], Array], compiled: bool
+) -> Compiled:
+    """Record ``program`` and make it fast.
+
+    Parameters
+    ----------
+    program : callable
+        ``program(*inputs) -> tuple of tensors``.
+    examples : tuple of Tensor or number
+        Give shape, dtype and device of every input.
+    lift : callable
+        ``lift(number, like)`` is a number as a tensor.
+    compiled : bool
+        Compile the graph by inductor rather than replay it.
+
+    Raises
+    ------
+    CannotRecord
+        If the program depends on values, or its graph computes something else.
+    """
+    if any(a.layout != torch.strided for a in examples if isinstance(a, torch.Tensor)):
+        raise CannotRecord("an argument is a sparse tensor")
+    # First as a plain call: torch words some errors otherwise while tracing.
+    expected = program(*map(_copy, examples))
+
+    def record(program: Program, examples: Arrays) -> Compiled:
+        module = trace(program, examples)
+        simplify(module)
+        return inductor(module, examples) if compiled else replay(module)
+
+    result = build_with_numbers(record, program, examples, lift)
+    native: Any = result.native
+    if not any(map(is_random, native.module.graph.nodes)):
+        terms = lambda inputs: _terms(native, tuple(map(_lift, inputs)))
+        check_agreement(result.run, program, examples, TORCH, terms=terms, expected=expected)
+    return result
+
+
+def _terms(native: Any, inputs: Arrays) -> float:
+    """A bound for the sum of the sizes of terms in a graph."""
+    terms = _Terms(native.module)
+    terms.run(*inputs, *getattr(native, "constants", ()))
+    return terms.largest * terms.count
+
+
+class _Terms(fx.Interpreter):
+    """Runs a graph, and notes the largest number and the largest count of numbers on the way."""
+
+    largest = 0.0
+    count = 0
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        if isinstance(result, torch.Tensor) and (result.is_floating_point() or result.is_complex()):
+            self.count = max(self.count, result.numel())
+            self.largest = max(self.largest, _size(result))
+        return result
+
+
+def _size(tensor: torch.Tensor) -> float:
+    """The largest finite number in size."""
+    sizes = torch.nan_to_num(tensor.abs(), nan=0.0, posinf=0.0)
+    return float(sizes.max()) if tensor.numel() else 0.0
+
+
+def _copy(value: Array) -> Array:
+    """For a function that may write to its arguments."""
+    return TORCH.fresh(value) if isinstance(value, torch.Tensor) else value
+
+
+def _lift(value: Array) -> torch.Tensor:
+    return value.clone() if isinstance(value, torch.Tensor) else torch.tensor(value)
