@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 from collections.abc import Callable
 from importlib.metadata import entry_points
+from typing import Protocol, runtime_checkable
 
 from diffface.backends.adapter import Adapter
 from diffface.backends.errors import (
@@ -12,12 +13,23 @@ from diffface.backends.errors import (
     InvalidArgumentError,
     UnknownBackendError,
 )
-from diffface.backends.second_order import SecondOrder
 from diffface.backends.table import ROWS
 
 __all__ = ["ROWS", "Backend", "adapter_class", "missing", "names", "register_backend", "resolve"]
 
-Backend = Adapter | SecondOrder
+
+@runtime_checkable
+class Backend(Protocol):
+    """What differentiates: an adapter, or one over another."""
+
+    def __hash__(self) -> int:
+        """Backends are keys of caches."""
+
+    def first_order(self) -> Adapter:
+        """Who computes first derivatives."""
+
+    def second_order(self) -> tuple[Adapter, Adapter]:
+        """Who computes second derivatives: the outer one, and the inner one."""
 
 
 _registered: dict[str, Callable[[], Backend]] = {}
@@ -36,7 +48,7 @@ def resolve(backend: str | Backend) -> Backend:
         If its library is not installed.
     """
     if not isinstance(backend, str):
-        if isinstance(backend, Adapter | SecondOrder):
+        if isinstance(backend, Backend) and not isinstance(backend, type):
             return backend
         found = type(backend).__name__
         if isinstance(backend, type):
@@ -124,7 +136,7 @@ def _load(name: str) -> Backend:
             ) from error
     if factory is not None:
         backend = factory()
-        if not isinstance(backend, Adapter | SecondOrder):
+        if not isinstance(backend, Backend):
             raise UnknownBackendError(
                 f"The factory of backend {name!r} must return a backend object, got "
                 f"{type(backend).__name__}."

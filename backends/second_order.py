@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from diffface.backends.adapter import Adapter, Function
 from diffface.backends.compiled import Arrays
 from diffface.backends.errors import UnsupportedOperatorError
+from diffface.backends.registry import resolve
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ class SecondOrder:
     Autograd()
     """
 
-    outer: "str | Adapter"
-    inner: "str | Adapter"
+    outer: str | Adapter
+    inner: str | Adapter
 
     def first_order(self) -> Adapter:
         """Who computes first derivatives."""
@@ -69,7 +70,5 @@ def bridge(outer: Adapter, inner: Adapter, g: Function) -> Function:
     return crossing
 
 
-def _adapter(backend: "str | Adapter") -> Adapter:
-    from diffface.backends.registry import resolve
-
+def _adapter(backend: str | Adapter) -> Adapter:
     return resolve(backend).first_order()

@@ -11,7 +11,7 @@ from diffface.prep.arguments.const import plain
 from diffface.prep.prepared import Prepared
 from diffface.testing.closed_form.scenario import Scenario
 from diffface.testing.functions import FIXED_POINT, FUNCTIONS, operator_of
-from diffface.testing.point import SEEDS
+from diffface.testing.point import SEEDS, supported
 
 Preparation = Literal["unprepared", "prepared", "lazy"]
 
@@ -93,10 +93,10 @@ def cases(scenario: Scenario, kinds: tuple[ArrayLibrary, ...]) -> Iterator[Case]
     ``kinds`` are NumPy's arrays and, last, the backend's own. Every operator that has an answer is
     asked for, unprepared and prepared; core scenarios ask in every way.
     """
-    supported = scenario.supported()
+    answered = supported(scenario)
     for function in FUNCTIONS:
         operator = operator_of(function)
-        if operator not in supported:
+        if operator not in answered:
             continue
         for preparation, kind in _ways(scenario, function, kinds):
             yield Case(scenario, function, preparation, kind)

@@ -2,15 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from diffface.prep.arguments.const import Const, plain
+from diffface.testing.closed_form.scenario import Scenario
 from diffface.testing.trees import Tree, leaves, mapped, rebuild, wave
-
-if TYPE_CHECKING:
-    from diffface.testing.closed_form.scenario import Scenario
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +27,7 @@ class Point:
         Makes the seeds of points differ.
     """
 
-    scenario: "Scenario"
+    scenario: Scenario
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     phase: float
@@ -173,3 +171,17 @@ _DERIVED = {
 }
 OPERATORS = tuple(_DERIVED)
 SEEDS = {"hvp": "tangents", "pushforward": "tangents", "pullback": "cotangents"}
+
+
+def points(scenario: Scenario) -> tuple[Point, Point]:
+    """``args`` and ``other_args``, with everything known there."""
+    kwargs = scenario.other_kwargs or scenario.kwargs
+    here = Point(scenario, scenario.args, scenario.kwargs, 0.0)
+    return here, Point(scenario, scenario.other_args, kwargs, 0.7)
+
+
+def supported(scenario: Scenario) -> tuple[str, ...]:
+    """The operators that have an answer."""
+    here, _ = points(scenario)
+    asked = OPERATORS if scenario.operators is None else scenario.operators
+    return tuple(name for name in OPERATORS if name in asked and here.answer(name) is not None)

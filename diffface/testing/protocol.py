@@ -19,7 +19,7 @@ from diffface.testing.checks import (
 )
 from diffface.testing.convert import arguments, converted
 from diffface.testing.functions import FIXED_POINT, FUNCTIONS, operator_of
-from diffface.testing.point import SEEDS, Point
+from diffface.testing.point import SEEDS, Point, points
 from diffface.testing.trees import Tree, leaves, mapped, structure
 
 # Seeds of a batch.
@@ -33,7 +33,7 @@ def run(case: Case, backend: str | Backend, strategies: Sequence[str] = ()) -> N
     other, after its earlier results were overwritten. If any ``strategies`` are given, its calls
     must run by one of them.
     """
-    here, there = case.scenario.points()
+    here, there = points(case.scenario)
     example = arguments(here, case.kind)
     call, prepared = case.caller(backend, example, here.kwargs)
     owner = resolve(backend)

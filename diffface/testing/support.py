@@ -12,7 +12,7 @@ from diffface.testing.case import Case, Preparation
 from diffface.testing.closed_form.scenario import Scenario
 from diffface.testing.closed_form.table import scenarios
 from diffface.testing.functions import ORDER
-from diffface.testing.point import OPERATORS
+from diffface.testing.point import OPERATORS, supported
 from diffface.testing.protocol import run
 from diffface.testing.text_table import Table
 
@@ -62,7 +62,7 @@ def probes() -> Iterator[tuple[str, str, Scenario]]:
     table = scenarios()
     for sort, begin in SORTS.items():
         for operator in OPERATORS:
-            fitting = (s for s in table if s.name.startswith(begin) and operator in s.supported())
+            fitting = (s for s in table if s.name.startswith(begin) and operator in supported(s))
             scenario = next(fitting, None)
             if scenario is not None:
                 yield sort, operator, scenario

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from diffface.testing.point import OPERATORS, Point
 from diffface.testing.trees import Tree
 
 Answer = Callable[..., Tree]
@@ -75,17 +74,3 @@ class Scenario:
     holomorphic: bool = False
     operators: tuple[str, ...] | None = None
     core: bool = False
-
-    def points(self) -> tuple[Point, Point]:
-        """``args`` and ``other_args``, with everything known there."""
-        other = self.other_kwargs or self.kwargs
-        return Point(self, self.args, self.kwargs, 0.0), Point(self, self.other_args, other, 0.7)
-
-    def supported(self) -> tuple[str, ...]:
-        """The operators that have an answer."""
-        return tuple(
-            name
-            for name in OPERATORS
-            if (self.operators is None or name in self.operators)
-            and self.points()[0].answer(name) is not None
-        )
