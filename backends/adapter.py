@@ -1,7 +1,7 @@
 """The protocol that a backend implements: how it differentiates, compiles and carries arrays."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
@@ -20,6 +20,7 @@ from diffface.backends.generic import (
     push_by_rows,
     push_by_transposing,
 )
+from diffface.backends.rule import Rule
 
 __all__ = ["Adapter", "Function", "Pull"]
 
@@ -189,12 +190,6 @@ class Adapter(ABC):
         """``(outer, inner)``: who differentiates the derivative that inner computes."""
         return self, self
 
-    def primitive(self, rule: Any) -> Callable[..., Any]:
-        """The function of ``rule`` as one operation of the library, with the rule's derivatives."""
-        raise UnsupportedOperatorError(
-            f"{self!r} cannot take derivatives from a rule; use a backend that can."
-        )
-
     def first_order(self) -> "Adapter":
         """Who computes first derivatives: itself."""
         return self
@@ -202,6 +197,19 @@ class Adapter(ABC):
     def outside(self) -> "Adapter":
         """Who differentiates the derivative that another adapter computes: itself."""
         return self
+
+    def primitive(self, rule: Rule, x: Arrays) -> Arrays:
+        """``rule`` at ``x`` as one operation, whose derivatives the rule states.
+
+        Raises
+        ------
+        UnsupportedOperatorError
+            If the backend has no way to be told derivatives, as by default.
+        """
+        raise UnsupportedOperatorError(
+            f"The backend {type(self).__name__} takes no rules for derivatives, such as those of "
+            f"`{rule.name}`; write the function without, or use another backend."
+        )
 
     def explain(self, error: Exception) -> str | None:
         """Hint for the user if ``error`` came from a function that is not portable; else None."""

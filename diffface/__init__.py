@@ -76,6 +76,7 @@ from diffface.optimize.residuals import Residuals, residuals
 from diffface.optimize.unravel import Unravel
 from diffface.prep.arguments.const import Const
 from diffface.prep.prepared import Prepared
+from diffface.rules.custom_rule import custom_rule
 
 if TYPE_CHECKING:
     from diffface.backends.autograd.adapter import Autograd
@@ -108,6 +109,7 @@ __all__ = [
     "UnsupportedOperatorError",
     "closure",
     "constraint",
+    "custom_rule",
     "derivative",
     "gradient",
     "gradient_and_hvp",

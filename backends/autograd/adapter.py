@@ -15,11 +15,13 @@ from autograd.util import toposort
 from diffface.backends.adapter import Adapter, Function, Pull
 from diffface.backends.arrays import NUMPY
 from diffface.backends.autograd.namespace import namespace
+from diffface.backends.autograd.primitive import call_rule
 from diffface.backends.autograd.recorder import record
 from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.errors import UnsupportedOperatorError
 from diffface.backends.generic import loop
 from diffface.backends.recording.numbers import build_with_numbers
+from diffface.backends.rule import Rule
 
 # autograd numbers its traces by one global counter, so that two threads would mix theirs up.
 _TRACING = threading.RLock()
@@ -82,6 +84,9 @@ class Autograd(Adapter):
 
     def scope(self, dtypes: Sequence[np.dtype[Any]]) -> AbstractContextManager[object]:
         return _TRACING
+
+    def primitive(self, rule: Rule, x: Arrays) -> Arrays:
+        return call_rule(rule, x)
 
     def explain(self, error: Exception) -> str | None:
         if isinstance(error, AttributeError):

@@ -13,6 +13,8 @@ from diffface.backends.adapter import Adapter, Function, Pull
 from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.jax.arrays import JAX_ARRAYS
 from diffface.backends.jax.compile import compile_xla
+from diffface.backends.jax.primitive import call_rule
+from diffface.backends.rule import Rule
 
 
 @final
@@ -86,6 +88,9 @@ class JAX(Adapter):
 
     def scope(self, dtypes: Sequence[np.dtype[Any]]) -> AbstractContextManager[object]:
         return jax.enable_x64(True) if any(map(_is_wide, dtypes)) else nullcontext()
+
+    def primitive(self, rule: Rule, x: Arrays) -> Arrays:
+        return call_rule(rule, x)
 
     def explain(self, error: Exception) -> str | None:
         if isinstance(error, jax.errors.TracerArrayConversionError) or (

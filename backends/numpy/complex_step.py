@@ -1,9 +1,10 @@
 """Complex step differentiation of NumPy functions."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import final
+from functools import wraps
+from typing import Any, final
 
 import numpy as np
 
@@ -17,13 +18,32 @@ from diffface.backends.numpy.complex_step_stencil import (
     unit_steps,
     unit_steps_directly,
 )
+from diffface.backends.numpy.primitive import step_by_rule
 from diffface.backends.numpy.richardson import extrapolate
 from diffface.backends.numpy.stencil import STENCILS, differences, epsilon
+from diffface.backends.owner import evaluating
 from diffface.backends.recording.perturb import perturb
 from diffface.backends.registry import resolve
+from diffface.backends.rule import Rule
+
+_Pushed = tuple[Arrays, Arrays, Arrays]
 
 # Set while a prepared program runs: it was checked when it was prepared.
 _checked: ContextVar[bool] = ContextVar("checked", default=False)
+
+
+def _seeing_rules(method: Callable[..., _Pushed]) -> Callable[..., _Pushed]:
+    """Let functions with rules ask the backend for their values at complex points."""
+
+    @wraps(method)
+    def call(self: Adapter, *args: Any, **options: Any) -> _Pushed:
+        token = evaluating.set(self)
+        try:
+            return method(self, *args, **options)
+        finally:
+            evaluating.reset(token)
+
+    return call
 
 
 @final
@@ -45,6 +65,7 @@ class ComplexStep(NumPyAdapter):
        functions, SIAM Review 40 (1998), 110-112.
     """
 
+    @_seeing_rules
     def pushforward(
         self, f: Function, x: Arrays, dx: Arrays, *, value: bool = True
     ) -> tuple[Arrays, Arrays, Arrays]:
@@ -53,6 +74,7 @@ class ComplexStep(NumPyAdapter):
         _check(f, x, dx, dy)
         return y, dy, aux
 
+    @_seeing_rules
     def pushforwards(
         self, f: Function, x: Arrays, seeds: Arrays, *, chunk_size: int | None = None,
         value: bool = True,
@@ -67,6 +89,7 @@ class ComplexStep(NumPyAdapter):
             _check(f, x, _mixed(mix, seeds), _mixed(mix, dy))
         return y, dy, aux
 
+    @_seeing_rules
     def columns(
         self, f: Function, x: Arrays, *, chunk_size: int | None = None, value: bool = True
     ) -> tuple[Arrays, Arrays, Arrays]:
@@ -105,6 +128,9 @@ class ComplexStep(NumPyAdapter):
 
     def second_order(self) -> tuple[Adapter, Adapter]:
         return resolve("numpy").first_order(), self
+
+    def primitive(self, rule: Rule, x: Arrays) -> Arrays:
+        return step_by_rule(rule, x)
 
     def explain(self, error: Exception) -> str | None:
         text = str(error)

@@ -16,8 +16,10 @@ from diffface.backends.adapter import Adapter, Function, Pull
 from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.generic import loop
+from diffface.backends.rule import Rule
 from diffface.backends.torch.arrays import TORCH
 from diffface.backends.torch.numbers import NumberTakenError, refuse_taken_numbers
+from diffface.backends.torch.primitive import call_rule
 
 # torch counts levels of forward differentiation in globals that all threads share.
 _LEVELS = threading.RLock()
@@ -178,6 +180,9 @@ class Torch(Adapter):
         scopes.enter_context(torch.inference_mode(False))
         scopes.enter_context(torch.enable_grad())
         return scopes
+
+    def primitive(self, rule: Rule, x: Arrays) -> Arrays:
+        return call_rule(rule, x)
 
     def explain(self, error: Exception) -> str | None:
         if isinstance(error, NumberTakenError):

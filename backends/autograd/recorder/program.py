@@ -120,7 +120,7 @@ class _Writer:
             self._release(node, None)
         elif lender is not None:
             name = self.names.local[lender]
-            self._lines.append(f"{expression(self.names, node)[:-1]}, {name})")
+            self._lines.append(_written_into(self.names, node, name))
             self._release(node, lender)
         else:
             call = expression(self.names, node)
@@ -230,10 +230,15 @@ def _lines_into(names: Names, node: Node, target: str) -> list[str]:
         # `dot` takes contiguous arrays only; for one and two dimensions it is the same.
         written = ", ".join(names.operand(x) for x in factors)
         return [f"{names.bind(np.matmul)}({written}, {target})"]
-    written = expression(names, node)
     if node.shape and _is_elementwise(node):
-        return [f"{written[:-1]}, {target})"]
-    return [f"{target}[...] = {written}"]
+        return [_written_into(names, node, target)]
+    return [f"{target}[...] = {expression(names, node)}"]
+
+
+def _written_into(names: Names, node: Node, target: str) -> str:
+    # NumPy deprecates a third argument by position for these two; elsewhere it is the fastest way.
+    keyword = "out=" if node.fn in (np.maximum, np.minimum) else ""
+    return f"{expression(names, node)[:-1]}, {keyword}{target})"
 
 
 def _is_elementwise(node: Node) -> bool:

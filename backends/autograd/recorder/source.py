@@ -121,10 +121,16 @@ def _spelling(fn: Any) -> str:
 
 def _checked(fn: Any, shape: Any, dtype: Any) -> Any:
     """Return `fn`, of which we know nothing, with what the program relies on checked."""
+    # Of a function with several results, the first run shows it, which is that of the recording.
+    expected: Any = [] if shape is None else [(shape, dtype)]
 
     def call(*args: Any, **kwargs: Any) -> Any:
         result = fn(*args, **kwargs)
-        if np.shape(result) != shape or np.result_type(result) != dtype:
+        parts = result if shape is None else (result,)
+        found = [(np.shape(part), np.result_type(part)) for part in parts]
+        if shape is None and not expected:
+            expected[:] = found
+        if found != expected:
             raise CannotRecord(
                 f"`{fn.__name__}` returned another shape or dtype than when it was recorded"
             )

@@ -1,0 +1,85 @@
+"""Calls of NumPy functions as one operation of torch, which stays whole in every graph."""
+
+import itertools
+from typing import Any
+from weakref import WeakKeyDictionary, WeakValueDictionary
+
+import numpy as np
+import torch
+
+from diffface.backends.compiled import Arrays
+from diffface.backends.errors import UnsupportedOperatorError
+from diffface.backends.rule import Rule
+from diffface.backends.torch.arrays import TORCH
+
+# A graph holds the number of a rule; whoever made the rule keeps it.
+_rules: WeakValueDictionary[int, Rule] = WeakValueDictionary()
+_numbers: WeakKeyDictionary[Rule, int] = WeakKeyDictionary()
+_next = itertools.count()
+
+_library = torch.library.Library("diffface", "DEF")  # the operation is there while this is
+_library.define("host(int rule, Tensor[] x) -> Tensor[]")
+
+
+def host_call(rule: Rule, x: Arrays) -> Arrays:
+    """``rule.evaluate(x)`` on NumPy arrays."""
+    number = _numbers.get(rule)
+    if number is None:
+        number = _numbers[rule] = next(_next)
+        _rules[number] = rule
+    return tuple(torch.ops.diffface.host(number, list(x)))
+
+
+def _rule(number: int) -> Rule:
+    rule = _rules.get(number)
+    if rule is None:
+        raise UnsupportedOperatorError(
+            "A compiled program calls a function with a rule that is gone; keep the function, or "
+            "compile where it is."
+        )
+    return rule
+
+
+def _run(number: int, x: list[torch.Tensor]) -> list[torch.Tensor]:
+    rule, device = _rule(number), x[0].device
+    arrays = tuple(TORCH.to_numpy(a) for a in x)
+    y = rule.evaluate(arrays)
+    # Copies, since the function may keep what it returns, or return what it was given.
+    return [torch.from_numpy(np.array(a, order="C")).to(device) for a in y]
+
+
+def _fake(number: int, x: list[torch.Tensor]) -> list[torch.Tensor]:
+    found = _rule(number).outputs(tuple(x))
+    return [x[0].new_empty(o.shape, dtype=_torch_dtype(o.dtype)) for o in found]
+
+
+def _torch_dtype(dtype: Any) -> torch.dtype:
+    return torch.from_numpy(np.empty(0, dtype)).dtype
+
+
+def _vmap(info: Any, in_dims: Any, number: int, x: list[torch.Tensor]) -> Any:
+    dims = in_dims[1]
+    if info.batch_size == 0:
+        singles = [
+            a if d is None else a.new_ones(_without(a.shape, d))
+            for a, d in zip(x, dims, strict=True)
+        ]
+        y = [a[None][:0] for a in torch.ops.diffface.host(number, singles)]
+        return y, [0] * len(y)
+    rows = [
+        torch.ops.diffface.host(
+            number, [a if d is None else a.select(d, i) for a, d in zip(x, dims, strict=True)]
+        )
+        for i in range(info.batch_size)
+    ]
+    y = [torch.stack(column) for column in zip(*rows, strict=True)]
+    return y, [0] * len(y)
+
+
+def _without(shape: Any, dim: int) -> list[int]:
+    return [n for i, n in enumerate(shape) if i != dim]
+
+
+_library.impl("host", _run, "CompositeExplicitAutograd")
+torch.library.register_fake("diffface::host", _fake, lib=_library)
+torch.library.register_vmap("diffface::host", _vmap, lib=_library)

@@ -1,0 +1,1 @@
+"""Derivatives of your own, bridges between frameworks, and functions that write or solve."""

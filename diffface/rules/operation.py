@@ -1,0 +1,134 @@
+"""One call of a function with rules, on flat arrays: its value and what its results look like."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from diffface.backends.adapter import Adapter
+from diffface.backends.compiled import Array, Arrays
+from diffface.backends.errors import NotDifferentiableError
+from diffface.backends.rule import Output, Rule
+from diffface.prep.arguments.tree import Spec, flatten
+from diffface.rules.arguments import Arguments
+from diffface.rules.ladder import Table
+
+
+class Ruled(Protocol):
+    """What is asked here of a function with rules."""
+
+    name: str
+    black_box: bool
+    copy: bool
+    shape: Callable[..., Any] | None
+    pulls: Table
+    pushes: Table
+    saver: Callable[..., Any] | None
+
+    def compute(self, args: Sequence[Any]) -> Any:
+        """The function itself, at one value for each parameter."""
+
+
+class Operation(Rule):
+    """``function`` at ``arguments``, on flat arrays of the library of ``adapter``."""
+
+    def __init__(self, function: Ruled, arguments: Arguments, adapter: Adapter) -> None:
+        self.function = function
+        self.arguments = arguments
+        self.adapter = adapter
+        self.name = function.name
+        self.host = function.black_box
+        # Trees of results, and what their leaves look like, by the signature of the arrays.
+        self._known: dict[Any, tuple[Spec, tuple[Output, ...]]] = {}
+
+    def evaluate(self, x: Arrays) -> Arrays:
+        args = self.arguments.filled([protected(a, self.function.copy) for a in x])
+        return self._results(self.function.compute(args), x)
+
+    def outputs(self, x: Arrays) -> Sequence[Output]:
+        return self._structure(x)[1]
+
+    def tree(self, x: Arrays) -> Spec:
+        """The tree of what ``f(x)`` is; only shapes and dtypes of ``x`` are looked at."""
+        return self._structure(x)[0]
+
+    def described(self, a: Array) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        """Shape and dtype of an array of the library, or of NumPy."""
+        if isinstance(a, np.ndarray | np.generic):
+            return a.shape, a.dtype
+        return self.adapter.arrays.describe(a)[:2]
+
+    def _structure(self, x: Arrays) -> tuple[Spec, tuple[Output, ...]]:
+        found = self._known.get(self._key(x))
+        if found is None:
+            self._results(self._example(x), x)
+            found = self._known[self._key(x)]
+        return found
+
+    def _key(self, x: Arrays) -> Any:
+        # What runs on the host is one operation for arrays of all signatures.
+        return tuple(map(self.described, x)) if self.host else None
+
+    def _results(self, returned: Any, x: Arrays) -> Arrays:
+        """Leaves of what ``f(x)`` returned; their tree is noted."""
+        leaves, spec = flatten(returned)
+        y = tuple([self._lifted(leaf, x[0]) for leaf in leaves])
+        found = spec, tuple(Output(*self.described(a)) for a in y)
+        before = self._known.setdefault(self._key(x), found)
+        if self.host and before != found:
+            raise NotDifferentiableError(
+                f"`{self.name}` returned {_shown(found[1])} where it returned {_shown(before[1])} "
+                "for other arguments of the same shapes; a program cannot follow that."
+            )
+        return y
+
+    def _lifted(self, leaf: object, like: Array) -> Array:
+        try:
+            array = np.asarray(leaf) if self.host else self.adapter.lift(leaf, like)
+            if not self.host or array.dtype.kind in "biufc":
+                return array
+        except TypeError:
+            pass
+        raise NotDifferentiableError(
+            f"`{self.name}` must return arrays or numbers, or trees of them, got "
+            f"{type(leaf).__name__}."
+        )
+
+    def _example(self, x: Arrays) -> Any:
+        """What ``f`` returns, by what the user says, or else at made-up arguments."""
+        args = self.arguments.filled([np.ones(*self.described(a)) for a in x])
+        if self.function.shape is not None:
+            return self.function.shape(*args)
+        try:
+            with np.errstate(all="ignore"):
+                return self.function.compute(args)
+        except Exception as error:
+            raise NotDifferentiableError(
+                f"`{self.name}` runs on the host, and while values are hidden it is not known what "
+                f"it returns: at arguments full of ones it failed with {type(error).__name__}: "
+                f"{error}. Say it by `shape=`, a function of the arguments that returns arrays "
+                "like the results."
+            ) from error
+
+
+def protected(array: Any, copy: bool) -> Any:
+    """``array`` as a function may have it that perhaps writes to it."""
+    if copy:
+        return copied(array)
+    if not issubclass(type(array), np.ndarray):  # recorded arrays say that they are, and lie
+        return array
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def copied(array: Any) -> Any:
+    """A copy of ``array``, which carries its derivative, where somebody can write to it."""
+    if issubclass(type(array), np.ndarray):
+        return np.array(array)
+    clone = getattr(array, "clone", None)
+    return array if clone is None else clone()
+
+
+def _shown(outputs: Sequence[Output]) -> str:
+    return ", ".join(f"{o.dtype.name} {o.shape}" for o in outputs) or "nothing"
