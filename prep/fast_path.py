@@ -5,16 +5,26 @@ assemble) walks over structure that never changes. The code emitted here has it 
 what a prepared callable calls. Whatever it does not know for sure it leaves to the general way.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import optree
 
+from diffface.backends.arrays import ArrayLibrary
 from diffface.backends.compiled import Arrays, Compiled
 from diffface.backends.errors import CannotRecord
-from diffface.prep.arguments.signature import Static
-from diffface.prep.arguments.tree import NAMESPACE, unflatten
+from diffface.prep.arguments.const import Const
+from diffface.prep.arguments.signature import Argument, Place
+from diffface.prep.arguments.static import Static
+from diffface.prep.arguments.tree import (
+    NAMESPACE,
+    RESULTS,
+    Spec,
+    flatten,
+    leaves_like,
+    unflatten,
+)
 from diffface.prep.flat_function import OutputStructure
 from diffface.prep.operator import Seeds
 from diffface.prep.plan import Plan
@@ -136,17 +146,34 @@ def _arguments(
         i: writer.unpack(names[i], argument.spec, len(argument.leaves), f"t{i}")
         for i, argument in enumerate(signature.arguments)
     }
-    active = [leaf for i in signature.active for leaf in leaves[i]]
-    passed = [writer.carry_in(*each, outer) for each in zip(active, primals, strict=True)]
+    passed: list[str] = []
+    found = iter(primals)
+    for place in signature.places:
+        own = leaves[place.position]
+        positions = range(len(own)) if place.active is None else place.active
+        passed += [writer.carry_in(own[n], next(found), outer) for n in positions]
     examples = iter(constants)
     for i, argument in enumerate(signature.arguments):
-        if i in signature.active:
-            continue
-        for leaf, known in zip(leaves[i], argument.leaves, strict=True):
-            if isinstance(known, Static):
-                writer.guards.append(f"{leaf} is {writer.names(known.value)}")
-            else:
-                passed.append(writer.carry_in(leaf, next(examples), inner, constant=True))
+        active = i in signature.active
+        passed += _constants(writer, leaves[i], argument, active, examples, inner)
+    return passed
+
+
+def _constants(
+    writer: Writer, leaves: Sequence[str], argument: Argument, active: bool,
+    examples: Iterator[Any], library: ArrayLibrary,
+) -> list[str]:  # fmt: skip
+    """Expressions for the run-time constants among ``leaves``; the static ones are guarded."""
+    passed: list[str] = []
+    for leaf, known in zip(leaves, argument.leaves, strict=True):
+        if isinstance(known, Argument):
+            writer.lines.append(f"if type({leaf}) is not {writer.names(Const)}: {MISS}")
+            held = writer.unpack(f"{leaf}.value", known.spec, len(known.leaves), f"{leaf}_c")
+            passed += _constants(writer, held, known, False, examples, library)
+        elif isinstance(known, Static):
+            writer.static(leaf, known)
+        elif not active:
+            passed.append(writer.carry_in(leaf, next(examples), library, constant=True))
     return passed
 
 
@@ -161,31 +188,47 @@ def _seeds(
     if which is Seeds.NONE:
         return []
     name = which.value
-    if which is Seeds.TANGENTS:
-        given = signature.like_active(primals) if given is None else given
-        entries, trees, specs = (
-            [name],
-            [given],
-            [signature.arguments[i].spec for i in signature.active],
-        )
-        if not signature.bare:
-            entries, trees = [f"{name}[{n}]" for n in range(len(specs))], list(given)
-            writer.lines.append(
-                f"if type({name}) is not tuple or len({name}) != {len(specs)}: {MISS}"
-            )
-    else:
+    if which is Seeds.COTANGENTS:
         given = _like_result(plan, structure) if given is None else given
-        entries, trees, specs = [name], [given], [structure.y]
+        spec = structure.y
+        examples = [given] if spec is None else leaves_like(spec, given, RESULTS)
+        return _seed(writer, plan, name, spec, examples, RESULTS)
+    given = signature.like_active(primals) if given is None else given
+    if signature.bare:
+        return _tangents(writer, plan, name, signature.places[0], given)
+    count = len(signature.places)
+    writer.lines.append(f"if type({name}) is not tuple or len({name}) != {count}: {MISS}")
     passed = []
-    for n, (entry, tree, spec) in enumerate(zip(entries, trees, specs, strict=True)):
-        examples = [tree] if spec is None else optree.tree_leaves(tree, namespace=NAMESPACE)
-        writer.lines.append(f"s{n} = {entry}")
-        leaves = writer.unpack(f"s{n}", spec, len(examples), f"v{n}")
-        passed += [
-            writer.carry_in(leaf, example, plan.outer.arrays)
-            for leaf, example in zip(leaves, examples, strict=True)
-        ]
+    for n, (place, tree) in enumerate(zip(signature.places, given, strict=True)):
+        passed += _tangents(writer, plan, f"{name}[{n}]", place, tree)
     return passed
+
+
+def _tangents(writer: Writer, plan: Plan, entry: str, place: Place, tree: Any) -> list[str]:
+    if place.spec is None:
+        return _seed(writer, plan, entry, None, [tree], NAMESPACE)
+    examples = leaves_like(place.spec, tree, active=place.active)
+    if place.active is None:
+        return _seed(writer, plan, entry, place.spec, examples, NAMESPACE)
+    template, spec = flatten(unflatten(place.spec, place.leaves([0.0] * place.stop)))
+    active = [n for n, leaf in enumerate(template) if type(leaf) is not Const]
+    return _seed(writer, plan, entry, spec, examples, NAMESPACE, active)
+
+
+def _seed(
+    writer: Writer, plan: Plan, entry: str, spec: Spec | None, examples: Sequence[Any],
+    namespace: str, active: Sequence[int] | None = None,
+) -> list[str]:  # fmt: skip
+    name = f"s{len(writer.lines)}"
+    writer.lines.append(f"{name} = {entry}")
+    count = 1 if spec is None else spec.num_leaves
+    leaves = writer.unpack(name, spec, count, f"{name}_v", namespace)
+    if active is not None:
+        leaves = [leaves[n] for n in active]
+    return [
+        writer.carry_in(leaf, example, plan.outer.arrays)
+        for leaf, example in zip(leaves, examples, strict=True)
+    ]
 
 
 def _like_result(plan: Plan, structure: OutputStructure) -> Any:
@@ -221,10 +264,9 @@ def _results(
     tree = plan.result.tree(places, structure)
     if isinstance(tree, _Place):
         return [*run, f"return {exits[0]}"]
-    found, spec = optree.tree_flatten(tree, namespace=NAMESPACE)
-    plain: Any = tuple(found)
+    found, spec = flatten(tree, RESULTS)
     ordered = ", ".join(exits[place.index] for place in found)
-    if spec == optree.tree_structure(plain, namespace=NAMESPACE):
+    if spec == flatten(tuple(found), RESULTS)[1]:
         return [*run, f"return ({ordered},)"]
     return [*run, f"return {names(optree.tree_unflatten)}({names(spec)}, ({ordered},))"]
 

@@ -10,8 +10,9 @@ from diffface.backends.arrays import PYTHON, library_of
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import NotDifferentiableError
 from diffface.backends.recording.user_frame import raised_by_user, users_line
-from diffface.prep.arguments.signature import Signature, Static
-from diffface.prep.arguments.tree import Spec, flatten, unflatten
+from diffface.prep.arguments.signature import Signature
+from diffface.prep.arguments.static import Static
+from diffface.prep.arguments.tree import RESULTS, Spec, flatten, unflatten
 from diffface.prep.operator import Settings
 
 # Shape, dtype and device.
@@ -51,15 +52,21 @@ class FlatFunction:
         self._has_aux = settings.has_aux
         self._holomorphic = settings.holomorphic
         self._scalar = scalar
-        active = len(signature.arguments) == len(signature.active)
-        self._values = [None] * len(signature.active) if active else signature.values(constants)
-        self._places = signature.places
+        places = signature.places
+        simple = len(places) == 1 == len(signature.arguments) and places[0].active is None
+        self._values = [None] if simple else signature.values(constants)
+        self._places = places
         self._names = signature.keywords
 
     def __call__(self, x: Arrays) -> tuple[Arrays, Arrays]:
         args = self._values.copy()
-        for i, spec, start, stop in self._places:
-            args[i] = x[start] if spec is None else unflatten(spec, x[start:stop])
+        for place in self._places:
+            i, spec, start, stop, active = place
+            if spec is None:
+                args[i] = x[start]
+            else:
+                leaves = x[start:stop] if active is None else place.leaves(x, args[i])
+                args[i] = unflatten(spec, leaves)
         try:
             if self._names:
                 count = len(args) - len(self._names)
@@ -98,7 +105,7 @@ class FlatFunction:
         """``f`` itself as a function of one array that returns a number, if it is one."""
         if not self._scalar or self._has_aux or self._names or len(self._places) != 1:
             return None
-        ((place, spec, _, _),) = self._places
+        ((place, spec, *_),) = self._places
         if spec is not None:
             return None
         if len(self._values) == 1:
@@ -114,7 +121,7 @@ class FlatFunction:
         try:
             array = adapter.lift(value, like)
         except TypeError:
-            leaves, structure.y = flatten(value)
+            leaves, structure.y = flatten(value, RESULTS)
             y = tuple([self._lifted(leaf, like) for leaf in leaves or [value]])
         else:
             y, structure.y = (array,), None
@@ -180,7 +187,7 @@ class FlatFunction:
             ) from None
 
     def _auxiliary(self, aux: object, like: Array) -> Arrays:
-        leaves, self._structure.aux = flatten(aux)
+        leaves, self._structure.aux = flatten(aux, RESULTS)
         arrays: list[Array] = []
         static: list[Static | None] = []
         for leaf in leaves:

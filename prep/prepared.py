@@ -14,8 +14,10 @@ from diffface.backends.errors import InvalidArgumentError, PreparationMismatchEr
 from diffface.backends.registry import Backend
 from diffface.prep.arguments.bind import bind, named
 from diffface.prep.arguments.const import Const, plain
+from diffface.prep.arguments.mismatch import fits, report, resembles
 from diffface.prep.arguments.seeds import batch_of
-from diffface.prep.arguments.signature import Call, Leaf, Signature, report
+from diffface.prep.arguments.signature import Argument, Call, Leaf, Signature
+from diffface.prep.arguments.tree import unflatten
 from diffface.prep.executable import Executable, Fallback
 from diffface.prep.operator import Recipe, Seeds
 from diffface.prep.plan import Plan, plan_for
@@ -95,6 +97,7 @@ class Prepared:
             call = bind(args, argnums, kwargs)
             plan, primals, constants = self._plan(call)
             self._fixed = plan.signature
+            hash(self._fixed)  # takes down the state of static constants
             # A batch has a size only once it comes.
             if not recipe.settings.batched:
                 self._specialise(plan, primals, constants, None)
@@ -124,11 +127,11 @@ class Prepared:
         call = self._bind(args, kwargs)
         plan, primals, constants = self._plan(call)
         signature = plan.signature
-        if self._fixed is not None and signature.fits(self._fixed):
-            signature = self._fixed
-        elif self._strict:
-            assert self._fixed is not None
-            raise PreparationMismatchError(report(self._fixed, signature, self._recipe.f))
+        if self._fixed is not None:
+            if fits(signature, self._fixed):
+                signature = self._fixed
+            elif self._strict and not resembles(signature, self._fixed):
+                raise PreparationMismatchError(report(self._fixed, signature, self._recipe.f))
         known = self._recall(self._key(signature, plan, seeds))
         if known is None:
             known = self._specialise(plan, primals, constants, seeds)
@@ -202,9 +205,8 @@ class Prepared:
                     f"Argument {i} is wrapped in Const, but was active at preparation; "
                     "prepare anew to change which arguments are constant."
                 )
-        # To Python, a float64 of NumPy is a float, and solvers of one equation hand them in.
         values = tuple(
-            float(a) if type(a) is np.float64 and i in active and known.leaves == (_FLOAT,) else a
+            _marked(a, known) if i in active else a
             for i, (a, known) in enumerate(zip(plain(args), self._fixed.arguments, strict=False))
         )
         count = len(self._fixed.arguments) - len(keywords)
@@ -267,6 +269,24 @@ def _weakly(prepared: Prepared) -> Entry:
         return general(*args, **options)
 
     return call
+
+
+def _marked(value: Any, known: Argument) -> Any:
+    """An active argument, with a ``Const`` at the leaves that were constant at the preparation."""
+    # To Python, a float64 of NumPy is a float, and solvers of one equation hand them in.
+    if type(value) is np.float64 and known.leaves == (_FLOAT,):
+        return float(value)
+    constant = [n for n, leaf in enumerate(known.leaves) if isinstance(leaf, Argument)]
+    if not constant or known.spec is None:
+        return value
+    try:
+        leaves: list[Any] = known.spec.flatten_up_to(value)
+    except ValueError:  # reported as a mismatch
+        return value
+    for n in constant:
+        if not isinstance(leaves[n], Const):
+            leaves[n] = Const(leaves[n])
+    return unflatten(known.spec, leaves)
 
 
 def _quoted(names: Iterable[str]) -> str:

@@ -3,13 +3,16 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from diffface.backends.adapter import Adapter
 from diffface.backends.errors import (
     DifffaceError,
     InvalidArgumentError,
     NotDifferentiableError,
 )
-from diffface.prep.arguments.signature import Leaf, Signature, Static
+from diffface.prep.arguments.signature import Argument, Described, Leaf, Signature
+from diffface.prep.arguments.static import Static
 from diffface.prep.arguments.tree import paths
 from diffface.prep.operator import Operator
 
@@ -53,11 +56,9 @@ def find_problem(
                 return Problem(NotDifferentiableError, text, (i, n))
     for i, argument in enumerate(signature.arguments):
         for n, leaf in enumerate(argument.leaves):
-            if type(leaf) is not Leaf or leaf.library is adapter.arrays:
-                continue
-            if not adapter.arrays.takes(leaf.dtype):
+            if (dtype := _lacking(leaf, adapter)) is not None:
                 text = (
-                    f"has dtype {leaf.dtype.name}, which {adapter.library} lacks; convert it with "
+                    f"has dtype {dtype.name}, which {adapter.library} lacks; convert it with "
                     "astype, or use another backend."
                 )
                 return Problem(NotDifferentiableError, text, (i, n))
@@ -74,8 +75,19 @@ def find_problem(
     return None
 
 
-def _refusal(leaf: Leaf | Static, operator: Operator, name: str, holomorphic: bool) -> str:
+def _lacking(leaf: Described, adapter: Adapter) -> np.dtype[Any] | None:
+    """The dtype that the backend's library lacks, if there is one in ``leaf``."""
+    if isinstance(leaf, Argument):
+        return next((d for n in leaf.leaves if (d := _lacking(n, adapter)) is not None), None)
+    if not isinstance(leaf, Leaf) or leaf.library is adapter.arrays:
+        return None
+    return None if adapter.arrays.takes(leaf.dtype) else leaf.dtype
+
+
+def _refusal(leaf: Described, operator: Operator, name: str, holomorphic: bool) -> str:
     """What is wrong with an active leaf; empty if nothing is."""
+    if isinstance(leaf, Argument):
+        return ""
     if isinstance(leaf, Static):
         found = type(leaf.value).__name__
         return f"must be floating-point, got {found}; wrap the argument in Const if it is constant."

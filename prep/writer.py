@@ -8,6 +8,7 @@ import optree
 from diffface.backends.arrays import PYTHON, ArrayLibrary, library_of
 from diffface.backends.recording.names import Names
 from diffface.backends.recording.source import code
+from diffface.prep.arguments.static import Static, is_atom, state_of
 from diffface.prep.arguments.tree import NAMESPACE, Spec
 
 # What a prepared callable is called with: `(*args, tangents=, cotangents=, out=, kwargs=)`.
@@ -47,11 +48,13 @@ class Writer:
         # Whether arrays of another kind go in.
         self.foreign = False
 
-    def unpack(self, tree: str, spec: Spec | None, count: int, prefix: str) -> list[str]:
+    def unpack(
+        self, tree: str, spec: Spec | None, count: int, prefix: str, namespace: str = NAMESPACE
+    ) -> list[str]:
         """Names of the leaves of ``tree``, which must have the structure ``spec``."""
         if spec is None:
             return [tree]
-        flat = f"{self.names(optree.tree_flatten)}({tree}, namespace={NAMESPACE!r})"
+        flat = f"{self.names(optree.tree_flatten)}({tree}, namespace={namespace!r})"
         leaves = [f"{prefix}_{i}" for i in range(count)]
         self.lines += [
             f"{prefix}, {prefix}_spec = {flat}",
@@ -76,6 +79,13 @@ class Writer:
         if condition:
             self.guards.append(condition)
         return expression
+
+    def static(self, a: str, known: Static) -> None:
+        """Guard that the leaf ``a`` is what ``known`` was."""
+        if is_atom(known.value):
+            self.guards.append(f"{a} is {self.names(known.value)}")
+        else:
+            self.guards.append(f"{self.names(state_of)}({a}) == {self.names(known.state)}")
 
     def check(self, guards: Sequence[str]) -> str:
         """The line that leaves a call to the general way unless all ``guards`` hold."""

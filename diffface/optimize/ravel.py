@@ -11,7 +11,7 @@ from diffface.backends.registry import Backend
 from diffface.operators.call import backend_for
 from diffface.optimize.unravel import Unravel
 from diffface.prep.arguments.signature import Call, Leaf
-from diffface.prep.arguments.tree import Spec, flatten, paths
+from diffface.prep.arguments.tree import SORTED, Spec, flatten, paths
 
 
 def ravel(tree: Any, *, backend: str | Backend | None = None) -> tuple[Any, Unravel]:
@@ -59,7 +59,7 @@ def ravel_with(tree: Any, adapter: Adapter, name: str) -> tuple[Any, Unravel]:
     values: list[Any] = [tree]
     spec: Spec | None = None
     if library_of(tree) is None:
-        values, spec = flatten(tree)
+        values, spec = flatten(tree, SORTED)
     places = paths(spec) if spec is not None else [""]
     leaves = [_leaf(v, f"{name}{place}") for v, place in zip(values, places, strict=True)]
     unravel = Unravel(spec, leaves, adapter)

@@ -13,7 +13,7 @@ from diffface.operators.pullback import prepare_pullback
 from diffface.operators.pushforward import prepare_pushforward
 from diffface.operators.value import prepare_value
 from diffface.optimize.vector_function import ProblemOptions, VectorFunction
-from diffface.prep.arguments.tree import flatten
+from diffface.prep.arguments.tree import SORTED, flatten
 
 
 def residuals(
@@ -164,7 +164,7 @@ def flat(y: Any, x: Any, adapter: Adapter) -> Any:
     if shape is not None:
         return y if len(shape) == 1 else y.reshape((-1,))
     try:
-        leaves = [adapter.lift(leaf, x).reshape((-1,)) for leaf in flatten(y)[0]]
+        leaves = [adapter.lift(leaf, x).reshape((-1,)) for leaf in flatten(y, SORTED)[0]]
     except TypeError:
         return y  # no numbers: the operators say so
     if len(leaves) > 1:

@@ -10,7 +10,7 @@ from diffface.backends.adapter import Adapter
 from diffface.backends.arrays import library_of
 from diffface.backends.errors import InvalidArgumentError
 from diffface.prep.arguments.signature import Leaf
-from diffface.prep.arguments.tree import Spec, flatten, unflatten
+from diffface.prep.arguments.tree import SORTED, Spec, flatten, unflatten
 
 
 class Unravel:
@@ -78,7 +78,7 @@ class Unravel:
         InvalidArgumentError
             If structure or shapes differ.
         """
-        values, spec = ([tree], None) if self._spec is None else flatten(tree)
+        values, spec = ([tree], None) if self._spec is None else flatten(tree, SORTED)
         shapes = [np.shape(value) for value in values]
         if spec != self._spec or shapes != [leaf.shape for leaf in self._leaves]:
             raise InvalidArgumentError(

@@ -12,7 +12,9 @@ class Const(Generic[T]):
     """An argument that the function takes as it is, and that nothing is computed for.
 
     Arrays and floats in ``value`` (any tree of them) are run-time values: a prepared call may be
-    given others of the same shape and dtype. Strings, integers, flags, None, functions and other
+    given others of the same shape and dtype. It may also stand at a leaf of a tree,
+    ``{"w": w, "n": Const(3)}``: the function sees the plain value, and the derivative has None
+    there. Strings, integers, flags, None, functions and other
     objects are static: a preparation holds for those it was made with.
 
     Parameters

@@ -8,7 +8,7 @@ import numpy as np
 from diffface.backends.arrays import ArrayLibrary, library_of
 from diffface.backends.compiled import Arrays
 from diffface.backends.errors import InvalidArgumentError
-from diffface.prep.arguments.tree import flatten, paths, shown
+from diffface.prep.arguments.tree import RESULTS, flatten, leaves_like, paths, shown
 
 
 class Slot:
@@ -40,17 +40,17 @@ def targets(out: Any, count: int) -> Sequence[Any]:
 
 def check(out: Any, template: Any) -> list[Any]:
     """Leaves of ``out``, which has to take a tree of arrays, or of slots for them."""
-    wanted, spec = flatten(template)
+    wanted, spec = flatten(template, RESULTS)
     slots = [leaf if isinstance(leaf, Slot) else _slot(leaf) for leaf in wanted]
     if spec.is_leaf():
         leaves, places = [out], [""]
     else:
-        leaves, found = flatten(out)
-        if found != spec:
+        try:
+            leaves = leaves_like(spec, out, RESULTS)
+        except ValueError as error:
             raise InvalidArgumentError(
-                f"`out` must have the structure of the derivative, {shown(spec)}, "
-                f"got {shown(found)}."
-            )
+                f"`out` must have the structure of the derivative, {shown(spec)}, got {error}."
+            ) from None
         places = paths(spec)
     for leaf, slot, place in zip(leaves, slots, places, strict=True):
         _check(leaf, slot, f"out{place}")
@@ -68,7 +68,7 @@ def places(
     """
     found: dict[int, Any] = {}
     for target, template in zip(targets(out, len(templates)), templates, strict=True):
-        slots = flatten(template)[0]
+        slots = flatten(template, RESULTS)[0]
         for slot, leaf in zip(slots, check(target, template), strict=True):
             lent = own.view_for_output(leaf, (*inputs, *found.values()))
             if lent is None:
@@ -80,7 +80,7 @@ def places(
 def write(out: Any, result: Any) -> Any:
     """Overwrite ``out`` with ``result``, and return it."""
     leaves = check(out, result)
-    for leaf, value in zip(leaves, flatten(result)[0], strict=True):
+    for leaf, value in zip(leaves, flatten(result, RESULTS)[0], strict=True):
         if leaf is not value:  # the program may have written it there
             leaf[...] = value
     return out

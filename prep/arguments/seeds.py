@@ -1,7 +1,7 @@
 """Tangents and cotangents as the caller gives them: checked, and brought to the backend."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -9,7 +9,15 @@ from diffface.backends.arrays import PYTHON, ArrayLibrary, library_of
 from diffface.backends.compiled import Arrays
 from diffface.backends.errors import InvalidArgumentError
 from diffface.prep.arguments.signature import Leaf, Signature
-from diffface.prep.arguments.tree import Spec, flatten, leaves_of, paths, shown
+from diffface.prep.arguments.tree import (
+    NAMESPACE,
+    RESULTS,
+    Spec,
+    leaves_like,
+    leaves_of,
+    paths,
+    shown,
+)
 
 # What a seed must look like: shape, dtype, device.
 Expected = tuple[tuple[int, ...], np.dtype[Any], Any]
@@ -19,15 +27,16 @@ def tangents(given: object, signature: Signature, own: ArrayLibrary, batched: bo
     """Tangents of the active arguments as arrays of the library ``own``."""
     entries = [given] if signature.bare else _entries(given, len(signature.active))
     seeds: list[Any] = []
-    for n, (i, entry) in enumerate(zip(signature.active, entries, strict=True)):
-        spec, leaves = signature.arguments[i]
+    for n, (place, entry) in enumerate(zip(signature.places, entries, strict=True)):
+        _, leaves = signature.arguments[place.position]
         name = "tangents" if signature.bare else f"tangents[{n}]"
         expected = [
             (leaf.shape, leaf.dtype, leaf.device if leaf.library is own else None)
             for leaf in leaves
             if isinstance(leaf, Leaf)
         ]
-        seeds += _checked(entry, spec, expected, own, batched, name, "the active argument")
+        structure = _Structure(place.spec, NAMESPACE, place.active)
+        seeds += _checked(entry, structure, expected, own, batched, name, "the active argument")
     _same_batch(seeds, batched, "tangents")
     return tuple(seeds)
 
@@ -36,7 +45,8 @@ def cotangents(
     given: object, spec: Spec | None, expected: Sequence[Expected], own: ArrayLibrary, batched: bool
 ) -> Arrays:
     """Cotangents of ``f``'s result as arrays of the library ``own``."""
-    seeds = _checked(given, spec, expected, own, batched, "cotangents", "the result of `f`")
+    structure = _Structure(spec, RESULTS, None)
+    seeds = _checked(given, structure, expected, own, batched, "cotangents", "the result of `f`")
     _same_batch(seeds, batched, "cotangents")
     return tuple(seeds)
 
@@ -57,19 +67,31 @@ def _entries(given: object, count: int) -> Sequence[object]:
     )
 
 
+class _Structure(NamedTuple):
+    """What leaves the seeds must have."""
+
+    spec: Spec | None
+    namespace: str
+    # Positions of the leaves, if not all are active.
+    active: tuple[int, ...] | None
+
+
 def _checked(
-    given: object, spec: Spec | None, expected: Sequence[Expected], own: ArrayLibrary,
+    given: object, structure: _Structure, expected: Sequence[Expected], own: ArrayLibrary,
     batched: bool, name: str, whose: str,
 ) -> list[Any]:  # fmt: skip
-    if spec is None:
-        leaves, places = [given], [""]
-    else:
-        leaves, found = flatten(given)
-        if found != spec:
+    spec, namespace, active = structure
+    leaves, places = [given], [""]
+    if spec is not None:
+        try:
+            leaves = leaves_like(spec, given, namespace, active)
+        except ValueError as error:
             raise InvalidArgumentError(
-                f"`{name}` must have the structure of {whose}, {shown(spec)}, got {shown(found)}."
-            )
+                f"`{name}` must have the structure of {whose}, {shown(spec)}, got {error}."
+            ) from None
         places = paths(spec)
+        if active is not None:
+            places = [places[i] for i in active]
     return [
         _seed(leaf, want, own, batched, name + place, whose)
         for leaf, want, place in zip(leaves, expected, places, strict=True)

@@ -1,8 +1,7 @@
-"""The signature of a call: all about its arguments but the values of arrays; what two differ in."""
+"""The signature of a call: everything about its arguments but the values of arrays."""
 
 import inspect
-from collections.abc import Callable, Hashable, Sequence
-from itertools import zip_longest
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +15,9 @@ from diffface.backends.arrays import (
     library_of,
 )
 from diffface.backends.compiled import Arrays
-from diffface.prep.arguments.tree import Spec, flatten, paths, shown, unflatten
+from diffface.prep.arguments.const import Const
+from diffface.prep.arguments.static import Static
+from diffface.prep.arguments.tree import Spec, flatten, unflatten
 
 
 class Leaf(NamedTuple):
@@ -34,41 +35,21 @@ class Leaf(NamedTuple):
         return f"{self.library.name} {self.dtype.name}{list(self.shape)}{place}"
 
 
-class Static:
-    """A string, integer, flag, function or other object: part of the signature by its value."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: object) -> None:
-        self.value = value
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Static):
-            return False
-        if self.value is other.value:
-            return True
-        if type(self.value) is not type(other.value):
-            return False
-        try:
-            return bool(self.value == other.value)
-        except Exception:  # noqa: BLE001 - an object that cannot be compared equals only itself
-            return False
-
-    def __hash__(self) -> int:
-        try:
-            return hash(self.value)
-        except TypeError:
-            return hash(type(self.value))
-
-    def __str__(self) -> str:
-        return f"static {self.value!r}"
-
-
 class Argument(NamedTuple):
-    """Structure of one argument; ``spec`` is None for a bare leaf."""
+    """Structure of one argument, or of what stands in a ``Const`` at a leaf of one.
+
+    ``spec`` is None for a bare leaf.
+    """
 
     spec: Spec | None
-    leaves: tuple[Leaf | Static, ...]
+    leaves: tuple["Leaf | Static | Argument", ...]
+
+    def __str__(self) -> str:
+        return "Const " + " ".join(map(str, self.leaves))
+
+
+# What may be at a leaf of an argument.
+Described = Leaf | Static | Argument
 
 
 class Call(NamedTuple):
@@ -82,12 +63,27 @@ class Call(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where an active argument is, and which primals make it up."""
+    """Where an active argument is, and which primals make it up.
+
+    ``active`` are the positions of these among its leaves, where some are constant; else None.
+    """
 
     position: int
     spec: Spec | None
     start: int
     stop: int
+    active: tuple[int, ...] | None = None
+
+    def leaves(self, primals: Sequence[Any], constants: Sequence[Any] | None = None) -> list[Any]:
+        """Leaves of the argument: its part of ``primals``, and None for those that are constant."""
+        own = list(primals[self.start : self.stop])
+        if self.active is None:
+            return own
+        assert self.spec is not None
+        filled = list(constants or [None] * self.spec.num_leaves)
+        for i, leaf in zip(self.active, own, strict=True):
+            filled[i] = leaf
+        return filled
 
 
 class Signature(NamedTuple):
@@ -114,14 +110,19 @@ class Signature(NamedTuple):
         constants: list[Leaf] = []
         for i in active:
             spec, leaves = arguments[i]
-            stop = start + len(leaves)
-            places.append(Place(i, spec, start, stop))
+            own = []
+            for n, leaf in enumerate(leaves):
+                if type(leaf) is not Argument:
+                    own.append(n)
+                # Static leaves of active arguments are refused before anything is derived.
+                if isinstance(leaf, Leaf):
+                    primals.append(leaf)
+            stop = start + len(own)
+            mixed = len(own) < len(leaves)
+            places.append(Place(i, spec, start, stop, tuple(own) if mixed else None))
             start = stop
-            # Static leaves of active arguments are refused before anything is derived.
-            primals += [leaf for leaf in leaves if isinstance(leaf, Leaf)]
         for i, argument in enumerate(arguments):
-            if i not in active:
-                constants += [leaf for leaf in argument.leaves if isinstance(leaf, Leaf)]
+            _collect(argument, i in active, constants)
         return cls(
             arguments, keywords, active, bare, tuple(primals), tuple(constants), tuple(places)
         )
@@ -132,36 +133,32 @@ class Signature(NamedTuple):
             for i, argument in enumerate(self.arguments)
         )
 
-    def fits(self, other: "Signature") -> bool:
-        """Whether a call of this signature may go where ``other`` is expected.
-
-        Arrays that a transformation of the caller's is tracing are on no device yet.
-        """
-        if self == other or self[1:4] != other[1:4]:
-            return self == other
-        return len(self.arguments) == len(other.arguments) and all(
-            a.spec == b.spec and all(map(_fits, a.leaves, b.leaves))
-            for a, b in zip(self.arguments, other.arguments, strict=True)
-        )
-
     def values(self, c: Arrays) -> list[Any]:
-        """Arguments with constants in place; those that are active are to be filled."""
-        values: list[Any] = [None] * len(self.arguments)
-        if len(self.active) == len(values):
-            return values
+        """Arguments with constants in place.
+
+        Those that are active are to be filled: None, or a list of leaves if some are constant.
+        """
         constants = iter(c)
-        for i, (spec, leaves) in enumerate(self.arguments):
+        values: list[Any] = []
+        for i, argument in enumerate(self.arguments):
             if i not in self.active:
-                filled = [n.value if isinstance(n, Static) else next(constants) for n in leaves]
-                values[i] = filled[0] if spec is None else unflatten(spec, filled)
+                values.append(_filled(argument, constants))
+            elif any(type(leaf) is Argument for leaf in argument.leaves):
+                values.append([_constant(leaf, constants) for leaf in argument.leaves])
+            else:
+                values.append(None)
         return values
 
     def like_active(self, leaves: Sequence[Any]) -> Any:
         """``leaves`` of all active arguments as trees: bare, or a tuple with one entry for each."""
-        entries = [
-            leaves[start] if spec is None else unflatten(spec, leaves[start:stop])
-            for _, spec, start, stop in self.places
-        ]
+        entries = []
+        for place in self.places:
+            _, spec, start, stop, active = place
+            if spec is None:
+                entries.append(leaves[start])
+            else:
+                own = leaves[start:stop] if active is None else place.leaves(leaves)
+                entries.append(unflatten(spec, own))
         return entries[0] if self.bare else tuple(entries)
 
     def result_library(self) -> tuple[ArrayLibrary, Any]:
@@ -189,75 +186,70 @@ def describe(call: Call) -> tuple[tuple[Argument, ...], list[Any], list[Any]]:
     """Each argument, and the leaves of the active ones and those that are run-time constants."""
     active = call.active
     constants: list[Any] = []
-    leaves_of: list[Sequence[Any]] = []
+    primals: dict[int, list[Any]] = {}
     arguments: list[Argument] = []
     for i, value in enumerate(call.values):
         library = libraries.get(type(value)) or library_of(value)
-        spec = None
-        leaves: Sequence[Any] = (value,)
-        if library is None:
-            leaves, spec = flatten(value)
-        constant = i not in active
-        described: list[Leaf | Static] = []
-        for leaf in leaves:
-            if spec is not None:
-                library = libraries.get(type(leaf)) or library_of(leaf)
-            if library is None:
-                described.append(Static(leaf))
-                continue
+        if library is not None and i in active:
+            arguments.append(Argument(None, (Leaf(library, *library.describe(value)),)))
+            primals[i] = [value]
+        else:
+            arguments.append(
+                _described(value, i not in active, primals.setdefault(i, []), constants)
+            )
+    found: list[Any] = []
+    for i in active:
+        found += primals[i]
+    return tuple(arguments), found, constants
+
+
+def _described(value: Any, constant: bool, primals: list[Any], constants: list[Any]) -> Argument:
+    """One argument; its leaves go to ``primals`` or ``constants``."""
+    leaves, spec = ([value], None) if library_of(value) is not None else flatten(value)
+    described: list[Described] = []
+    for leaf in leaves:
+        library = libraries.get(type(leaf)) or library_of(leaf)
+        if type(leaf) is Const:
+            described.append(_described(leaf.value, True, primals, constants))
+        elif library is None:
+            described.append(Static(leaf))
+            if not constant:
+                primals.append(leaf)
+        else:
             known = Leaf(library, *library.describe(leaf))
-            if constant and known.dtype.kind not in "fc" and library in (PYTHON, NUMPY_SCALAR):
+            if not constant:
+                primals.append(leaf)
+            elif known.dtype.kind not in "fc" and library in (PYTHON, NUMPY_SCALAR):
                 # Integers and flags decide on shapes and branches.
                 described.append(Static(leaf))
                 continue
-            described.append(known)
-            if constant:
+            else:
                 constants.append(leaf)
-        arguments.append(Argument(spec, tuple(described)))
-        leaves_of.append(leaves)
-    primals: list[Any] = []
-    for i in active:
-        primals += leaves_of[i]
-    return tuple(arguments), primals, constants
+            described.append(known)
+    return Argument(spec, tuple(described))
 
 
-def report(prepared: Signature, called: Signature, f: Callable[..., Any]) -> str:
-    """A message that lists, argument by argument, only what differs."""
-    lines = []
-    arguments = zip_longest(prepared.arguments, called.arguments)
-    for i, (before, now) in enumerate(arguments):
-        if before != now:
-            lines += _differences(prepared.name(f, i), before, now)
-    return (
-        "The arguments differ from those it was prepared with:\n"
-        + "\n".join(f"  {line}" for line in lines)
-        + "\nPrepare anew for these, or with on_mismatch='reprepare'."
-    )
+def _collect(argument: Argument, active: bool, constants: list[Leaf]) -> None:
+    """Run-time constants of one argument, in order."""
+    for leaf in argument.leaves:
+        if type(leaf) is Argument:
+            _collect(leaf, False, constants)
+        elif type(leaf) is Leaf and not active:
+            constants.append(leaf)
 
 
-def _fits(leaf: Leaf | Static, other: Leaf | Static) -> bool:
-    if type(leaf) is Leaf and type(other) is Leaf and leaf.device is None:
-        return leaf == other._replace(device=None)
-    return leaf == other
+def _filled(argument: Argument, constants: Iterator[Any]) -> Any:
+    """A constant argument as ``f`` sees it."""
+    filled = [_constant(leaf, constants, False) for leaf in argument.leaves]
+    return filled[0] if argument.spec is None else unflatten(argument.spec, filled)
 
 
-def _differences(name: str, before: Argument, now: Argument) -> list[str]:
-    if before.spec != now.spec:
-        return [f"`{name}`: prepared with {_structure(before)}, called with {_structure(now)}"]
-    places = paths(before.spec) if before.spec is not None else [""]
-    return [
-        f"`{name}{place}`: prepared with {old}, called with {new}"
-        for place, old, new in zip(places, before.leaves, now.leaves, strict=True)
-        if old != new
-    ]
-
-
-def _structure(argument: Argument) -> str:
-    if argument.spec is None or argument.spec.is_leaf():
-        return str(argument.leaves[0])
-    if argument.spec.num_nodes == 1 and not argument.leaves:
-        return f"static {unflatten(argument.spec, ())!r}"
-    return f"the structure {shown(argument.spec)}"
+def _constant(leaf: Described, constants: Iterator[Any], active: bool = True) -> Any:
+    if type(leaf) is Argument:
+        return _filled(leaf, constants)
+    if isinstance(leaf, Static):
+        return leaf.value
+    return None if active else next(constants)
 
 
 def _parameter(f: Callable[..., Any], position: int) -> str:

@@ -41,9 +41,6 @@ MISMATCHES: dict[str, tuple[tuple[Any, ...], str]] = {
         mismatch("`x`: prepared with numpy float64[3], called with the structure {'x': *}")),
     "constant int": (
         (X, 2, TREE), mismatch("`a`: prepared with Python float, called with static 2")),
-    "constant NumPy number": (
-        (X, np.float64(2), TREE),
-        mismatch("`a`: prepared with Python float, called with numpy scalar float64[]")),
     "constant array": (
         (X, X, TREE), mismatch("`a`: prepared with Python float, called with numpy float64[3]")),
     "static": (

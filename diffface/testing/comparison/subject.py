@@ -12,7 +12,7 @@ from diffface.backends.registry import Backend
 from diffface.operators.value import value
 from diffface.prep.arguments.bind import bind
 from diffface.prep.arguments.signature import Leaf, Signature, signature_of
-from diffface.prep.arguments.tree import flatten, paths, unflatten
+from diffface.prep.arguments.tree import RESULTS, flatten, paths, unflatten
 from diffface.testing.trees import wave
 
 Arrays = tuple[Any, ...]
@@ -95,11 +95,14 @@ class Subject:
 
     def moved(self, primals: Arrays) -> tuple[Any, ...]:
         """The arguments with other active leaves, which are NumPy arrays."""
-        args, rest = list(self.args), iter(primals)
-        for i in self.layout.active:
-            spec, leaves = self.layout.arguments[i]
-            new = [next(rest) for _ in leaves]
-            args[i] = new[0] if spec is None else unflatten(spec, new)
+        args = list(self.args)
+        for place in self.layout.places:
+            i, spec, start, *_ = place
+            if spec is None:
+                args[i] = primals[start]
+            else:
+                constants = flatten(args[i])[0] if place.active is not None else None
+                args[i] = unflatten(spec, place.leaves(primals, constants))
         return tuple(args)
 
     def line(self, backend: Backend, direction: Direction, fine: bool = True) -> Line:
@@ -146,7 +149,8 @@ class Subject:
             spec, leaves = self.layout.arguments[i]
             places = [""] if spec is None else paths(spec)
             for place, leaf in zip(places, leaves, strict=True):
-                assert isinstance(leaf, Leaf)
+                if not isinstance(leaf, Leaf):  # a constant in the tree
+                    continue
                 name = self.layout.name(self.f, i) + place
                 for index in np.ndindex(leaf.shape):
                     yield f"{name}[{', '.join(map(str, index))}]" if index else name
@@ -185,7 +189,7 @@ def subject(
 
 def numbers(tree: object, adapter: Adapter) -> Arrays:
     """Leaves of a result as NumPy arrays."""
-    return tuple(to_numpy(leaf) for leaf in flatten(tree)[0])
+    return tuple(to_numpy(leaf) for leaf in flatten(tree, RESULTS)[0])
 
 
 def tangents(subject: Subject) -> Any:
@@ -199,7 +203,7 @@ def tangents(subject: Subject) -> Any:
 
 def cotangents(subject: Subject, backend: Backend) -> Any:
     """Numbers of no symmetry, in the structure, kinds and dtypes of ``f``'s value."""
-    leaves, spec = flatten(subject.tree(backend))
+    leaves, spec = flatten(subject.tree(backend), RESULTS)
     seeds = weights(tuple(map(to_numpy, leaves)))
     return unflatten(spec, [
         _kind(leaf).from_numpy(seed, _kind(leaf).describe(leaf)[2])

@@ -1,0 +1,140 @@
+"""Static constants: objects that are part of a signature by their present state."""
+
+import hashlib
+import random
+import types
+from collections.abc import Hashable, Iterable
+from enum import Enum
+from typing import Any
+
+import numpy as np
+
+from diffface.backends.arrays import ArrayLibrary, library_of
+from diffface.prep.arguments.tree import attributes
+
+# Objects of these types never change, and are the same where they and their types are equal.
+_ATOMS = {
+    str, bytes, int, bool, type(None), type(...), type(NotImplemented), range,
+    types.FunctionType, types.BuiltinFunctionType, types.ModuleType, np.ufunc,
+}  # fmt: skip
+# They change whenever they are used; recorders look after random numbers themselves.
+_GENERATORS = (np.random.Generator, np.random.BitGenerator, np.random.RandomState, random.Random)
+# Longer arrays are remembered by a digest.
+_SHORT = 256
+
+
+class Static:
+    """A string, integer, flag, function or other object: part of the signature by its state.
+
+    The state is that of the moment when it is first asked for.
+    """
+
+    __slots__ = ("_state", "value")
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+        self._state: Hashable = None
+
+    @property
+    def state(self) -> Hashable:
+        """All that a function can see of the object."""
+        if self._state is None:
+            self._state = state_of(self.value)
+        return self._state
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Static) and self.state == other.state
+
+    def __hash__(self) -> int:
+        return hash(self.state)
+
+    def __str__(self) -> str:
+        return f"static {self.value!r}"
+
+
+def is_atom(value: object) -> bool:
+    """Whether ``value`` can never change."""
+    return type(value) in _ATOMS or isinstance(value, type | Enum | np.dtype)
+
+
+def state_of(value: object) -> Hashable:
+    """What tells ``value`` from other objects, and from itself once it has changed.
+
+    Where two states are equal, no function sees a difference, unless it asks for identity.
+    """
+    return _state(value, {})
+
+
+class _Same:
+    """An object of which no more is known than which one it is."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.value is other.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
+# States by the identity of objects, which are kept so that no other gets the same.
+_Seen = dict[int, tuple[Hashable, object]]
+
+
+def _state(value: Any, seen: _Seen) -> Hashable:
+    if is_atom(value):
+        return type(value), value
+    library = library_of(value)
+    if library is not None:
+        return type(value), _numbers(value, library, seen)
+    if isinstance(value, _GENERATORS):
+        return _Same(value)
+    known = seen.get(id(value))
+    if known is not None:
+        return known[0]
+    seen[id(value)] = ("holds itself", len(seen)), value
+    try:
+        state: Hashable = (type(value), *_contents(value, seen))
+    except Exception:  # noqa: BLE001 - an object that cannot be taken apart is only itself
+        state = _Same(value)
+    seen[id(value)] = state, value
+    return state
+
+
+def _contents(value: Any, seen: _Seen) -> Iterable[Hashable]:
+    """States of all that is in a container, and of an object's attributes."""
+    held = attributes(value)  # first, since this may make a `__dict__`
+    if isinstance(value, list | tuple):
+        yield tuple([_state(each, seen) for each in value])
+    elif isinstance(value, dict):
+        yield tuple([(_state(k, seen), _state(v, seen)) for k, v in value.items()])
+    elif isinstance(value, set | frozenset):
+        yield frozenset([_state(each, seen) for each in value])
+    elif _is_opaque(type(value)):
+        # What `pickle` and `copy` would make it of.
+        made, args, state, items, pairs, _ = (*value.__reduce_ex__(4), *[None] * 4)[:6]
+        for part in (made, args, state or None, list(items or ()), list(pairs or ())):
+            yield _state(part, seen)
+    if held:
+        yield tuple([(name, _state(at, seen)) for name, at in held.items()])
+
+
+def _is_opaque(cls: type) -> bool:
+    """Whether there may be more in an object of ``cls`` than its attributes."""
+    heap = 1 << 9  # of classes that were defined in Python
+    if any(not base.__flags__ & heap and base is not object for base in cls.__mro__):
+        return True
+    usual = ("__reduce__", "__reduce_ex__", "__getstate__")
+    return any(getattr(cls, name) is not getattr(object, name) for name in usual)
+
+
+def _numbers(value: Any, library: ArrayLibrary, seen: _Seen) -> Hashable:
+    """Shape, dtype, device and bits of an array or number."""
+    array = np.asarray(library.to_numpy(value))
+    if array.dtype.hasobject:
+        return library.describe(value), tuple([_state(each, seen) for each in array.flat])
+    held = array.tobytes()
+    return library.describe(value), held if len(held) < _SHORT else hashlib.sha256(held).digest()

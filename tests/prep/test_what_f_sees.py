@@ -1,0 +1,273 @@
+"""All that a function can see of its arguments is in the signature, or comes with the call."""
+
+import copy
+import dataclasses
+import functools
+from collections import OrderedDict
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import BACKENDS, FIRST, SECOND, same
+
+import diffface as dif
+
+X = np.array([1.0, 2.0, 3.0])
+EVERYWHERE = pytest.mark.parametrize("backend", BACKENDS)
+
+
+def by_order(p: Any) -> Any:
+    first, second = p.values()
+    return (first**2).sum() + 3 * second.sum()
+
+
+@EVERYWHERE
+def test_order_of_keys(backend: str) -> None:
+    one, other = {"W": X, "b": X + 1}, {"b": X + 1, "W": X}
+    for g in (
+        dif.prepare_value_and_gradient(by_order, one, backend=backend),
+        dif.prepare_value_and_gradient(by_order, backend=backend),
+        functools.partial(dif.value_and_gradient, by_order, backend=backend),
+    ):
+        for p, value in ((one, 41.0), (other, 47.0), (one, 41.0)):
+            found, gradient = g(p)
+            assert found == value
+            assert list(gradient) == list(p)
+            first, second = p
+            same(gradient[first], 2 * p[first], FIRST[backend])
+            same(gradient[second], np.full(3, 3.0), FIRST[backend])
+
+
+@EVERYWHERE
+def test_order_of_keys_inside_and_constant(backend: str) -> None:
+    f = lambda x, c: sum((i + 1) * (v * x).sum() for i, v in enumerate(c[0].values()))
+    g = dif.prepare_gradient(f, X, dif.Const([{"a": X, "b": 2 * X}]), backend=backend)
+    same(g(X, [{"a": X, "b": 2 * X}]), 5 * X, FIRST[backend])
+    same(g(X, [{"b": 2 * X, "a": X}]), 4 * X, FIRST[backend])
+
+
+@EVERYWHERE
+def test_seeds_may_have_another_order_of_keys(backend: str) -> None:
+    f = lambda p: (p["a"] ** 2).sum() + (p["b"] ** 3).sum()
+    p, v = {"a": X, "b": X + 1}, {"b": X, "a": np.ones(3)}
+    for hvp in (
+        dif.prepare_hvp(f, p, backend=backend),
+        dif.prepare_hvp(f, backend=backend),
+        functools.partial(dif.hvp, f, backend=backend),
+    ):
+        found = hvp(p, tangents=v)
+        assert list(found) == ["a", "b"]
+        same(found["a"], np.full(3, 2.0), SECOND[backend])
+        same(found["b"], 6 * (X + 1) * X, SECOND[backend])
+
+
+def test_ordered_and_default_dicts_are_other_structures() -> None:
+    g = dif.prepare_gradient(lambda p: p["a"] ** 2, {"a": 1.0}, backend="numpy")
+    with pytest.raises(dif.PreparationMismatchError):
+        g(OrderedDict(a=1.0))
+
+
+@dataclasses.dataclass
+class Doubling:
+    w: Any
+    size: int = dataclasses.field(init=False)
+    total: Any = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        self.w = self.w * 2
+        self.size = len(self.w)
+        self.total = self.w.sum()
+
+    @functools.cached_property
+    def norm(self) -> Any:
+        return (self.w**2).sum()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Slotted:
+    w: Any
+    extra: Any = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "extra", 2.0)
+
+
+def of_object(p: Any) -> Any:
+    assert p.name == "set later"
+    return (p.w**2).sum() * p.size + p.total * p.scale[0] + p.norm
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("prepared", [True, False])
+def test_objects_are_copied_as_they_are(backend: str, prepared: bool) -> None:
+    p: Any = Doubling(X)
+    p.name, p.scale = "set later", np.array([5.0])
+    assert p.norm == 56.0  # cached, and not to be taken for a constant
+    call = (
+        dif.prepare_value_and_gradient(of_object, p, backend=backend)
+        if prepared
+        else functools.partial(dif.value_and_gradient, of_object, backend=backend)
+    )
+    for scale in (5.0, 7.0):  # an array is a run-time value
+        p.scale = np.array([scale])
+        value, gradient = call(p)
+        assert value == 56 * 3 + 12 * scale + 56
+        assert type(gradient) is Doubling
+        same(gradient.w, 8 * p.w, FIRST[backend])
+        assert gradient.total is gradient.scale is gradient.size is None
+
+
+@EVERYWHERE
+def test_objects_in_const(backend: str) -> None:
+    f = lambda x, p: (x * p.w).sum() * p.size
+    p = Doubling(X)
+    g = dif.prepare_gradient(f, X, dif.Const(p), backend=backend)
+    same(g(X, p), 6 * X, FIRST[backend])
+    same(dif.gradient(f, X, dif.Const(p), backend=backend), 6 * X, FIRST[backend])
+    p.size = 4
+    with pytest.raises(dif.PreparationMismatchError, match=r"`p.size`: prepared with static 3"):
+        g(X, p)
+
+
+@EVERYWHERE
+def test_objects_with_slots(backend: str) -> None:
+    p = Slotted(X)
+    g = dif.prepare_gradient(lambda p: (p.w**2).sum() * p.extra, p, backend=backend)
+    same(g(p).w, 4 * X, FIRST[backend])
+    h = dif.prepare_hvp(lambda p: (p.w**3).sum() * p.extra, p, backend=backend)
+    same(h(p, tangents=Slotted(X)).w, 12 * X * X, SECOND[backend])
+
+
+@EVERYWHERE
+def test_objects_that_f_makes(backend: str) -> None:
+    def f(x: Any) -> Any:
+        return Result(x * 2)
+
+    y, dy = dif.value_and_pushforward(f, X, tangents=X, backend=backend)
+    assert type(y) is type(dy) is Result
+    same(y.total, 12.0, FIRST[backend])
+    same(dy.total, 12.0, FIRST[backend])
+    same(dy.w, 2 * X, FIRST[backend])
+
+
+@dataclasses.dataclass
+class Result:
+    w: Any
+    total: Any = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        self.total = self.w.sum()
+
+
+class Plain:
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+
+class Numbers(list):
+    pass
+
+
+STATICS = {
+    "set": ({1, 2}, lambda s: s.add(3), len),
+    "list's subclass": (Numbers([1]), lambda s: s.append(2), len),
+    "attribute": (Plain(1), lambda s: setattr(s, "n", 2), lambda s: s.n),
+    "attribute of an attribute": (
+        functools.partial(Plain(1).__init__, 1), lambda s: s.func.__self__.__init__(5),
+        lambda s: s.func.__self__.n),
+    "array in an object": (
+        Plain(np.ones(2)), lambda s: s.n.__setitem__(0, 3.0), lambda s: int(s.n[0])),
+    "a set in a tuple's subclass": (
+        type("T", (tuple,), {})([{1}]), lambda s: s[0].add(2), lambda s: len(s[0])),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", STATICS)
+def test_static_objects_count_by_their_present_state(name: str, backend: str) -> None:
+    value, change, number = STATICS[name]
+    value = copy.deepcopy(value)
+    f = lambda x, c: (x * number(c)).sum()
+    lazy = dif.prepare_gradient(f, backend=backend)
+    strict = dif.prepare_gradient(f, X, dif.Const(value), backend=backend)
+    for _ in range(3):
+        want = np.full(3, float(number(value)))
+        same(lazy(X, dif.Const(value)), want, FIRST[backend])
+        same(strict(X, value), want, FIRST[backend])
+    change(value)
+    want = np.full(3, float(number(value)))
+    same(lazy(X, dif.Const(value)), want, FIRST[backend])
+    with pytest.raises(dif.PreparationMismatchError):
+        strict(X, value)
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        (Decimal("1.0"), Decimal("1.00")), (1, True), ((1, Decimal("1.0")), (True, Decimal("1.0"))),
+        ({1}, {True}), (frozenset({1}), frozenset({1.0})), (slice(1), slice(True)),
+    ],
+)  # fmt: skip
+def test_equal_but_not_the_same(a: Any, b: Any) -> None:
+    f = lambda x, c: (x * len(repr(c))).sum()
+    g = dif.prepare_gradient(f, backend="autograd")
+    for value in (a, b, a):
+        same(g(X, dif.Const(value)), np.full(3, float(len(repr(value)))), 1e-14)
+
+
+NUMBERS = {"float": float, "np.float64": np.float64, "array": np.array}
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("called", NUMBERS)
+@pytest.mark.parametrize("prepared", NUMBERS)
+def test_numbers_are_taken_for_one_another(prepared: str, called: str, backend: str) -> None:
+    was, now = NUMBERS[prepared], NUMBERS[called]
+    f = lambda t, p, c: t**2 * p["s"] * c["c"]
+    given = was(3.0), {"s": was(2.0)}, {"c": was(5.0)}
+    g = dif.prepare_gradient(f, *given[:2], dif.Const(given[2]), backend=backend)
+    found = g(now(2.0), {"s": now(3.0)}, {"c": now(7.0)})
+    same(found[0], 84.0, FIRST[backend])
+    same(found[1]["s"], 28.0, FIRST[backend])
+
+
+@EVERYWHERE
+def test_const_at_a_leaf(backend: str) -> None:
+    def f(p: Any) -> Any:
+        assert type(p["n"]) is int
+        return (p["w"] ** p["n"] * p["c"][0]).sum()
+
+    p = {"w": X, "n": dif.Const(3), "c": dif.Const([np.array(2.0)])}
+    g = dif.prepare_gradient(f, p, backend=backend)
+    for found in (dif.gradient(f, p, backend=backend), g(p), g({**p, "n": 3})):
+        assert list(found) == ["w", "n", "c"]
+        assert found["n"] is found["c"] is None
+        same(found["w"], 6 * X**2, FIRST[backend])
+    same(g({**p, "c": [np.array(3.0)]})["w"], 9 * X**2, FIRST[backend])
+    v = {"w": np.ones(3), "n": None, "c": None}
+    for hvp in (
+        functools.partial(dif.hvp, f, backend=backend),
+        dif.prepare_hvp(f, p, backend=backend),
+    ):
+        found = hvp(p, tangents=v)
+        assert found["n"] is None
+        same(found["w"], 12 * X, SECOND[backend])
+    hessian = dif.hessian(f, p, backend=backend)
+    assert hessian["n"] is None
+    assert hessian["w"]["c"] is None
+    same(hessian["w"]["w"], np.diag(12 * X), SECOND[backend])
+    jacobian = dif.jacobian(lambda p: {"y": p["w"] * p["c"][0]}, p, backend=backend)
+    assert jacobian["y"]["n"] is None
+    _, pull = dif.vjp(f, p, backend=backend)
+    same(pull(1.0)["w"], 6 * X**2, FIRST[backend])
+    out = {"w": np.zeros(3), "n": None, "c": None}
+    assert g(p, out=out)["w"] is out["w"]
+    same(out["w"], 6 * X**2, FIRST[backend])
+    with pytest.raises(dif.PreparationMismatchError, match=r"`p\['n'\]`: prepared with static 3"):
+        g({**p, "n": 4})
+
+
+def test_a_tree_of_constants_has_nothing_to_differentiate() -> None:
+    with pytest.raises(dif.InvalidArgumentError, match="There is nothing to differentiate"):
+        dif.gradient(lambda p: p["a"], {"a": dif.Const(1.0)}, backend="numpy")
