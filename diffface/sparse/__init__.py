@@ -1,0 +1,1 @@
+"""Sparse Jacobians and Hessians: patterns, their detection, colorings and compression."""

@@ -1,0 +1,322 @@
+"""Colorings: which columns, or rows, of a sparse matrix one direction can carry together.
+
+A vertex's set of colors is one Python integer, color ``c`` being bit ``c``, so that a union is
+``|`` and the least color that is free is the lowest bit that is not set. Every coloring takes time
+linear in the number of non-zeros.
+
+References
+----------
+.. [1] A. H. Gebremedhin, F. Manne and A. Pothen, What color is your Jacobian? Graph coloring for
+   computing derivatives, SIAM Review 47 (2005), 629-705.
+.. [2] A. H. Gebremedhin, A. Tarafdar, A. Pothen and A. Walther, Efficient computation of sparse
+   Hessians using coloring and automatic differentiation, INFORMS J. Comput. 21 (2009), 209-223.
+.. [3] A. R. Curtis, M. J. D. Powell and J. K. Reid, On the estimation of sparse Jacobian matrices,
+   IMA J. Appl. Math. 13 (1974), 117-119.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+# Rows of the pattern, as lists of columns.
+Lists = list[list[int]]
+
+# In which order vertices are colored; the order that needs the fewest colors is kept.
+ORDERS = ("natural", "degree")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Coloring:
+    """Which directions to derive along, and where each entry of the pattern is found in them.
+
+    Attributes
+    ----------
+    columns : ndarray of int, shape (n,)
+        The color of each column; -1 for those that no pushforward needs.
+    rows : ndarray of int, shape (m,)
+        The color of each row; -1 for those that no pullback needs.
+    forward, reverse : int
+        How many colors there are: how many pushforwards, and how many pullbacks.
+    by_row : ndarray of bool, shape (nnz,)
+        Which entries a pullback has; the others are in a pushforward.
+    color, place : ndarray of int, shape (nnz,)
+        The color of each entry, and where it is in the derivative along this color: the row in a
+        pushforward, the column in a pullback.
+    """
+
+    columns: Any
+    rows: Any
+    forward: int
+    reverse: int
+    by_row: Any
+    color: Any
+    place: Any
+
+    def __str__(self) -> str:
+        parts = [f"forward {self.forward}"] if self.forward or not self.reverse else []
+        parts += [f"reverse {self.reverse}"] if self.reverse else []
+        return " + ".join(parts)
+
+
+def color_jacobian(pattern: Any, *, forward: bool = True, reverse: bool = True) -> Coloring:
+    """The cheapest coloring of a Jacobian by columns, by rows, or by both.
+
+    Parameters
+    ----------
+    pattern : csr_array of bool, shape (m, n)
+        With sorted indices and no duplicates.
+    forward, reverse : bool
+        Whether columns may be derived by pushforwards, and rows by pullbacks.
+
+    Returns
+    -------
+    Coloring
+        By columns where that takes no more directions than anything else.
+    """
+    found = [_by_columns(pattern)] if forward else []
+    if forward and reverse:
+        found += _bidirectional(pattern, found[0].forward)
+    # Rows of one color have no column in common: there are as many colors as a column has entries.
+    fewest = min((c.forward + c.reverse for c in found), default=None)
+    if reverse and (fewest is None or fewest > _longest(pattern.T.tocsr())):
+        found.append(_by_rows(pattern))
+    return min(found, key=lambda c: c.forward + c.reverse)
+
+
+def color_hessian(pattern: Any) -> Coloring:
+    """A star coloring of a symmetric pattern, whose entries are read directly.
+
+    Parameters
+    ----------
+    pattern : csr_array of bool, shape (n, n)
+        Symmetric, with sorted indices and no duplicates.
+
+    Notes
+    -----
+    In a star coloring every path of four vertices has three colors at least. Then, of the two
+    places ``(i, j)`` and ``(j, i)`` of an entry, one is the only entry of its row that has its
+    column's color [1]_.
+    """
+    colors, count = min((star(pattern, order) for order in ORDERS), key=lambda c: c[1])
+    i, j = entries(pattern)
+    alone = _alone(i, colors[j], count)
+    # Entry p = (i, j) in the order of the transpose gives, for each (j, i), its place p.
+    mirrored = np.lexsort((i, j))
+    color = np.where(alone, colors[j], colors[i])
+    place = np.where(alone, i, j)
+    assert (alone | alone[mirrored]).all(), "not a star coloring"
+    n = pattern.shape[0]
+    return Coloring(
+        colors, np.full(n, -1), count, 0, np.zeros(len(i), bool), color, place
+    )
+
+
+def distance2(pattern: Any, order: str = "natural") -> tuple[Any, int]:
+    """Colors of the rows, so that no two rows of one color have a column in common.
+
+    Rows without entries need none and get -1. Returns the colors and how many there are.
+    """
+    neighbours = lists(pattern)
+    used = [0] * pattern.shape[1]
+    colors = [-1] * pattern.shape[0]
+    for v in _ordered(pattern, order):
+        columns = neighbours[v]
+        if not columns:
+            continue
+        taken = 0
+        for w in columns:
+            taken |= used[w]
+        bit = ~taken & (taken + 1)
+        for w in columns:
+            used[w] |= bit
+        colors[v] = bit.bit_length() - 1
+    return _counted(colors)
+
+
+def star(pattern: Any, order: str = "natural") -> tuple[Any, int]:
+    """Star coloring of a symmetric pattern; returns the colors and how many there are.
+
+    Every color class and its neighbours form stars. A vertex that sees a color twice is the hub of
+    a star. It may take no color of a neighbour; nor, around a neighbour whose color it sees twice,
+    any color that this neighbour sees; nor, around any other neighbour, the colors of the hubs
+    that see that neighbour's color twice. Vertices without entries get -1.
+    """
+    return _counted(_Stars(lists(pattern)).colors(_ordered(pattern, order)))
+
+
+class _Stars:
+    """The state of a greedy star coloring."""
+
+    def __init__(self, neighbours: Lists) -> None:
+        n = len(neighbours)
+        self.neighbours = neighbours
+        self.color = [-1] * n
+        # Sets of colors: seen among neighbours, seen twice, and of stars that go out from hubs.
+        self.near, self.twice, self.hubs = [0] * n, [0] * n, [0] * n
+        # For each vertex, the first neighbour of each color.
+        self.first: list[dict[int, int]] = [{} for _ in range(n)]
+
+    def colors(self, order: Iterable[int]) -> list[int]:
+        for v in order:
+            if self.neighbours[v]:
+                self._take(v, self._free(v))
+        return self.color
+
+    def _free(self, v: int) -> int:
+        """The lowest color that ``v`` may take, as a bit."""
+        near, hubs, twice, color = self.near, self.hubs, self.twice[v], self.color
+        taken = near[v]
+        for w in self.neighbours[v]:
+            if color[w] >= 0 and w != v:
+                taken |= near[w] if twice >> color[w] & 1 else hubs[w]
+        return ~taken & (taken + 1)
+
+    def _take(self, v: int, bit: int) -> None:
+        """Give ``v`` a color, and tell its neighbours."""
+        near, twice, hubs, color, first = self.near, self.twice, self.hubs, self.color, self.first
+        c = color[v] = bit.bit_length() - 1
+        seen_twice = twice[v]
+        centers = hubs[v]
+        for w in self.neighbours[v]:
+            if w == v:
+                continue
+            other = color[w]
+            if other >= 0 and seen_twice >> other & 1:
+                hubs[w] |= bit
+            if not near[w] & bit:
+                near[w] |= bit
+                first[w][c] = v
+                continue
+            if not twice[w] & bit:
+                twice[w] |= bit
+                if other >= 0:
+                    hubs[first[w][c]] |= 1 << other
+            if other >= 0:
+                centers |= 1 << other
+        hubs[v] |= centers
+
+
+def entries(pattern: Any) -> tuple[Any, Any]:
+    """Rows and columns of the entries, row by row."""
+    return np.repeat(np.arange(pattern.shape[0]), np.diff(pattern.indptr)), pattern.indices
+
+
+def lists(pattern: Any) -> Lists:
+    """The columns of each row."""
+    ends, columns = pattern.indptr.tolist(), pattern.indices.tolist()
+    return [columns[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+
+
+def _by_columns(pattern: Any) -> Coloring:
+    columns, count = _best(pattern.T.tocsr())
+    return _colored(pattern, columns, np.full(pattern.shape[0], -1), count, 0)
+
+
+def _by_rows(pattern: Any) -> Coloring:
+    rows, count = _best(pattern)
+    return _colored(pattern, np.full(pattern.shape[1], -1), rows, 0, count)
+
+
+def _bidirectional(pattern: Any, fewest: int) -> list[Coloring]:
+    """Colorings by both, with the densest rows (or columns) taken apart.
+
+    ``fewest`` is how many colors are needed without.
+    """
+    found = []
+    for dense in _apart(pattern, fewest):
+        few, reverse = _best(pattern[dense])
+        columns, forward = _best(_without(pattern, dense).T.tocsr())
+        rows = _spread(few, dense, pattern.shape[0])
+        found.append(_colored(pattern, columns, rows, forward, reverse, rows_first=True))
+    turned = pattern.T.tocsr()
+    for dense in _apart(turned, fewest):
+        few, forward = _best(turned[dense])
+        rows, reverse = _best(_without(turned, dense).T.tocsr())
+        columns = _spread(few, dense, pattern.shape[1])
+        found.append(_colored(pattern, columns, rows, forward, reverse))
+    return found
+
+
+def _apart(pattern: Any, fewest: int) -> list[Any]:
+    """The densest rows, in the two numbers that bound the number of colors best.
+
+    Those taken apart need one color each at most, and those that are left at least as many as the
+    densest of them has entries.
+    """
+    degrees = np.diff(pattern.indptr)
+    order = np.argsort(-degrees, kind="stable")
+    falling = degrees[order]
+    cuts = np.flatnonzero(np.diff(falling)) + 1
+    cuts = cuts[falling[cuts] + 1 < fewest]
+    bounds = cuts + falling[cuts]
+    return [np.sort(order[:k]) for k in cuts[np.argsort(bounds, kind="stable")[:2]]]
+
+
+def _colored(
+    pattern: Any, columns: Any, rows: Any, forward: int, reverse: int, rows_first: bool = False
+) -> Coloring:
+    """Where the entries are, given the colors; columns go first where an entry has both."""
+    i, j = entries(pattern)
+    by_row = rows[i] >= 0 if rows_first else columns[j] < 0
+    color = np.where(by_row, rows[i], columns[j])
+    return Coloring(columns, rows, forward, reverse, by_row, color, np.where(by_row, j, i))
+
+
+def _spread(colors: Any, places: Any, size: int) -> Any:
+    found = np.full(size, -1)
+    found[places] = colors
+    return found
+
+
+def _without(pattern: Any, rows: Any) -> Any:
+    """``pattern`` with these rows empty."""
+    lengths = np.diff(pattern.indptr)
+    keep = np.ones(pattern.shape[0], bool)
+    keep[rows] = False
+    kept = np.repeat(keep, lengths)
+    ends = np.concatenate([[0], np.cumsum(np.where(keep, lengths, 0))])
+    parts = (pattern.data[kept], pattern.indices[kept], ends)
+    return sp.csr_array(parts, shape=pattern.shape)
+
+
+def _best(pattern: Any) -> tuple[Any, int]:
+    """The distance-2 coloring of the rows that needs the fewest colors."""
+    found = distance2(pattern, ORDERS[0])
+    # No coloring needs fewer than a column has entries.
+    least = int(np.bincount(pattern.indices, minlength=1).max())
+    return found if found[1] <= least else min(found, distance2(pattern, ORDERS[1]), key=_count)
+
+
+def _longest(pattern: Any) -> int:
+    return int(np.diff(pattern.indptr).max(initial=0))
+
+
+def _count(found: tuple[Any, int]) -> int:
+    return found[1]
+
+
+def _ordered(pattern: Any, order: str) -> Iterable[int]:
+    n = pattern.shape[0]
+    if order == "natural":
+        return range(n)
+    ordered: list[int] = np.argsort(-np.diff(pattern.indptr), kind="stable").tolist()
+    return ordered
+
+
+def _counted(colors: list[int]) -> tuple[Any, int]:
+    found = np.array(colors, np.int64)
+    return found, int(found.max(initial=-1)) + 1
+
+
+def _alone(rows: Any, colors: Any, count: int) -> Any:
+    """For each entry, whether it is the only one of its row that has its color."""
+    key = rows * max(count, 1) + colors
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    differs = key[1:] != key[:-1]
+    alone = np.empty(len(key), bool)
+    alone[order] = np.r_[True, differs][: len(key)] & np.r_[differs, True][: len(key)]
+    return alone
