@@ -47,6 +47,12 @@ class UnsupportedOperatorError(DifffaceError, NotImplementedError):
     __module__ = "diffface"
 
 
+class SparsityError(DifffaceError, ValueError):
+    """A pattern lacks an entry that is not zero, or cannot be found, or would be dense."""
+
+    __module__ = "diffface"
+
+
 class PreparationWarning(UserWarning):
     """A prepared call runs slower than it could, and why."""
 

@@ -7,16 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from diffface.backends.errors import BackendNotAvailableError, DifffaceError, InvalidArgumentError
+from diffface.backends.errors import BackendNotAvailableError, InvalidArgumentError
 
 if TYPE_CHECKING:
     from diffface.sparse.coloring import Coloring
-
-
-class SparsityError(DifffaceError, ValueError):
-    """A pattern lacks an entry that is not zero."""
-
-    __module__ = "diffface"
 
 
 class Sparsity:

@@ -64,7 +64,7 @@ def _record(program: Program, examples: Arrays) -> Compiled:
     tape = Tape()
     state = _random_state()
     try:
-        outputs, traced = _trace(tape, program, examples)
+        outputs, traced = trace(tape, program, examples)
         compiled = compile_graph(tape.inputs, outputs)
         found = compiled.run(*examples)
     except Exception as error:
@@ -88,7 +88,7 @@ def _record(program: Program, examples: Arrays) -> Compiled:
     return compiled
 
 
-def _trace(tape: Tape, program: Program, examples: Arrays) -> tuple[list[Node], list[Any]]:
+def trace(tape: Tape, program: Program, examples: Arrays) -> tuple[list[Node], list[Any]]:
     """Run `program` on boxes; return the nodes and the values of its results."""
     try:
         with patched():

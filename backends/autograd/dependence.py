@@ -1,0 +1,133 @@
+"""What the results of an autograd program depend on: its recorded graph, run on index sets."""
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from autograd import tracer
+from diffface.backends.autograd.recorder import kernels
+from diffface.backends.autograd.recorder.escape import user_line
+from diffface.backends.autograd.recorder.graph import Node, substitute
+from diffface.backends.autograd.recorder.recorder import trace
+from diffface.backends.autograd.recorder.tape import Tape
+from diffface.backends.compiled import Arrays, Program
+from diffface.backends.errors import CannotRecord
+from diffface.backends.recording import dependence as dep
+from diffface.backends.recording.dependence import Found, Report
+from diffface.backends.recording.index_sets import IndexSets, leaves
+
+
+class _LinedTape(Tape):
+    """A tape that knows which line of the user's each node came from."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: dict[int, str] = {}
+
+    def apply(self, fn: Any, args: Any, kwargs: Any, value: Any, raw: Any) -> Any:
+        first = len(self.graph.nodes)
+        found = super().apply(fn, args, kwargs, value, raw)
+        if len(self.graph.nodes) > first:
+            line = user_line() or ""
+            for i in range(first, len(self.graph.nodes)):
+                self.lines[i] = line
+        return found
+
+
+def dependence(program: Program, examples: Arrays, inputs: range) -> Found:
+    """What the outputs of ``program`` depend on among its ``inputs``, at any point.
+
+    The program must be linear in these inputs.
+    """
+    tape = _LinedTape()
+    top = tracer.trace_stack.top
+    try:
+        outputs, _ = trace(tape, program, examples)
+    except Exception:
+        if tape.escaped is not None:
+            raise tape.escaped from None
+        raise
+    finally:
+        tracer.trace_stack.top = top
+    if tape.escaped is not None:
+        raise tape.escaped
+    shapes = [np.shape(examples[i]) for i in inputs]
+    report = Report()
+    sets = dict(zip(inputs, dep.identity(shapes), strict=True))
+    values: dict[Node, Any] = {
+        node: IndexSets(node.shape, sets.get(i), report, node.dtype)
+        for i, node in enumerate(tape.inputs)
+    }
+    found = [_value(node, values, report, tape.lines) for node in outputs]
+    deps = [d.deps if isinstance(d, IndexSets) else None for d in found]
+    matrix = dep.stacked(deps, [np.shape(d) for d in found], sum(map(prod, shapes)))
+    return Found(matrix, str(report))
+
+
+def _value(
+    wanted: Node, values: dict[Node, Any], report: Report, lines: dict[int, str]
+) -> Any:
+    """The index sets of a node (or its value, where it is constant), and of all it is made of."""
+    stack = [wanted]
+    while stack:
+        node = stack[-1]
+        waiting = [p for p in node.parents if p not in values]
+        if node in values or not waiting:
+            stack.pop()
+            if node not in values:
+                values[node] = node.value if node.is_constant else _run(node, values, report, lines)
+        stack += waiting
+    return values[wanted]
+
+
+def _run(node: Node, values: dict[Node, Any], report: Report, lines: dict[int, str]) -> Any:
+    fn: Any = node.fn
+    args = substitute(node.args, values.__getitem__)
+    kwargs = {name: substitute(value, values.__getitem__) for name, value in node.kwargs.items()}
+    sets = list(leaves([args, kwargs]))
+    if not any(s.deps is not None for s in sets):
+        if not sets:
+            return fn(*args, **kwargs)
+        if node.shape is not None:
+            return IndexSets(node.shape, None, report, node.dtype)
+    name = getattr(fn, "__name__", str(fn))
+    line = lambda: f", at {found}" if (found := lines.get(node.index, "")) else ""
+    with report.naming(name, line):
+        try:
+            return OWN.get(fn, fn)(*args, **kwargs)
+        except (dep.TooDense, CannotRecord):
+            raise
+        except Exception:
+            # Functions that want values, or that NumPy does not dispatch.
+            if node.shape is None:
+                raise
+            found = report.everything(name, line, [s.deps for s in sets], node.shape)
+            return IndexSets(node.shape, found, report, node.dtype)
+
+
+def _scatter(base: Any, shape: Any, dtype: Any, *updates: Any) -> Any:
+    given = [u for _, u in updates] + [base]
+    report = next(leaves(given)).report
+    found = base.deps if isinstance(base, IndexSets) else None
+    places = np.arange(prod(shape)).reshape(shape)
+    for index, update in updates:
+        if not isinstance(update, IndexSets) or update.deps is None:
+            continue
+        if any(True for _ in leaves([index])):
+            deps = [found, update.deps]
+            found = report.everything("indexing by values", lambda: "", deps, shape)
+            continue
+        at = places[index]
+        spread = dep.broadcast(update.deps, np.shape(at))
+        found = dep.scatter(found, spread, at, shape, overwrite=False)
+    return IndexSets(shape, found, report, dtype)
+
+
+# Index sets in place of the functions that are not NumPy's.
+OWN: dict[Any, Any] = {
+    kernels.scatter: _scatter,
+    kernels.cast: lambda x, dtype: x.astype(dtype),
+    kernels.total: lambda x, axes, keepdims: np.sum(x, axis=axes, keepdims=keepdims),
+    kernels.expand: lambda x, shape, dtype: np.broadcast_to(x, shape),
+}

@@ -1,0 +1,339 @@
+"""What the results of a JAX program depend on, from its jaxpr."""
+
+import traceback
+from collections.abc import Sequence
+from functools import partial
+from math import prod
+from typing import Any
+
+import numpy as np
+
+import jax
+import jax.numpy as jnp
+from diffface.backends.compiled import Arrays, Program
+from diffface.backends.recording import dependence as dep
+from diffface.backends.recording.dependence import Dependence, Found, Maybe, Report
+from diffface.backends.recording.user_frame import line_of
+from jax.extend.core import Literal
+
+# Operations that act on each element alone, and those whose results depend on both operands.
+SAME = frozenset(
+    "neg copy copy_p convert_element_type real imag conj reduce_precision stop_gradient".split()
+)
+UNION = frozenset("add sub add_any complex mul div".split())
+# Operations that move elements: JAX runs them on positions.
+MOVES = frozenset(
+    "reshape transpose squeeze expand_dims rev slice broadcast_in_dim concatenate pad split tile "
+    "stack unstack".split()
+)
+# Where calls keep the program that they call.
+CALLS = {
+    "jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr",
+    "remat": "jaxpr", "checkpoint": "jaxpr", "remat2": "jaxpr", "custom_jvp_call": "call_jaxpr",
+    "custom_vjp_call": "call_jaxpr",
+}  # fmt: skip
+# Constants are computed up to this size, and scans unrolled up to this length.
+FOLD = 1 << 22
+UNROLL = 2000
+
+# For each result: what it depends on, and its value where that is known.
+Results = tuple[list[Maybe], list[Any]]
+
+
+def dependence(program: Program, examples: Arrays, inputs: range) -> Found:
+    """What the outputs of ``program`` depend on among its ``inputs``, at any point.
+
+    The program must be linear in these inputs.
+    """
+    closed = jax.make_jaxpr(program)(*examples)
+    shapes = [tuple(examples[i].shape) for i in inputs]
+    deps: list[Maybe] = [None] * len(examples)
+    for i, d in zip(inputs, dep.identity(shapes), strict=True):
+        deps[i] = d
+    reader = _Reader()
+    found, _ = reader.run(closed.jaxpr, closed.consts, deps, [None] * len(examples))
+    outputs = [tuple(a.shape) for a in closed.out_avals]
+    matrix = dep.stacked(found, outputs, sum(map(prod, shapes)))
+    return Found(matrix, str(reader.report))
+
+
+class _Reader:
+    """Reads jaxprs operation by operation."""
+
+    def __init__(self) -> None:
+        self.report = Report()
+
+    def run(
+        self, jaxpr: Any, consts: Sequence[Any], deps: Sequence[Maybe], values: Sequence[Any]
+    ) -> Results:
+        known: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
+        depends: dict[Any, Dependence] = {}
+
+        def note(variables: Sequence[Any], deps: Sequence[Maybe], values: Sequence[Any]) -> None:
+            for variable, d, value in zip(variables, deps, values, strict=True):
+                if d is not None:
+                    depends[variable] = d
+                elif value is not None:
+                    known[variable] = value
+
+        def read(atoms: Sequence[Any]) -> Results:
+            literal = [isinstance(a, Literal) for a in atoms]
+            return (
+                [None if fixed else depends.get(a) for a, fixed in zip(atoms, literal, strict=True)],
+                [a.val if fixed else known.get(a) for a, fixed in zip(atoms, literal, strict=True)],
+            )
+
+        note(jaxpr.invars, deps, values)
+        for equation in jaxpr.eqns:
+            line = partial(_line, equation)
+            with self.report.naming(equation.primitive.name, line):
+                note(equation.outvars, *self._equation(equation, line, *read(equation.invars)))
+        return read(jaxpr.outvars)
+
+    def _equation(
+        self, e: Any, line: dep.Line, deps: list[Maybe], values: list[Any]
+    ) -> Results:
+        name, nothing = e.primitive.name, [None] * len(e.outvars)
+        shapes = [tuple(v.aval.shape) for v in e.outvars]
+        called = e.params.get(CALLS[name]) if name in CALLS else None
+        if called is not None:
+            return self.run(*_opened(called), deps, values)
+        if name in ("cond", "scan", "while"):
+            return {"cond": self._cond, "scan": self._scan, "while": self._while}[name](
+                e, deps, values, shapes
+            )
+        if all(d is None for d in deps):
+            return nothing, _folded(e, values, shapes) or nothing
+        found = _rule(e, deps, values, shapes)
+        if found is None:
+            found = [self.report.everything(name, line, deps, shape) for shape in shapes]
+        # An integer carries no derivative.
+        floating = [jnp.issubdtype(v.aval.dtype, jnp.inexact) for v in e.outvars]
+        return [d if f else None for d, f in zip(found, floating, strict=True)], nothing
+
+    def _cond(self, e: Any, deps: list[Maybe], values: list[Any], shapes: Any) -> Results:
+        branches = e.params["branches"]
+        if values[0] is not None:
+            index = int(np.clip(int(values[0]), 0, len(branches) - 1))
+            return self.run(*_opened(branches[index]), deps[1:], values[1:])
+        found = [self.run(*_opened(b), deps[1:], values[1:])[0] for b in branches]
+        merged = [
+            dep.union([one[i] for one in found], shape) for i, shape in enumerate(shapes)
+        ]
+        return merged, [None] * len(shapes)
+
+    def _while(self, e: Any, deps: list[Maybe], values: list[Any], shapes: Any) -> Results:
+        skip, count = e.params["cond_nconsts"], e.params["body_nconsts"]
+        fixed, known = deps[skip : skip + count], values[skip : skip + count]
+
+        def step(carry: list[Maybe]) -> list[Maybe]:
+            unknown = [None] * len(carry)
+            body = _opened(e.params["body_jaxpr"])
+            return self.run(*body, [*fixed, *carry], [*known, *unknown])[0]
+
+        return _settled(step, deps[skip + count :], shapes), [None] * len(shapes)
+
+    def _scan(self, e: Any, deps: list[Maybe], values: list[Any], shapes: Any) -> Results:
+        first, count, length = e.params["num_consts"], e.params["num_carry"], e.params["length"]
+        body = _opened(e.params["jaxpr"])
+        fixed, carry, rows = deps[:first], deps[first : first + count], deps[first + count :]
+        known, state = values[:first], values[first : first + count]
+        columns = values[first + count :]
+        if length > UNROLL:
+            return self._long_scan(body, fixed, known, carry, rows, shapes), [None] * len(shapes)
+        collected: list[list[Maybe]] = [[None] * length for _ in shapes[count:]]
+        for i in reversed(range(length)) if e.params["reverse"] else range(length):
+            now = [_row(d, i) for d in rows]
+            seen = [None if v is None else np.asarray(v)[i] for v in columns]
+            found, state_and_more = self.run(
+                *body, [*fixed, *carry, *now], [*known, *state, *seen]
+            )
+            carry, state = found[:count], state_and_more[:count]
+            for parts, d in zip(collected, found[count:], strict=True):
+                parts[i] = d
+        ys = [_stack(p, shape) for p, shape in zip(collected, shapes[count:], strict=True)]
+        return [*carry, *ys], [*state, *[None] * len(ys)]
+
+    def _long_scan(
+        self, body: Any, fixed: Any, known: Any, carry: list[Maybe], rows: list[Maybe], shapes: Any
+    ) -> list[Maybe]:
+        """A scan whose steps are taken to depend on all rows of what it goes over."""
+        count = len(carry)
+        merged = [dep.reduce(d, (0,)) for d in rows]
+        unknown = [None] * (count + len(rows))
+
+        def step(carry: list[Maybe]) -> list[Maybe]:
+            return self.run(*body, [*fixed, *carry, *merged], [*known, *unknown])[0]
+
+        carry = _settled(lambda c: step(c)[:count], carry, shapes[:count])
+        ys = [
+            None if d is None else dep.broadcast(Dependence((1, *d.shape), d.matrix), shape)
+            for d, shape in zip(step(carry)[count:], shapes[count:], strict=True)
+        ]
+        return [*carry, *ys]
+
+
+def _settled(step: Any, deps: list[Maybe], shapes: Any) -> list[Maybe]:
+    """What carried values depend on after any number of steps."""
+    while True:
+        after = [
+            dep.union(pair, shape)
+            for *pair, shape in zip(deps, step(deps), shapes, strict=True)
+        ]
+        counts = [[0 if d is None else d.matrix.nnz for d in some] for some in (deps, after)]
+        if counts[0] == counts[1]:
+            return after
+        deps = after
+
+
+def _row(d: Maybe, i: int) -> Maybe:
+    if d is None:
+        return None
+    return dep.select([(d, d.size)], np.arange(d.size).reshape(d.shape)[i])
+
+
+def _stack(parts: list[Maybe], shape: tuple[int, ...]) -> Maybe:
+    live = next((d for d in parts if d is not None), None)
+    if live is None:
+        return None
+    matrix = dep.stacked(parts, [shape[1:]] * len(parts), live.matrix.shape[1])
+    return Dependence(shape, matrix)
+
+
+def _opened(closed: Any) -> tuple[Any, Sequence[Any]]:
+    return (closed.jaxpr, closed.consts) if hasattr(closed, "jaxpr") else (closed, ())
+
+
+def _folded(e: Any, values: list[Any], shapes: list[Any]) -> list[Any] | None:
+    """Results that are constants, where they are small and may be computed now."""
+    name = e.primitive.name
+    if any(v is None for v in values) or "random" in name or "callback" in name or e.effects:
+        return None
+    if sum(map(prod, shapes)) > FOLD:
+        return None
+    results = e.primitive.bind(*map(jnp.asarray, values), **e.params)
+    return list(results) if e.primitive.multiple_results else [results]
+
+
+def _rule(e: Any, deps: list[Maybe], values: list[Any], shapes: list[Any]) -> list[Maybe] | None:
+    """What the results of a known operation depend on; None where it is not known."""
+    name, params, shape = e.primitive.name, e.params, shapes[0]
+    if name == "optimization_barrier":
+        return deps
+    if name in SAME:
+        return deps[:1]
+    if name in UNION:
+        return [_product(name, deps, values, shape)]
+    if name in MOVES:
+        return _moved(e, deps)
+    if name in ("reduce_sum", "reduce_max", "reduce_min"):
+        return [dep.reduce(deps[0], params["axes"])]
+    if name == "cumsum":
+        return [dep.cumulate(deps[0], params["axis"], params["reverse"])]
+    if name == "fft" and deps[0] is not None and deps[0].shape == shape:
+        return [dep.along(deps[0], range(-len(params["fft_lengths"]), 0))]
+    if name == "select_n" and deps[0] is None:
+        return [_selected(deps[1:], values[0], shape)]
+    if name == "dot_general" and (deps[0] is None or deps[1] is None):
+        left = deps[0] is not None
+        d, other = (deps[0], 1) if left else (deps[1], 0)
+        assert d is not None
+        known = values[other] is not None
+        factor = values[other] if known else e.invars[other].aval
+        return [dep.contract(d, factor, known, params["dimension_numbers"], left)]
+    if name in ("gather", "dynamic_slice") and all(d is None for d in deps[1:]):
+        return _gathered(e, deps, values, shape)
+    if name == "dynamic_update_slice" and all(d is None for d in deps[2:]):
+        return _updated(e, deps, values)
+    if name in ("scatter", "scatter-add", "scatter_add", "scatter-sub") and deps[1] is None:
+        return _scattered(e, deps, values, shape)
+    return None
+
+
+def _product(name: str, deps: list[Maybe], values: list[Any], shape: Any) -> Maybe:
+    found = dep.union(deps, shape)
+    if name == "mul" and (deps[0] is None) != (deps[1] is None):
+        factor = values[0 if deps[0] is None else 1]
+        if factor is not None:
+            return dep.drop(found, np.asarray(factor) == 0)
+    return found
+
+
+def _selected(deps: list[Maybe], which: Any, shape: Any) -> Maybe:
+    if which is None:
+        return dep.union(deps, shape)
+    n = prod(shape)
+    case = np.broadcast_to(np.asarray(which).astype(int), shape)
+    return dep.select([(d, n) for d in deps], case * n + np.arange(n).reshape(shape))
+
+
+def _sizes(e: Any, deps: list[Maybe]) -> list[tuple[Maybe, int]]:
+    return [(d, prod(v.aval.shape)) for d, v in zip(deps, e.invars, strict=False)]
+
+
+def _numbered(variables: Sequence[Any]) -> list[Any]:
+    shapes = [tuple(v.aval.shape) for v in variables]
+    return [jnp.asarray(p) for p in dep.positions_of(shapes)]
+
+
+def _moved(e: Any, deps: list[Maybe]) -> list[Maybe]:
+    results = e.primitive.bind(*_numbered(e.invars), **e.params)
+    many = results if e.primitive.multiple_results else [results]
+    return [dep.select(_sizes(e, deps), np.asarray(r)) for r in many]
+
+
+def _gathered(e: Any, deps: list[Maybe], values: list[Any], shape: Any) -> list[Maybe] | None:
+    if any(v is None for v in values[1:]):
+        if e.primitive.name == "gather":
+            return None
+        # An unknown start: anything along the axes that are cut.
+        source = e.invars[0].aval.shape
+        axes = [a for a, (m, n) in enumerate(zip(source, shape, strict=True)) if m != n]
+        return [dep.broadcast(dep.reduce(deps[0], axes, keepdims=True), shape)]
+    params = dict(e.params)
+    if "fill_value" in params:
+        params["fill_value"] = -1
+    (numbers,) = _numbered(e.invars[:1])
+    found = e.primitive.bind(numbers, *map(jnp.asarray, values[1:]), **params)
+    return [dep.select(_sizes(e, deps[:1]), np.asarray(found))]
+
+
+def _updated(e: Any, deps: list[Maybe], values: list[Any]) -> list[Maybe] | None:
+    if any(v is None for v in values[2:]):
+        return None
+    found = e.primitive.bind(
+        *_numbered(e.invars[:2]), *map(jnp.asarray, values[2:]), **e.params
+    )
+    return [dep.select(_sizes(e, deps[:2]), np.asarray(found))]
+
+
+def _scattered(e: Any, deps: list[Maybe], values: list[Any], shape: Any) -> list[Maybe] | None:
+    if values[1] is None:
+        return None
+    params = e.params
+    update = jax.ShapeDtypeStruct(e.invars[2].aval.shape, jnp.float64)
+
+    def add(u: Any) -> Any:
+        return jax.lax.scatter_add(
+            jnp.zeros(shape), jnp.asarray(values[1]), u, params["dimension_numbers"],
+            indices_are_sorted=params["indices_are_sorted"],
+            unique_indices=params["unique_indices"], mode=params["mode"],
+        )  # fmt: skip
+
+    # Where each update goes is where the transposed operation takes it from; 0 where it is lost.
+    numbers = jnp.arange(1.0, prod(shape) + 1).reshape(shape)
+    (places,) = jax.linear_transpose(add, update)(numbers)
+    targets = np.asarray(places).astype(np.int64) - 1
+    overwrite = e.primitive.name == "scatter"
+    return [dep.scatter(deps[0], deps[2], targets, shape, overwrite)]
+
+
+def _line(e: Any) -> str:
+    """Where the user's code asked for an operation."""
+    found = e.source_info.traceback
+    if found is None:
+        return ""
+    stack = [
+        traceback.FrameSummary(f.file_name, f.line_num, f.function_name) for f in found.frames
+    ]
+    return line_of(stack[::-1])

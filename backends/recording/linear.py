@@ -1,0 +1,71 @@
+"""The linear programs whose structure is that of a Jacobian or a Hessian."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from diffface.backends.compiled import Array, Arrays, Program
+from diffface.backends.recording.dependence import Found
+
+if TYPE_CHECKING:
+    from diffface.backends.adapter import Adapter
+
+# (program, examples, inputs it is linear in) -> what its outputs depend on among these
+Read = Callable[[Program, Arrays, range], Found]
+
+
+def read_derivative(
+    adapter: "Adapter", read: Read, program: Program, examples: Arrays, primals: int, order: int
+) -> Found:
+    """The pattern of the derivative of ``program``, from the program that computes it.
+
+    Parameters
+    ----------
+    adapter : Adapter
+        Who differentiates.
+    read : callable
+        Reads what the outputs of a linear program depend on.
+    program : callable
+        ``(*primals, *constants) -> outputs``.
+    examples : tuple of arrays
+        Arrays like its inputs.
+    primals : int
+        How many of the inputs are active.
+    order : int
+        1 for the Jacobian; 2 for the Hessian of the one output.
+    """
+    x = examples[:primals]
+    inputs = range(len(examples), len(examples) + primals)
+
+    def push(*given: Array) -> Arrays:
+        x, constants, dx = given[:primals], given[primals : len(examples)], given[len(examples) :]
+
+        def f(x: Arrays) -> tuple[Arrays, Arrays]:
+            return program(*x, *constants), ()
+
+        def gradient(x: Arrays) -> tuple[Arrays, Arrays]:
+            return adapter.gradient(f, x, value=False)[1], ()
+
+        return adapter.pushforward(f if order == 1 else gradient, x, dx, value=False)[1]
+
+    try:
+        return read(push, (*examples, *x), inputs)
+    except Exception:
+        # Where there is no rule for pushforwards, pullbacks show the transposed structure.
+        if order == 2 or not adapter.reverse:
+            raise
+        return _by_pullback(adapter, read, program, examples, primals)
+
+
+def _by_pullback(
+    adapter: "Adapter", read: Read, program: Program, examples: Arrays, primals: int
+) -> Found:
+    y = program(*examples)
+
+    def pull(*given: Array) -> Arrays:
+        x, constants, dy = given[:primals], given[primals : len(examples)], given[len(examples) :]
+        return adapter.pullback(lambda x: (program(*x, *constants), ()), x)[1](dy)
+
+    found = read(pull, (*examples, *y), range(len(examples), len(examples) + len(y)))
+    matrix = found.matrix.T.tocsr()
+    matrix.sort_indices()
+    return found._replace(matrix=matrix)
