@@ -19,6 +19,7 @@ from diffface.backends.generic import (
     pull_by_basis,
     push_by_rows,
     push_by_transposing,
+    size,
 )
 from diffface.backends.rule import Rule
 
@@ -57,6 +58,10 @@ class Adapter(ABC):
         gradient.
     library : str
         The distribution to report the version of; by default the name of `arrays`.
+    batching : str
+        How a batch is computed in a compiled program: ``"vectorized"`` where the program is the
+        same for any length, ``"unrolled"`` where it grows with it, ``"loop"`` where nothing is
+        recorded.
     """
 
     arrays: ClassVar[ArrayLibrary]
@@ -64,6 +69,7 @@ class Adapter(ABC):
     reverse: ClassVar[bool] = False
     black_box: ClassVar[bool] = False
     library: ClassVar[str]
+    batching: ClassVar[str] = "loop"
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -146,6 +152,18 @@ class Adapter(ABC):
         nests = self.second_order()[0] == self
         return (push_by_transposing if nests else push_by_rows)(self, f, x)
 
+    def compressed(
+        self, f: Function, x: Arrays, seeds: Arrays, *, value: bool = True
+    ) -> tuple[Arrays, Arrays, Arrays | None, Arrays]:
+        """``(y, dy, moves, aux)`` along ``seeds`` of zeros and ones, as one batch.
+
+        No element of ``y`` depends on two coordinates of one seed. Backends that take differences
+        move each coordinate by a length of its own; these are the ``moves``, by which the elements
+        of ``dy`` have still to be divided. The others return None for them.
+        """
+        y, dy, aux = self.pushforwards(f, x, seeds, value=value)
+        return y, dy, None, aux
+
     def gradient(
         self, f: Function, x: Arrays, *, value: bool = True
     ) -> tuple[Arrays, Arrays, Arrays]:
@@ -189,6 +207,27 @@ class Adapter(ABC):
     def second_order(self) -> tuple["Adapter", "Adapter"]:
         """``(outer, inner)``: who differentiates the derivative that inner computes."""
         return self, self
+
+    def dependence(self, program: Program, examples: Arrays, primals: int, order: int) -> Any:
+        """The pattern of a derivative, valid at every point: see `recording.dependence.Found`.
+
+        ``program(*primals, *constants)`` returns the outputs; the first ``primals`` of
+        ``examples`` are active. ``order`` is 1 for its Jacobian, 2 for the Hessian of its one
+        output. Backends whose operations can be read override it: here everything depends on
+        everything.
+
+        Raises
+        ------
+        CannotRecord
+            If the program depends on values.
+        SparsityError
+            If the pattern would be dense and large, or cannot be found.
+        """
+        from diffface.backends.recording.dependence import dense
+
+        columns = sum(map(size, examples[:primals]))
+        rows = columns if order == 2 else sum(map(size, program(*examples)))
+        return dense(rows, columns, f"the backend {self!r}, which shows no structure")
 
     def first_order(self) -> "Adapter":
         """Who computes first derivatives: itself."""

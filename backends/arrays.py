@@ -92,6 +92,17 @@ class ArrayLibrary(ABC):
         """
         return None
 
+    def sparse(
+        self, rows: Any, cols: Any, shape: tuple[int, int], format: str | None, device: Hashable,
+    ) -> Callable[[Array], Any]:
+        """From entries to a sparse matrix of this library; here, and by default, of SciPy's.
+
+        ``rows`` and ``cols`` are int arrays of NumPy, sorted by rows (by columns for ``"csc"``).
+        The matrices share no memory but that of the entries. ``format`` is ``"csr"``, ``"csc"``,
+        ``"coo"``, or None for what is usual.
+        """
+        return scipy_matrices(rows, cols, shape, format or "csr", self.to_numpy)
+
     def wait(self, array: Array) -> None:
         """Return once ``array`` is computed."""
         return
@@ -121,6 +132,32 @@ class ArrayLibrary(ABC):
         if target is self:
             return a
         return NUMPY.convert_out(f"{names(self.to_numpy)}({a})", target, shape, names)
+
+
+def scipy_matrices(
+    rows: Any, cols: Any, shape: tuple[int, int], format: str,
+    to_numpy: Callable[[Any], Any],
+) -> Callable[[Any], Any]:
+    """From entries to a ``csr_array``, ``csc_array`` or ``coo_array`` of ``scipy.sparse``."""
+    import scipy.sparse as sp
+
+    m, n = shape
+    # SciPy's solvers of linear equations take 32 bits alone.
+    index = np.int32 if max(m, n, len(rows)) < 2**31 else np.int64
+    rows, cols = rows.astype(index), cols.astype(index)
+    if format == "coo":
+        return lambda data: sp.coo_array((to_numpy(data), (rows.copy(), cols.copy())), shape)
+    outer, inner, length = (rows, cols, m) if format == "csr" else (cols, rows, n)
+    ends = np.searchsorted(outer, np.arange(length + 1)).astype(index)
+    kind = sp.csr_array if format == "csr" else sp.csc_array
+
+    def build(data: Any) -> Any:
+        # Copies, since methods like eliminate_zeros write to them.
+        matrix = kind((to_numpy(data), inner.copy(), ends.copy()), shape)
+        matrix.has_canonical_format = True
+        return matrix
+
+    return build
 
 
 class NumPyArrays(ArrayLibrary):

@@ -21,6 +21,7 @@ class Part(Enum):
     LIKE_X = "like the active arguments"
     Y_BY_X = "f's result by active arguments"
     X_BY_X = "active arguments by active arguments"
+    ENTRIES = "entries of a sparse matrix"
 
 
 class Seeds(Enum):

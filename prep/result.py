@@ -73,7 +73,9 @@ class Result:
         found: list[tuple[ArrayLibrary, Hashable]] = []
         signature = self._signature
         for part, count in zip(self.parts, structure.counts, strict=True):
-            if part in (Part.VALUE, Part.LIKE_Y):
+            if part is Part.ENTRIES:
+                found += [(leaf.library, leaf.device) for leaf in signature.primals[:1]]
+            elif part in (Part.VALUE, Part.LIKE_Y):
                 found += [signature.result_library()] * count
             else:
                 columns = [(leaf.library, leaf.device) for leaf in signature.primals]
@@ -96,6 +98,8 @@ class Result:
 
     def part(self, part: Part, leaves: Sequence[Any], structure: OutputStructure) -> Any:
         """The tree of one part of the result."""
+        if part is Part.ENTRIES:
+            return leaves[0]
         if part in (Part.VALUE, Part.LIKE_Y):
             return _like_y(leaves, structure)
         signature = self._signature

@@ -38,6 +38,7 @@ class Autograd(Adapter):
 
     arrays = NUMPY
     library = "autograd"
+    batching = "unrolled"
 
     @property
     def xp(self) -> Any:
@@ -74,6 +75,12 @@ class Autograd(Adapter):
 
     def build(self, program: Program, examples: Arrays) -> Compiled:
         return build_with_numbers(record, program, examples, self.lift)
+
+    def dependence(self, program: Program, examples: Arrays, primals: int, order: int) -> Any:
+        from diffface.backends.autograd.dependence import dependence
+        from diffface.backends.recording.linear import read_derivative
+
+        return read_derivative(self, dependence, program, examples, primals, order)
 
     def lift(self, value: object, like: Array) -> Array:
         if isbox(value) or isinstance(value, np.ndarray | np.number | np.bool_):

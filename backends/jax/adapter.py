@@ -29,6 +29,7 @@ class JAX(Adapter):
 
     arrays = JAX_ARRAYS
     library = "jax"
+    batching = "vectorized"
 
     @property
     def xp(self) -> Any:
@@ -75,6 +76,12 @@ class JAX(Adapter):
         # A Python number needs no 64 bits: JAX types those weakly.
         wide = any(_is_wide(a.dtype) for a in examples if hasattr(a, "dtype"))
         return compile_xla(program, examples, wide)
+
+    def dependence(self, program: Program, examples: Arrays, primals: int, order: int) -> Any:
+        from diffface.backends.jax.dependence import dependence
+        from diffface.backends.recording.linear import read_derivative
+
+        return read_derivative(self, dependence, program, examples, primals, order)
 
     def lift(self, value: object, like: Array) -> Array:
         if isinstance(value, jax.Array):

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from diffface.backends.arrays import NUMPY, PYTHON, ArrayLibrary
 from diffface.backends.compiled import Array
+from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.recording.names import Names
 
 
@@ -42,6 +44,25 @@ class JAXArrays(ArrayLibrary):
         with jax.enable_x64(array.dtype.itemsize // (1 + (array.dtype.kind == "c")) == 8):
             # JAX may read what it is given long after this; nobody else writes to the copy.
             return jax.device_put(np.array(array), device)
+
+    def sparse(
+        self, rows: Any, cols: Any, shape: tuple[int, int], format: str | None, device: Hashable
+    ) -> Callable[[Array], Any]:
+        from jax.experimental.sparse import BCOO, BCSR
+
+        if format == "csc":
+            raise InvalidArgumentError(
+                "JAX has no matrices stored by columns; `format` must be 'coo' (BCOO, which is "
+                "what comes by default) or 'csr' (BCSR) for JAX arrays."
+            )
+        if format == "csr":
+            ends = jnp.asarray(np.searchsorted(rows, np.arange(shape[0] + 1)), jnp.int32)
+            inner = jnp.asarray(cols, jnp.int32)
+            return lambda data: BCSR(
+                (data, inner, ends), shape=shape, indices_sorted=True, unique_indices=True
+            )
+        at = jnp.asarray(np.stack([rows, cols], axis=1), jnp.int32)
+        return lambda data: BCOO((data, at), shape=shape, indices_sorted=True, unique_indices=True)
 
     def detach(self, array: Array) -> Array:
         return array

@@ -11,6 +11,7 @@ import numpy as np
 import jax
 import jax.numpy as jnp
 from diffface.backends.compiled import Arrays, Program
+from diffface.backends.errors import CannotRecord
 from diffface.backends.recording import dependence as dep
 from diffface.backends.recording.dependence import Dependence, Found, Maybe, Report
 from diffface.backends.recording.user_frame import line_of
@@ -45,7 +46,10 @@ def dependence(program: Program, examples: Arrays, inputs: range) -> Found:
 
     The program must be linear in these inputs.
     """
-    closed = jax.make_jaxpr(program)(*examples)
+    try:
+        closed = jax.make_jaxpr(program)(*examples)
+    except (jax.errors.ConcretizationTypeError, jax.errors.NonConcreteBooleanIndexError) as error:
+        raise CannotRecord(str(error).splitlines()[0]) from error
     shapes = [tuple(examples[i].shape) for i in inputs]
     deps: list[Maybe] = [None] * len(examples)
     for i, d in zip(inputs, dep.identity(shapes), strict=True):

@@ -40,4 +40,11 @@ class NumPyAdapter(Adapter):
             return value
         if isinstance(value, bool | int | float | complex):
             return np.asarray(value, np.result_type(like.dtype, value))
+        if getattr(type(value), "is_index_sets", False):
+            return value
         raise TypeError
+
+    def dependence(self, program: Program, examples: Arrays, primals: int, order: int) -> Any:
+        from diffface.backends.numpy.dependence import dependence
+
+        return dependence(program, examples, primals, order)

@@ -12,12 +12,13 @@ from diffface.backends.compiled import Arrays
 from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.generic import slices, stack
 from diffface.backends.numpy.adapter import NumPyAdapter
-from diffface.backends.numpy.richardson import extrapolate
+from diffface.backends.numpy.richardson import FIRST_STEP, extrapolate
 from diffface.backends.numpy.stencil import (
     STENCILS,
     Evaluate,
     Stencil,
     differences,
+    distances,
     epsilon,
     unit_differences,
     unit_differences_directly,
@@ -98,6 +99,24 @@ class FiniteDifferences(NumPyAdapter):
             return y, (column,), aux
         derivatives = unit_differences(stencil, f, x, step, y)
         return y, tuple(np.stack(column) for column in zip(*derivatives, strict=True)), aux
+
+    def compressed(
+        self, f: Function, x: Arrays, seeds: Arrays, *, value: bool = True
+    ) -> tuple[Arrays, Arrays, Arrays | None, Arrays]:
+        stencil = STENCILS.get(self.scheme)
+        y, aux = self._value(f, x, value)
+        step = (self.step or FIRST_STEP) if stencil is None else self._step(x, stencil)
+        # Each as far as in `columns`: one distance for all would drown the small ones.
+        moves = tuple(distances(a.reshape(-1), step).reshape(a.shape) for a in x)
+        directions = [
+            tuple(map(np.multiply, seed, moves)) for seed in slices(seeds, np)
+        ]
+        evaluate = self._evaluator(f, None)
+        if stencil is None:
+            dy = [extrapolate(evaluate, x, v, None, 1.0)[0] for v in directions]
+        else:
+            dy = differences(stencil, evaluate, x, directions, step, y, 1.0)
+        return y, stack(dy, seeds, np), moves, aux
 
     def estimate(self, f: Function, x: Arrays, dx: Arrays) -> tuple[Arrays, Arrays]:
         """Pushforward of ``f`` at ``x`` along ``dx`` by Richardson, and its absolute error."""

@@ -10,7 +10,7 @@ FIRST_STEP = 0.125
 
 
 def extrapolate(
-    evaluate: Evaluate, x: Arrays, v: Arrays, step: float | None
+    evaluate: Evaluate, x: Arrays, v: Arrays, step: float | None, length: float | None = None
 ) -> tuple[Arrays, Arrays]:
     """``(derivative along v, estimate of its absolute error)``, elementwise.
 
@@ -19,12 +19,14 @@ def extrapolate(
     The error of an entry is estimated by its distance to the two that it was made from, and the
     entry with the least estimate is kept for each component.
 
+    ``length`` is the first step; by default it follows from the relative one.
+
     References
     ----------
     .. [1] C. J. F. Ridders, Accurate computation of F'(x) and F'(x) F''(x), Advances in
        Engineering Software 4 (1982), 75-76.
     """
-    t = distance(x, v, FIRST_STEP if step is None else step)
+    t = length or distance(x, v, FIRST_STEP if step is None else step)
     best: list[Array] = []
     errors: list[Array] = []
     previous: list[Arrays] = []

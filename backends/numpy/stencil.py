@@ -61,8 +61,9 @@ def epsilon(dtype: np.dtype[Any]) -> float:
 
 
 def differences(
-    stencil: Stencil, evaluate: Evaluate, x: Arrays, seeds: Sequence[Arrays], step: float, y: Arrays
-) -> list[Arrays]:
+    stencil: Stencil, evaluate: Evaluate, x: Arrays, seeds: Sequence[Arrays], step: float,
+    y: Arrays, length: float | None = None,
+) -> list[Arrays]:  # fmt: skip
     """Directional derivatives of ``f`` at ``x`` along every one of ``seeds``.
 
     Parameters
@@ -79,8 +80,10 @@ def differences(
         Relative step.
     y : tuple of arrays
         ``f(x)``; used only by stencils that have 0 among their offsets.
+    length : float, optional
+        How far to go along each of the seeds; by default it follows from the relative step.
     """
-    lengths = [distance(x, v, step) for v in seeds]
+    lengths = [length or distance(x, v, step) for v in seeds]
     outside = [(o, w) for o, w in zip(stencil.offsets, stencil.weights, strict=True) if o]
     center = sum(w for o, w in zip(stencil.offsets, stencil.weights, strict=True) if not o)
     values = evaluate(

@@ -146,6 +146,14 @@ def stacked(deps: Sequence[Maybe], shapes: Sequence[Shape], inputs: int) -> Any:
     return matrix
 
 
+def dense(rows: int, columns: int, reason: str, line: str = "") -> Found:
+    """Everything on everything, where nothing is known."""
+    with Report().naming(reason, lambda: line):
+        if rows * columns > LIMIT:
+            raise TooDense(rows * columns)
+    return Found(sp.csr_array(np.ones((rows, columns), bool)), reason + line)
+
+
 def take(matrix: Any, positions: Any) -> Any:
     """Rows of ``matrix`` by ``positions``; -1 stands for an empty row."""
     positions = np.ravel(positions)

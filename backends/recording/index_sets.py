@@ -79,6 +79,8 @@ class IndexSets(np.lib.mixins.NDArrayOperatorsMixin):
     """
 
     __array_priority__ = 1e6
+    # What an adapter that lifts results knows it by.
+    is_index_sets = True
 
     def __init__(self, shape: Any, deps: Maybe, report: Report, dtype: Any = float) -> None:
         self.shape = tuple(shape)

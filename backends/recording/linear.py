@@ -33,6 +33,11 @@ def read_derivative(
     order : int
         1 for the Jacobian; 2 for the Hessian of the one output.
     """
+    # Python numbers are constants that may differ at every call.
+    examples = tuple(
+        adapter.lift(e, examples[0]) if isinstance(e, int | float | complex) else e
+        for e in examples
+    )
     x = examples[:primals]
     inputs = range(len(examples), len(examples) + primals)
 

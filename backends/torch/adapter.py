@@ -53,6 +53,7 @@ class Torch(Adapter):
 
     arrays = TORCH
     library = "torch"
+    batching = "vectorized"
 
     @property
     def xp(self) -> Any:
@@ -160,6 +161,12 @@ class Torch(Adapter):
         from diffface.backends.torch.graph.build import build
 
         return build(program, examples, self.lift, self.compile)
+
+    def dependence(self, program: Program, examples: Arrays, primals: int, order: int) -> Any:
+        from diffface.backends.torch.dependence import dependence
+        from diffface.backends.recording.linear import read_derivative
+
+        return read_derivative(self, dependence, program, examples, primals, order)
 
     def lift(self, value: object, like: Array) -> Array:
         if isinstance(value, torch.Tensor):

@@ -1,6 +1,7 @@
 """``torch.Tensor`` as an array kind."""
 
-from collections.abc import Hashable
+import warnings
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,30 @@ class TorchArrays(ArrayLibrary):
         )
         tensor = torch.from_numpy(array if usable else np.array(array, order="C"))
         return tensor if device is None else tensor.to(device)  # type: ignore[call-overload]
+
+    def sparse(
+        self, rows: Any, cols: Any, shape: tuple[int, int], format: str | None, device: Hashable
+    ) -> Callable[[Array], Any]:
+        place: Any = device
+        i, j = (torch.tensor(a, dtype=torch.int64, device=place) for a in (rows, cols))
+        if format == "coo":
+            at = torch.stack([i, j])
+            return lambda data: torch.sparse_coo_tensor(
+                at.clone(), data, shape, is_coalesced=True, check_invariants=False
+            )
+        by_rows = format in (None, "csr")
+        length = torch.arange(shape[0 if by_rows else 1] + 1, device=place)
+        ends, inner = torch.searchsorted(i if by_rows else j, length), j if by_rows else i
+        make = torch.sparse_csr_tensor if by_rows else torch.sparse_csc_tensor
+
+        def build(data: Array) -> Any:
+            return make(ends.clone(), inner.clone(), data, shape, check_invariants=False)
+
+        with warnings.catch_warnings():
+            # torch says once that they are in beta.
+            warnings.filterwarnings("ignore", "Sparse CS[RC] tensor support", UserWarning)
+            build(torch.zeros(len(rows), device=place))
+        return build
 
     def detach(self, array: Array) -> Array:
         # Tensors made in inference mode cannot take part in any differentiation.

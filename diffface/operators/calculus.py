@@ -86,7 +86,7 @@ def _from_columns(adapter: Adapter, columns: Arrays, x: Arrays) -> Arrays:
         for leaf in x:
             part = xp.moveaxis(column[offset : offset + size(leaf)], 0, -1)
             block = xp.reshape(part, (*column.shape[1:], *leaf.shape))
-            blocks.append(_like(adapter, block, leaf))
+            blocks.append(like(adapter, block, leaf))
             offset += size(leaf)
     return tuple(blocks)
 
@@ -100,12 +100,12 @@ def _from_rows(adapter: Adapter, rows: Arrays, y: Arrays, x: Arrays) -> Arrays:
             if is_complex(adapter, part) and not is_complex(adapter, output):
                 part = adapter.xp.real(part)
             block = adapter.xp.reshape(part, (*output.shape, *leaf.shape))
-            blocks.append(_like(adapter, block, leaf))
+            blocks.append(like(adapter, block, leaf))
         offset += size(output)
     return tuple(blocks)
 
 
-def _like(adapter: Adapter, block: Array, leaf: Array) -> Array:
+def like(adapter: Adapter, block: Array, leaf: Array) -> Array:
     """A derivative has the dtype of the argument, unless it is complex."""
     if block.dtype == leaf.dtype or is_complex(adapter, block):
         return block

@@ -16,6 +16,7 @@ from diffface.prep.arguments.tree import leaves_of
 from diffface.prep.operator import Operator, Recipe, Settings
 from diffface.prep.plan import plan_for
 from diffface.prep.prepared import Prepared
+from diffface.sparse import prepared as sparse
 
 _in_use: ContextVar[Backend | None] = ContextVar("diffface_backend", default=None)
 _DEFAULT = Settings()
@@ -56,6 +57,8 @@ def call(
     """Evaluate ``operator`` once, eagerly."""
     if not callable(f):
         refuse(f)
+    if options.get("sparsity") is not None:
+        return sparse.call(operator, wanted, f, args, options, backend_for)
     bound = bind(args, options.get("argnums"), options.get("kwargs"))
     chosen = _DEFAULT
     if not options.keys() <= NO_SETTINGS:
@@ -69,10 +72,12 @@ def call(
 def prepare(
     operator: Operator, wanted: tuple[int, ...], f: Callable[..., Any], args: Sequence[object],
     options: Mapping[str, Any],
-) -> Prepared:  # fmt: skip
+) -> Any:  # fmt: skip
     """Make ``operator`` ready for many calls."""
     if not callable(f):
         refuse(f)
+    if options.get("sparsity") is not None:
+        return sparse.SparsePrepared(operator, wanted, f, args, options, backend_for)
     allowed = (operator.keywords - {"out"}) | PREPARATION
     chosen = settings(options, allowed, f"prepare_{operator.names[wanted]}")
     on_mismatch = check_choice(options, "on_mismatch", ("error", "reprepare"))

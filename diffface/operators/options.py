@@ -62,11 +62,24 @@ class MatrixOptions(Options, total=False):
         How many columns or rows to compute at once; bounds memory. By default all.
     holomorphic : bool, default False
         For `jacobian`: ``f`` is a holomorphic function of complex arguments.
+    sparsity : {"trace", "probe"} or matrix, optional
+        Derive the entries of a pattern alone, and return sparse matrices. ``"trace"`` finds one
+        that holds at every point, ``"probe"`` one that holds near the arguments given; a matrix
+        (an array, one of ``scipy.sparse``, a `Sparsity`) is the pattern.
+    format : {"csr", "csc", "coo"}, optional
+        Of sparse matrices; by default ``csr_array`` for NumPy, ``torch.sparse_csr`` for torch, and
+        ``BCOO`` for JAX.
+    check : {"once", "always"}
+        Whether the derivative along a random direction is compared with the matrix at preparation
+        alone, or at every call.
     """
 
     mode: Mode
     chunk_size: int | None
     holomorphic: bool
+    sparsity: Any
+    format: Literal["csr", "csc", "coo"] | None
+    check: Literal["once", "always"]
 
 
 class SeededOptions(Options, total=False):
@@ -127,6 +140,9 @@ def settings(options: Mapping[str, Any], allowed: frozenset[str], name: str) -> 
                 f"{name}() got an unexpected keyword argument `{key}`.{nearest} "
                 f"It takes {', '.join(f'`{k}`' for k in sorted(allowed))}."
             )
+    for name in ("format", "check"):
+        if options.get(name) is not None and options.get("sparsity") is None:
+            raise InvalidArgumentError(f"`{name}` is for sparse matrices; pass `sparsity`, too.")
     mode = options.get("mode", "auto")
     if mode not in ("auto", "forward", "reverse"):
         raise InvalidArgumentError(f"`mode` must be 'auto', 'forward' or 'reverse', got {mode!r}.")

@@ -1,0 +1,94 @@
+"""Whether the entries of a pattern are all there are: one random direction tells."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from diffface.backends.arrays import library_of
+from diffface.backends.compiled import Array, Arrays
+from diffface.operators.calculus import gradient_function
+from diffface.prep.flat_function import OutputStructure
+from diffface.prep.operator import Point
+from diffface.prep.plan import Plan
+
+
+def disagreement(
+    plan: Plan, f: Callable[..., Any], primals: Any, constants: Any, rows: Any, cols: Any,
+    entries: Any,
+) -> tuple[int, Any, Any] | None:  # fmt: skip
+    """The row where ``J v`` differs most from what the entries say, and both values there.
+
+    None where they agree up to rounding. Rows that are not finite say nothing.
+    """
+    adapter = plan.outer
+    with plan.inner.scope(plan.dtypes):
+        x, c = plan.to_backend(primals, constants)
+        seeds = tuple(_direction(adapter, a, n) for n, a in enumerate(x))
+        point = Point(
+            plan.flat(f, c, OutputStructure()), x, tuple, plan.inner, adapter, plan.settings,
+            False,
+        )  # fmt: skip
+        g = gradient_function(point) if plan.operator.order == 2 else point.f
+        try:
+            _, dy, moves, _ = adapter.compressed(g, x, seeds, value=False)
+        except Exception:  # noqa: BLE001 - without a rule for pushforwards there is no J v
+            return _by_pullback(plan, g, x, rows, cols, entries)
+        expected = _flat(adapter, dy)
+        v = _flat(adapter, seeds)
+        if moves is not None:
+            v = v * _flat(adapter, moves)
+    return _worst(rows, cols, _plain(entries), v, expected, moves is not None)
+
+
+def _by_pullback(
+    plan: Plan, g: Any, x: Arrays, rows: Any, cols: Any, entries: Any
+) -> tuple[int, Any, Any] | None:
+    """The same along a random cotangent; the row is then the one that the worst column needs."""
+    adapter = plan.outer
+    y, pull, _ = adapter.pullback(g, x)
+    dy = tuple(_direction(adapter, a, n)[0] for n, a in enumerate(y))
+    expected = _flat(adapter, pull(dy))
+    v = _flat(adapter, dy)
+    if plan.settings.holomorphic:
+        expected = np.conj(expected)
+        v = np.conj(v)
+    return _worst(cols, rows, _plain(entries), v, expected, False)
+
+
+def _worst(
+    rows: Any, cols: Any, entries: Any, v: Any, expected: Any, by_differences: bool
+) -> tuple[int, Any, Any] | None:
+    terms = entries * v[cols]
+    found = np.zeros(expected.shape, np.result_type(terms, expected))
+    np.add.at(found, rows, terms)
+    sizes = np.bincount(rows, np.abs(terms), minlength=len(expected)) if len(rows) else found.real
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(found - expected)
+        scale = float(np.max(sizes[np.isfinite(sizes)], initial=0.0))
+        scale = max(scale, float(np.max(np.abs(expected[np.isfinite(expected)]), initial=0.0)))
+        single = np.finfo(np.result_type(expected, v, np.float32)).eps
+        loose, floor = (1e-2, 1e-3) if by_differences else (single**0.4, single**0.7)
+        wrong = apart > loose * sizes + floor * scale
+    if not wrong.any():
+        return None
+    row = int(np.argmax(np.where(wrong, apart, 0)))
+    return row, expected[row], found[row]
+
+
+def _direction(adapter: Any, like: Array, n: int) -> Array:
+    """Numbers of both signs, none of them near zero, as a batch of one."""
+    shape, dtype, device = adapter.arrays.describe(like)
+    random = np.random.default_rng(n + 1)
+    v = random.uniform(0.5, 1.0, (1, *shape)) * random.choice([-1.0, 1.0], (1, *shape))
+    return adapter.arrays.from_numpy(v.astype(dtype), device)
+
+
+def _plain(array: Any) -> Any:
+    kind = library_of(array)
+    assert kind is not None
+    return kind.to_numpy(array)
+
+
+def _flat(adapter: Any, arrays: Arrays) -> Any:
+    return np.concatenate([np.reshape(adapter.arrays.to_numpy(a), -1) for a in arrays])

@@ -1,0 +1,183 @@
+"""Compression: the entries of a sparse derivative from a few directions, as a program."""
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from diffface.backends.adapter import Adapter, Function
+from diffface.backends.compiled import Array, Arrays
+from diffface.operators.calculus import gradient_function, like
+from diffface.prep.operator import Operator, Part, Point
+from diffface.sparse.coloring import Coloring
+from diffface.sparse.pattern import Sparsity
+
+# So many elements of seeds are made and used at a time.
+SEEDS = 2 * 10**7
+
+# Shape, dtype and device of each leaf.
+Described = Sequence[tuple[tuple[int, ...], Any, Any]]
+
+
+class Compression:
+    """Which seeds to derive along, and where the entries of the pattern are in what comes out.
+
+    Parameters
+    ----------
+    sparsity : Sparsity
+        The pattern, colored.
+    inputs, outputs : sequence of (shape, dtype, device)
+        The primals, and what is differentiated: the results of ``f``, or its gradient.
+    order : array of int, shape (nnz,)
+        The entries, as indices into those of the pattern, in the order they are wanted in.
+    adapter : Adapter
+        Who derives. Its constants are made here, since a recorder must not see how.
+    """
+
+    def __init__(
+        self, sparsity: Sparsity, inputs: Described, outputs: Described, order: Any,
+        adapter: Adapter,
+    ) -> None:  # fmt: skip
+        assert sparsity.coloring is not None
+        self.sparsity = sparsity
+        self.coloring: Coloring = sparsity.coloring
+        self.order = order
+        self.parts: list[_Part] = []
+        c = self.coloring
+        for reverse, count, colors, leaves in (
+            (False, c.forward, c.columns, inputs), (True, c.reverse, c.rows, outputs),
+        ):  # fmt: skip
+            length = sparsity.shape[reverse]
+            chunk = max(1, SEEDS // max(1, sparsity.shape[not reverse], length))
+            for start in range(0, count, chunk):
+                chosen = range(start, min(start + chunk, count))
+                self.parts.append(self._part(reverse, chosen, colors, leaves, adapter))
+        found = np.concatenate([p.which for p in self.parts] or [np.zeros(0, int)])
+        self.permutation = None
+        if not np.array_equal(found, np.arange(len(order))):
+            inverse = np.empty(len(order), int)
+            inverse[found] = np.arange(len(order))
+            self.permutation = _held(inverse, inputs, adapter)
+
+    def _part(
+        self, reverse: bool, chosen: range, colors: Any, leaves: Described, adapter: Adapter
+    ) -> "_Part":
+        c, length = self.coloring, self.sparsity.shape[reverse]
+        color, place = c.color[self.order], c.place[self.order]
+        mine = c.by_row[self.order] == reverse
+        which = np.flatnonzero(mine & (color >= chosen.start) & (color < chosen.stop))
+        seeds, start = [], 0
+        for shape, dtype, device in leaves:
+            part = colors[start : start + prod(shape)]
+            start += prod(shape)
+            ones = part == np.arange(chosen.start, chosen.stop)[:, None]
+            seed = ones.reshape(len(chosen), *shape).astype(dtype)
+            seeds.append(adapter.arrays.from_numpy(seed, device))
+        index = (color[which] - chosen.start) * length + place[which]
+        # The input that moved: of an entry that was read from the other triangle, its row.
+        entries = self.order[which]
+        rows, cols = self.sparsity.rows[entries], self.sparsity.cols[entries]
+        columns = np.where(place[which] == rows, cols, rows)
+        return _Part(
+            reverse, len(chosen), tuple(seeds), which,
+            _held(index, leaves, adapter), _held(columns, leaves, adapter),
+        )  # fmt: skip
+
+    @property
+    def directions(self) -> int:
+        """How many pushforwards and pullbacks there are."""
+        return self.coloring.forward + self.coloring.reverse
+
+    def entries(
+        self, adapter: Adapter, f: Function, x: Arrays, *, holomorphic: bool, value: bool
+    ) -> tuple[Arrays, Array, Arrays]:
+        """``(y, entries, aux)``: the entries of the Jacobian of ``f`` at ``x``."""
+        xp = adapter.xp
+        y: Arrays = ()
+        aux: Arrays = ()
+        if not self.parts:
+            y, aux = f(x) if value else ((), ())
+            return y, xp.zeros_like(xp.reshape(x[0], (-1,))[:0]), aux
+        found = []
+        for part in self.parts:
+            if part.reverse:
+                y, pull, aux = adapter.pullback(f, x)
+                dx = _flat(adapter.batch(pull, part.seeds), xp)
+                # A pullback is J^H.
+                found.append(xp.take(xp.conj(dx) if holomorphic else dx, part.index, axis=0))
+                continue
+            y, dy, moves, aux = adapter.compressed(f, x, part.seeds, value=value)
+            entries = xp.take(_flat(dy, xp), part.index, axis=0)
+            if moves is not None:
+                lengths = np.concatenate([np.reshape(move, -1) for move in moves])
+                entries = entries / lengths[part.columns]
+            found.append(entries)
+        joined = found[0] if len(found) == 1 else xp.concat(found)
+        if self.permutation is not None:
+            joined = xp.take(joined, self.permutation, axis=0)
+        return y, like(adapter, joined, x[0]), aux
+
+
+class _Part:
+    """Directions that are derived along at a time, and which entries come from them."""
+
+    __slots__ = ("columns", "count", "index", "reverse", "seeds", "which")
+
+    def __init__(
+        self, reverse: bool, count: int, seeds: Arrays, which: Any, index: Array, columns: Array
+    ) -> None:
+        self.reverse = reverse
+        self.count = count
+        self.seeds = seeds
+        self.which = which
+        self.index = index
+        self.columns = columns
+
+
+def _held(index: Any, leaves: Described, adapter: Adapter) -> Array:
+    # The smaller type is faster to read.
+    small = np.int32 if index.max(initial=0) < 2**31 else np.int64
+    return adapter.arrays.from_numpy(index.astype(small), leaves[0][2] if leaves else None)
+
+
+def _flat(batches: Arrays, xp: Any) -> Array:
+    """The leaves of a batch side by side, one direction after the other, as one vector."""
+    if len(batches) == 1:
+        return xp.reshape(batches[0], (-1,))
+    rows = [xp.reshape(b, (b.shape[0], prod(b.shape[1:]))) for b in batches]
+    return xp.reshape(xp.concat(rows, axis=1), (-1,))
+
+
+def compressed_jacobian(operator: Operator, compression: Compression) -> Operator:
+    """The operator that computes the entries alone, in place of the blocks of ``operator``."""
+
+    def derive(at: Point) -> tuple[tuple[Arrays, ...], Arrays]:
+        y, entries, aux = compression.entries(
+            at.adapter, at.f, at.x, holomorphic=at.settings.holomorphic, value=at.value
+        )
+        return (y, (entries,)), aux
+
+    return _with(operator, derive, (Part.VALUE, Part.ENTRIES))
+
+
+def compressed_hessian(operator: Operator, compression: Compression) -> Operator:
+    """The same for a Hessian, whose columns are those of the Jacobian of the gradient."""
+
+    def derive(at: Point) -> tuple[tuple[Arrays, ...], Arrays]:
+        dx, entries, rest = compression.entries(
+            at.outer, gradient_function(at), at.x, holomorphic=False, value=at.value
+        )
+        return (rest[:1], dx, (entries,)), rest[1:]
+
+    return _with(operator, derive, (Part.VALUE, Part.LIKE_X, Part.ENTRIES))
+
+
+Derive = Callable[[Point], tuple[tuple[Arrays, ...], Arrays]]
+
+
+def _with(operator: Operator, derive: Derive, parts: tuple[Part, ...]) -> Operator:
+    return Operator(
+        operator.names, derive, parts, order=operator.order, scalar=operator.scalar,
+        complex_arguments=operator.complex_arguments, keywords=operator.keywords,
+    )  # fmt: skip

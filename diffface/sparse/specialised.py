@@ -1,0 +1,266 @@
+"""A sparse derivative for one signature: its pattern, its program, and its matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from diffface.backends.errors import SparsityError
+from diffface.backends.registry import Backend
+from diffface.prep.arguments.bind import bind
+from diffface.prep.arguments.tree import unflatten
+from diffface.prep.operator import Operator, Recipe, Settings
+from diffface.prep.plan import Plan, plan_for
+from diffface.prep.prepared import Prepared
+from diffface.sparse.detect import Subject, find, lacking
+from diffface.sparse.pattern import Sparsity
+
+if TYPE_CHECKING:
+    from diffface.sparse.compress import Compression
+
+# Beyond so many, directions are derived one by one rather than as a batch.
+BATCH = 64
+
+
+class Specialised:
+    """A sparse derivative for one signature.
+
+    Parameters
+    ----------
+    plan : Plan
+        How it would be derived densely.
+    f : callable
+        The user's function.
+    backend : Adapter or SecondOrder
+        Who derives.
+    primals, constants : sequence of leaves
+        Example arguments.
+    options : mapping
+        As the user gave them.
+    """
+
+    def __init__(
+        self, plan: Plan, f: Callable[..., Any], backend: Backend, primals: Any, constants: Any,
+        options: Mapping[str, Any],
+    ) -> None:  # fmt: skip
+        self.plan = plan
+        self._f, self._backend, self._options = f, backend, options
+        self._primals, self._constants = primals, constants
+        with plan.inner.scope(plan.dtypes):
+            subject = Subject(plan, f, primals, constants)
+            self.sparsity: Sparsity = find(options["sparsity"], subject)
+            self.outputs = subject.outputs()
+            self._inputs = subject.inputs()
+            self.y = subject.trace.y
+            self._attempts = self._colorings()
+            self._color(*self._attempts[0])
+        self._entries: Any = None
+        self._check: Any = None
+
+    # The program.
+
+    def _colorings(self) -> list[tuple[bool, bool]]:
+        """Whether columns, and rows, may be derived: what to try, in order."""
+        plan = self.plan
+        mode, adapter = plan.settings.mode, plan.outer
+        complex_results = any(d[1].kind == "c" for d in self.outputs)
+        by_rows = adapter.reverse and (plan.settings.holomorphic or not complex_results)
+        forward, reverse = mode != "reverse", mode != "forward" and by_rows
+        if mode == "reverse" or not (forward and reverse):
+            return [(forward, reverse or not forward)]
+        # Where the framework lacks a rule for one of the two, the other may do.
+        return [(True, True), (True, False), (False, True)]
+
+    def _color(self, forward: bool, reverse: bool) -> None:
+        from diffface.sparse.coloring import color_hessian, color_jacobian
+        from diffface.sparse.compress import Compression, compressed_hessian, compressed_jacobian
+        from diffface.sparse.matrices import blocks_of
+
+        plan, second = self.plan, self.plan.operator.order == 2
+        matrix = self.sparsity.matrix
+        if second:
+            self.sparsity.coloring = color_hessian(matrix)
+        else:
+            self.sparsity.coloring = color_jacobian(matrix, forward=forward, reverse=reverse)
+        shapes = [d[0] for d in self.outputs]
+        self._blocks, order = blocks_of(
+            self.sparsity, shapes, plan.signature.primals, self._options.get("format")
+        )
+        self._order = None if np.array_equal(order, np.arange(len(order))) else order
+        self._compression: Compression = Compression(
+            self.sparsity, self._inputs, self.outputs, order, plan.outer
+        )
+        make = compressed_hessian if second else compressed_jacobian
+        self._operator: Operator = make(plan.operator, self._compression)
+
+    def prepare(self, args: Sequence[Any], options: Mapping[str, Any]) -> None:
+        """Build the program, and compare it with the pattern along one direction."""
+        if self._entries is not None:
+            return
+        first: Exception | None = None
+        for n, attempt in enumerate(self._attempts):
+            try:
+                if n:
+                    with self.plan.inner.scope(self.plan.dtypes):
+                        self._color(*attempt)
+                self._entries = self._prepared(args, options)
+                break
+            except Exception as error:
+                first = first or error
+        else:
+            assert first is not None
+            raise first
+        self.check(self._values(args, options.get("kwargs")), self._primals, self._constants)
+        self._primals = self._constants = None
+
+    def _prepared(self, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
+        from diffface.sparse.by_color import ByColor
+
+        c, plan = self._compression, self.plan
+        size = max(self.sparsity.shape) * c.directions
+        large = c.directions > BATCH or size > 2 * 10**7
+        batching = plan.outer.batching
+        if c.directions > 1 and (batching == "unrolled" or (large and batching == "vectorized")):
+            return ByColor(self, args, options)
+        return self.prepared(self._operator, plan.wanted, args, options)
+
+    def prepared(
+        self, operator: Operator, wanted: tuple[int, ...], args: Sequence[Any],
+        options: Mapping[str, Any],
+    ) -> Prepared:  # fmt: skip
+        """An operator on the same function, prepared for this signature."""
+        settle = lambda: lambda _: self._backend
+        recipe = Recipe(operator, wanted, self._f, self.settings)
+        return Prepared(
+            recipe, settle, args, options.get("argnums"), options.get("kwargs"), "error",
+            options.get("fallback", "eager"),
+        )  # fmt: skip
+
+    @property
+    def settings(self) -> Settings:
+        """Those of the dense derivative."""
+        return self.plan.settings._replace(chunk_size=None, mode="auto")
+
+    @property
+    def compression(self) -> Compression:
+        """The directions and where the entries are."""
+        return self._compression
+
+    @property
+    def strategy(self) -> str:
+        """How calls run."""
+        return str(self._entries.strategy)
+
+    @property
+    def native(self) -> object:
+        """The framework's own callable, if there is one."""
+        found: object = self._entries.native
+        return found
+
+    # The result.
+
+    def evaluate(self) -> Any:
+        """The result at the example arguments, eagerly."""
+        plan = self.plan
+        at = Plan(self._operator, plan.wanted, plan.signature, self._backend, self.settings)
+        raw = at.evaluate(self._f, self._primals, self._constants)
+        self.check(self._part(raw), self._primals, self._constants)
+        return self._assembled(raw)
+
+    def result(self, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> Any:
+        """What the user gets."""
+        raw = self._entries(*args) if kwargs is None else self._entries(*args, kwargs=kwargs)
+        if self._options.get("check") == "always":
+            self._check_at(raw, args, kwargs)
+        return self._assembled(raw)
+
+    def data(self, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> Any:
+        """The values in the order of `structure`."""
+        values = self._values(args, kwargs)
+        chosen = self._chosen()
+        return values if chosen is None else values[chosen]
+
+    def structure(self) -> tuple[Any, Any]:
+        """Rows and columns, row by row; of a Hessian the lower triangle."""
+        rows, cols = self.sparsity.rows, self.sparsity.cols
+        if self.plan.operator.order == 2:
+            lower = rows >= cols
+            rows, cols = rows[lower], cols[lower]
+        return rows.copy(), cols.copy()
+
+    def _chosen(self) -> Any:
+        """Which of the entries, in their order, `structure` has; None for all as they are."""
+        inverse = np.arange(self.sparsity.nnz)
+        if self._order is not None:
+            inverse[self._order] = np.arange(self.sparsity.nnz)
+        if self.plan.operator.order == 2:
+            return inverse[self.sparsity.rows >= self.sparsity.cols]
+        return None if self._order is None else inverse
+
+    def _values(self, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> Any:
+        raw = self._entries(*args) if kwargs is None else self._entries(*args, kwargs=kwargs)
+        if self._options.get("check") == "always":
+            self._check_at(raw, args, kwargs)
+        return self._part(raw)
+
+    def _part(self, raw: Any) -> Any:
+        """The entries among the parts of the result."""
+        several = len(self.plan.wanted) > 1 or self.plan.settings.has_aux
+        return raw[len(self.plan.wanted) - 1] if several else raw
+
+    def _assembled(self, raw: Any) -> Any:
+        entries = self._part(raw)
+        matrices = [b.build(self._own(entries, b)) for b in self._blocks]
+        signature = self.plan.signature
+        width = len(signature.primals)
+        rows = [
+            signature.like_active(matrices[i : i + width])
+            for i in range(0, len(matrices), width)
+        ]
+        if self.plan.operator.order == 2:
+            whole = signature.like_active(rows)
+        else:
+            whole = rows[0] if self.y is None else unflatten(self.y, rows)
+        place = len(self.plan.wanted) - 1
+        several = place or self.plan.settings.has_aux
+        return (*raw[:place], whole, *raw[place + 1 :]) if several else whole
+
+    def _own(self, entries: Any, block: Any) -> Any:
+        if len(self._blocks) == 1:
+            return entries
+        part = entries[block.start : block.stop]
+        if part.dtype != block.dtype and isinstance(part, np.ndarray) and part.dtype.kind != "c":
+            return part.astype(block.dtype)
+        return part.copy() if isinstance(part, np.ndarray) else part
+
+    # The check.
+
+    def _check_at(self, raw: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> None:
+        plan = self.plan
+        given = self._options.get("kwargs") if kwargs is None else kwargs
+        bound = bind(args, None, given)
+        bound = bound._replace(active=plan.signature.active, bare=plan.signature.bare)
+        recipe = Recipe(plan.operator, plan.wanted, self._f, plan.settings)
+        _, primals, constants = plan_for(recipe, self._backend, bound)
+        self.check(self._part(raw), primals, constants)
+
+    def check(self, entries: Any, primals: Any, constants: Any) -> None:
+        """Compare the derivative along a random direction with what the entries say.
+
+        Raises
+        ------
+        SparsityError
+            If they differ: the pattern is too small.
+        """
+        from diffface.sparse.agreement import disagreement
+
+        order = slice(None) if self._order is None else self._order
+        found = disagreement(
+            self.plan, self._f, primals, constants,
+            self.sparsity.rows[order], self.sparsity.cols[order], entries,
+        )  # fmt: skip
+        if found is not None:
+            error: SparsityError = lacking(*found)
+            raise error
