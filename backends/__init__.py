@@ -16,6 +16,7 @@ from diffface.backends.errors import (
     NotDifferentiableError,
     PreparationMismatchError,
     PreparationWarning,
+    SparsityError,
     UnknownBackendError,
     UnsupportedOperatorError,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "Program",
     "Pull",
     "SecondOrder",
+    "SparsityError",
     "UnknownBackendError",
     "UnsupportedOperatorError",
     "library_of",

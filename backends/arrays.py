@@ -93,15 +93,20 @@ class ArrayLibrary(ABC):
         return None
 
     def sparse(
-        self, rows: Any, cols: Any, shape: tuple[int, int], format: str | None, device: Hashable,
+        self,
+        rows: Any,
+        cols: Any,
+        shape: tuple[int, int],
+        layout: str | None,
+        device: Hashable,
     ) -> Callable[[Array], Any]:
         """From entries to a sparse matrix of this library; here, and by default, of SciPy's.
 
         ``rows`` and ``cols`` are int arrays of NumPy, sorted by rows (by columns for ``"csc"``).
-        The matrices share no memory but that of the entries. ``format`` is ``"csr"``, ``"csc"``,
+        The matrices share no memory but that of the entries. ``layout`` is ``"csr"``, ``"csc"``,
         ``"coo"``, or None for what is usual.
         """
-        return scipy_matrices(rows, cols, shape, format or "csr", self.to_numpy)
+        return scipy_matrices(rows, cols, shape, layout or "csr", self.to_numpy)
 
     def wait(self, array: Array) -> None:
         """Return once ``array`` is computed."""
@@ -135,7 +140,10 @@ class ArrayLibrary(ABC):
 
 
 def scipy_matrices(
-    rows: Any, cols: Any, shape: tuple[int, int], format: str,
+    rows: Any,
+    cols: Any,
+    shape: tuple[int, int],
+    layout: str,
     to_numpy: Callable[[Any], Any],
 ) -> Callable[[Any], Any]:
     """From entries to a ``csr_array``, ``csc_array`` or ``coo_array`` of ``scipy.sparse``."""
@@ -145,11 +153,11 @@ def scipy_matrices(
     # SciPy's solvers of linear equations take 32 bits alone.
     index = np.int32 if max(m, n, len(rows)) < 2**31 else np.int64
     rows, cols = rows.astype(index), cols.astype(index)
-    if format == "coo":
+    if layout == "coo":
         return lambda data: sp.coo_array((to_numpy(data), (rows.copy(), cols.copy())), shape)
-    outer, inner, length = (rows, cols, m) if format == "csr" else (cols, rows, n)
+    outer, inner, length = (rows, cols, m) if layout == "csr" else (cols, rows, n)
     ends = np.searchsorted(outer, np.arange(length + 1)).astype(index)
-    kind = sp.csr_array if format == "csr" else sp.csc_array
+    kind = sp.csr_array if layout == "csr" else sp.csc_array
 
     def build(data: Any) -> Any:
         # Copies, since methods like eliminate_zeros write to them.

@@ -14,6 +14,7 @@ from diffface.backends.errors import (
     NotDifferentiableError,
     PreparationMismatchError,
     PreparationWarning,
+    SparsityError,
     UnknownBackendError,
     UnsupportedOperatorError,
 )
@@ -67,6 +68,7 @@ from diffface.operators.second_derivative import (
     second_derivative,
     value_derivative_and_second_derivative,
 )
+from diffface.operators.sparsity import hessian_sparsity, jacobian_sparsity
 from diffface.optimize.closure import closure
 from diffface.optimize.constraint import constraint
 from diffface.optimize.log_density import LogDensity, log_density
@@ -77,6 +79,7 @@ from diffface.optimize.unravel import Unravel
 from diffface.prep.arguments.const import Const
 from diffface.prep.prepared import Prepared
 from diffface.rules.custom_rule import custom_rule
+from diffface.sparse.pattern import Sparsity
 
 if TYPE_CHECKING:
     from diffface.backends.autograd.adapter import Autograd
@@ -103,6 +106,8 @@ __all__ = [
     "Prepared",
     "Residuals",
     "SecondOrder",
+    "Sparsity",
+    "SparsityError",
     "Torch",
     "UnknownBackendError",
     "Unravel",
@@ -114,8 +119,10 @@ __all__ = [
     "gradient",
     "gradient_and_hvp",
     "hessian",
+    "hessian_sparsity",
     "hvp",
     "jacobian",
+    "jacobian_sparsity",
     "linearize",
     "list_backends",
     "log_density",

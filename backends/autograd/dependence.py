@@ -4,13 +4,12 @@ from math import prod
 from typing import Any
 
 import numpy as np
-
 from autograd import tracer
-from diffface.backends.autograd.recorder import kernels
-from diffface.backends.autograd.recorder.escape import user_line
+
+from diffface.backends.autograd.recorder import functions
 from diffface.backends.autograd.recorder.graph import Node, substitute
 from diffface.backends.autograd.recorder.recorder import trace
-from diffface.backends.autograd.recorder.tape import Tape
+from diffface.backends.autograd.recorder.tape import Tape, user_line
 from diffface.backends.compiled import Arrays, Program
 from diffface.backends.errors import CannotRecord
 from diffface.backends.recording import dependence as dep
@@ -65,9 +64,7 @@ def dependence(program: Program, examples: Arrays, inputs: range) -> Found:
     return Found(matrix, str(report))
 
 
-def _value(
-    wanted: Node, values: dict[Node, Any], report: Report, lines: dict[int, str]
-) -> Any:
+def _value(wanted: Node, values: dict[Node, Any], report: Report, lines: dict[int, str]) -> Any:
     """The index sets of a node (or its value, where it is constant), and of all it is made of."""
     stack = [wanted]
     while stack:
@@ -106,28 +103,22 @@ def _run(node: Node, values: dict[Node, Any], report: Report, lines: dict[int, s
             return IndexSets(node.shape, found, report, node.dtype)
 
 
-def _scatter(base: Any, shape: Any, dtype: Any, *updates: Any) -> Any:
-    given = [u for _, u in updates] + [base]
-    report = next(leaves(given)).report
-    found = base.deps if isinstance(base, IndexSets) else None
-    places = np.arange(prod(shape)).reshape(shape)
-    for index, update in updates:
-        if not isinstance(update, IndexSets) or update.deps is None:
-            continue
-        if any(True for _ in leaves([index])):
-            deps = [found, update.deps]
-            found = report.everything("indexing by values", lambda: "", deps, shape)
-            continue
-        at = places[index]
-        spread = dep.broadcast(update.deps, np.shape(at))
-        found = dep.scatter(found, spread, at, shape, overwrite=False)
-    return IndexSets(shape, found, report, dtype)
+def _scatter(base: Any, shape: Any, dtype: Any, index: Any, x: Any) -> Any:
+    report = next(leaves([base, index, x])).report
+    deps = [v.deps if isinstance(v, IndexSets) else None for v in (base, x)]
+    if any(True for _ in leaves([index])):
+        found = report.everything("indexing by values", lambda: "", deps, shape)
+        return IndexSets(shape, found, report, dtype)
+    at = np.arange(prod(shape)).reshape(shape)[index]
+    spread = dep.broadcast(deps[1], np.shape(at))
+    return IndexSets(shape, dep.scatter(deps[0], spread, at, shape, False), report, dtype)
 
 
 # Index sets in place of the functions that are not NumPy's.
 OWN: dict[Any, Any] = {
-    kernels.scatter: _scatter,
-    kernels.cast: lambda x, dtype: x.astype(dtype),
-    kernels.total: lambda x, axes, keepdims: np.sum(x, axis=axes, keepdims=keepdims),
-    kernels.expand: lambda x, shape, dtype: np.broadcast_to(x, shape),
+    functions.scatter: _scatter,
+    functions.product: lambda a, b, shape, dtype: np.dot(a, b),
+    functions.cast: lambda x, dtype: x.astype(dtype),
+    functions.total: lambda x, axes, keepdims: np.sum(x, axis=axes, keepdims=keepdims),
+    functions.expand: lambda x, shape, dtype: np.broadcast_to(x, shape),
 }

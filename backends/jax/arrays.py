@@ -46,16 +46,16 @@ class JAXArrays(ArrayLibrary):
             return jax.device_put(np.array(array), device)
 
     def sparse(
-        self, rows: Any, cols: Any, shape: tuple[int, int], format: str | None, device: Hashable
+        self, rows: Any, cols: Any, shape: tuple[int, int], layout: str | None, device: Hashable
     ) -> Callable[[Array], Any]:
         from jax.experimental.sparse import BCOO, BCSR
 
-        if format == "csc":
+        if layout == "csc":
             raise InvalidArgumentError(
                 "JAX has no matrices stored by columns; `format` must be 'coo' (BCOO, which is "
                 "what comes by default) or 'csr' (BCSR) for JAX arrays."
             )
-        if format == "csr":
+        if layout == "csr":
             ends = jnp.asarray(np.searchsorted(rows, np.arange(shape[0] + 1)), jnp.int32)
             inner = jnp.asarray(cols, jnp.int32)
             return lambda data: BCSR(

@@ -6,26 +6,26 @@ from functools import partial
 from math import prod
 from typing import Any
 
-import numpy as np
-
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import Literal
+
 from diffface.backends.compiled import Arrays, Program
 from diffface.backends.errors import CannotRecord
 from diffface.backends.recording import dependence as dep
 from diffface.backends.recording.dependence import Dependence, Found, Maybe, Report
 from diffface.backends.recording.user_frame import line_of
-from jax.extend.core import Literal
 
 # Operations that act on each element alone, and those whose results depend on both operands.
-SAME = frozenset(
-    "neg copy copy_p convert_element_type real imag conj reduce_precision stop_gradient".split()
+SAME = dep.words(
+    "neg copy copy_p convert_element_type real imag conj reduce_precision stop_gradient"
 )
-UNION = frozenset("add sub add_any complex mul div".split())
+UNION = dep.words("add sub add_any complex mul div")
 # Operations that move elements: JAX runs them on positions.
-MOVES = frozenset(
-    "reshape transpose squeeze expand_dims rev slice broadcast_in_dim concatenate pad split tile "
-    "stack unstack".split()
+MOVES = dep.words(
+    "reshape transpose squeeze expand_dims rev slice broadcast_in_dim concatenate pad split "
+    "tile stack unstack"
 )
 # Where calls keep the program that they call.
 CALLS = {
@@ -83,7 +83,10 @@ class _Reader:
         def read(atoms: Sequence[Any]) -> Results:
             literal = [isinstance(a, Literal) for a in atoms]
             return (
-                [None if fixed else depends.get(a) for a, fixed in zip(atoms, literal, strict=True)],
+                [
+                    None if fixed else depends.get(a)
+                    for a, fixed in zip(atoms, literal, strict=True)
+                ],
                 [a.val if fixed else known.get(a) for a, fixed in zip(atoms, literal, strict=True)],
             )
 
@@ -94,10 +97,9 @@ class _Reader:
                 note(equation.outvars, *self._equation(equation, line, *read(equation.invars)))
         return read(jaxpr.outvars)
 
-    def _equation(
-        self, e: Any, line: dep.Line, deps: list[Maybe], values: list[Any]
-    ) -> Results:
-        name, nothing = e.primitive.name, [None] * len(e.outvars)
+    def _equation(self, e: Any, line: dep.Line, deps: list[Maybe], values: list[Any]) -> Results:
+        name = e.primitive.name
+        nothing: list[Any] = [None] * len(e.outvars)
         shapes = [tuple(v.aval.shape) for v in e.outvars]
         called = e.params.get(CALLS[name]) if name in CALLS else None
         if called is not None:
@@ -121,9 +123,7 @@ class _Reader:
             index = int(np.clip(int(values[0]), 0, len(branches) - 1))
             return self.run(*_opened(branches[index]), deps[1:], values[1:])
         found = [self.run(*_opened(b), deps[1:], values[1:])[0] for b in branches]
-        merged = [
-            dep.union([one[i] for one in found], shape) for i, shape in enumerate(shapes)
-        ]
+        merged = [dep.union([one[i] for one in found], shape) for i, shape in enumerate(shapes)]
         return merged, [None] * len(shapes)
 
     def _while(self, e: Any, deps: list[Maybe], values: list[Any], shapes: Any) -> Results:
@@ -132,8 +132,8 @@ class _Reader:
 
         def step(carry: list[Maybe]) -> list[Maybe]:
             unknown = [None] * len(carry)
-            body = _opened(e.params["body_jaxpr"])
-            return self.run(*body, [*fixed, *carry], [*known, *unknown])[0]
+            body, consts = _opened(e.params["body_jaxpr"])
+            return self.run(body, consts, [*fixed, *carry], [*known, *unknown])[0]
 
         return _settled(step, deps[skip + count :], shapes), [None] * len(shapes)
 
@@ -149,9 +149,7 @@ class _Reader:
         for i in reversed(range(length)) if e.params["reverse"] else range(length):
             now = [_row(d, i) for d in rows]
             seen = [None if v is None else np.asarray(v)[i] for v in columns]
-            found, state_and_more = self.run(
-                *body, [*fixed, *carry, *now], [*known, *state, *seen]
-            )
+            found, state_and_more = self.run(*body, [*fixed, *carry, *now], [*known, *state, *seen])
             carry, state = found[:count], state_and_more[:count]
             for parts, d in zip(collected, found[count:], strict=True):
                 parts[i] = d
@@ -167,7 +165,7 @@ class _Reader:
         unknown = [None] * (count + len(rows))
 
         def step(carry: list[Maybe]) -> list[Maybe]:
-            return self.run(*body, [*fixed, *carry, *merged], [*known, *unknown])[0]
+            return self.run(body[0], body[1], [*fixed, *carry, *merged], [*known, *unknown])[0]
 
         carry = _settled(lambda c: step(c)[:count], carry, shapes[:count])
         ys = [
@@ -181,8 +179,7 @@ def _settled(step: Any, deps: list[Maybe], shapes: Any) -> list[Maybe]:
     """What carried values depend on after any number of steps."""
     while True:
         after = [
-            dep.union(pair, shape)
-            for *pair, shape in zip(deps, step(deps), shapes, strict=True)
+            dep.union(pair, shape) for *pair, shape in zip(deps, step(deps), shapes, strict=True)
         ]
         counts = [[0 if d is None else d.matrix.nnz for d in some] for some in (deps, after)]
         if counts[0] == counts[1]:
@@ -305,9 +302,7 @@ def _gathered(e: Any, deps: list[Maybe], values: list[Any], shape: Any) -> list[
 def _updated(e: Any, deps: list[Maybe], values: list[Any]) -> list[Maybe] | None:
     if any(v is None for v in values[2:]):
         return None
-    found = e.primitive.bind(
-        *_numbered(e.invars[:2]), *map(jnp.asarray, values[2:]), **e.params
-    )
+    found = e.primitive.bind(*_numbered(e.invars[:2]), *map(jnp.asarray, values[2:]), **e.params)
     return [dep.select(_sizes(e, deps[:2]), np.asarray(found))]
 
 
@@ -337,7 +332,5 @@ def _line(e: Any) -> str:
     found = e.source_info.traceback
     if found is None:
         return ""
-    stack = [
-        traceback.FrameSummary(f.file_name, f.line_num, f.function_name) for f in found.frames
-    ]
+    stack = [traceback.FrameSummary(f.file_name, f.line_num, f.function_name) for f in found.frames]
     return line_of(stack[::-1])

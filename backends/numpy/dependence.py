@@ -3,8 +3,8 @@
 from math import prod
 
 import numpy as np
-
 import scipy.sparse as sp
+
 from diffface.backends.compiled import Arrays, Program
 from diffface.backends.errors import DifffaceError, SparsityError
 from diffface.backends.recording import dependence as dep

@@ -108,9 +108,7 @@ class FiniteDifferences(NumPyAdapter):
         step = (self.step or FIRST_STEP) if stencil is None else self._step(x, stencil)
         # Each as far as in `columns`: one distance for all would drown the small ones.
         moves = tuple(distances(a.reshape(-1), step).reshape(a.shape) for a in x)
-        directions = [
-            tuple(map(np.multiply, seed, moves)) for seed in slices(seeds, np)
-        ]
+        directions = [tuple(map(np.multiply, seed, moves)) for seed in slices(seeds, np)]
         evaluate = self._evaluator(f, None)
         if stencil is None:
             dy = [extrapolate(evaluate, x, v, None, 1.0)[0] for v in directions]

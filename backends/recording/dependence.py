@@ -88,9 +88,7 @@ class Report:
         pairs = pairs + sp.csr_array(pairs.T)
         self.pairs = pairs if self.pairs is None else self.pairs + pairs
 
-    def everything(
-        self, operation: str, line: Line, deps: Iterable[Maybe], shape: Shape
-    ) -> Maybe:
+    def everything(self, operation: str, line: Line, deps: Iterable[Maybe], shape: Shape) -> Maybe:
         """What an unknown operation returns: every element depends on all that went in."""
         if operation not in self.operations:
             self.operations[operation] = line()
@@ -112,7 +110,7 @@ class _Naming:
     def __enter__(self) -> None:
         return
 
-    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
         if isinstance(error, TooDense):
             raise SparsityError(
                 f"The pattern would have {error.args[0]:,} entries because of "
@@ -120,6 +118,11 @@ class _Naming:
                 "as far as is known. Pass a pattern of your own as `sparsity`, or write it with "
                 "operations whose structure is known."
             ) from None
+
+
+def words(text: str) -> frozenset[str]:
+    """Names of operations, written as one text with spaces between."""
+    return frozenset(text.split())
 
 
 def identity(shapes: Sequence[Shape]) -> list[Dependence]:
@@ -285,9 +288,7 @@ def cumulate(d: Maybe, axis: int, reverse: bool = False) -> Maybe:
     return mapped(d, places[:, later].ravel(), places[:, earlier].ravel(), d.shape)
 
 
-def scatter(
-    base: Maybe, update: Maybe, targets: Any, shape: Shape, overwrite: bool
-) -> Maybe:
+def scatter(base: Maybe, update: Maybe, targets: Any, shape: Shape, overwrite: bool) -> Maybe:
     """``base`` with ``update`` added to, or written over, the elements at ``targets``.
 
     ``targets`` has a position for each element of the update, -1 for those that are dropped.

@@ -17,35 +17,33 @@ from diffface.backends.recording.dependence import Maybe, Report
 from diffface.backends.recording.user_frame import line_of
 
 # Ufuncs whose derivative is zero wherever there is one.
-FLAT = frozenset(
+FLAT = dep.words(
     "floor ceil rint trunc sign greater less greater_equal less_equal equal not_equal isnan "
     "isfinite isinf logical_and logical_or logical_not logical_xor signbit floor_divide "
-    "bitwise_and bitwise_or bitwise_xor invert left_shift right_shift isnat spacing".split()
+    "bitwise_and bitwise_or bitwise_xor invert left_shift right_shift isnat spacing"
 )
 # Those of them that return booleans.
-TESTS = FLAT - frozenset("floor ceil rint trunc sign floor_divide spacing".split())
-MOVES = frozenset(
-    "reshape ravel transpose swapaxes moveaxis rollaxis roll squeeze expand_dims broadcast_to diag "
-    "diagonal triu tril tile repeat flip flipud fliplr rot90 atleast_1d atleast_2d atleast_3d copy "
-    "concatenate stack vstack hstack dstack column_stack split array_split hsplit vsplit dsplit "
-    "take permute_dims matrix_transpose diagflat append resize pad concat unstack delete "
-    "asarray ascontiguousarray asanyarray take_along_axis broadcast_arrays".split()
+TESTS = FLAT - dep.words("floor ceil rint trunc sign floor_divide spacing")
+MOVES = dep.words(
+    "reshape ravel transpose swapaxes moveaxis rollaxis roll squeeze expand_dims broadcast_to "
+    "diag diagonal triu tril tile repeat flip flipud fliplr rot90 atleast_1d atleast_2d "
+    "atleast_3d copy concatenate stack vstack hstack dstack column_stack split array_split "
+    "hsplit vsplit dsplit take permute_dims matrix_transpose diagflat append resize pad "
+    "concat unstack delete asarray ascontiguousarray asanyarray take_along_axis "
+    "broadcast_arrays"
 )
 # Ufuncs that are linear, at least piecewise: they add nothing to second derivatives.
-LINEAR = frozenset(
-    "add subtract multiply negative positive absolute fabs conjugate maximum minimum fmax fmin "
-    "remainder fmod copysign deg2rad rad2deg degrees radians ldexp".split()
+LINEAR = dep.words(
+    "add subtract multiply negative positive absolute fabs conjugate maximum minimum fmax "
+    "fmin remainder fmod copysign deg2rad rad2deg degrees radians ldexp"
 )
-SAME = frozenset("real imag angle conj conjugate nan_to_num sinc i0 real_if_close".split())
-REDUCTIONS = frozenset(
-    "sum mean max amax min amin prod var std nansum nanmean nanmax nanmin nanprod nanvar nanstd "
-    "ptp".split()
+SAME = dep.words("real imag angle conj conjugate nan_to_num sinc i0 real_if_close")
+REDUCTIONS = dep.words(
+    "sum mean max amax min amin prod var std nansum nanmean nanmax nanmin nanprod nanvar nanstd ptp"
 )
-SUMS = frozenset(
-    "add sum mean max amax min amin nansum nanmean nanmax nanmin ptp maximum minimum".split()
-)
-CUMULATIVE = frozenset("cumsum cumprod nancumsum nancumprod".split())
-INDICES = frozenset("argsort argmax argmin argpartition".split())
+SUMS = dep.words("add sum mean max amax min amin nansum nanmean nanmax nanmin ptp maximum minimum")
+CUMULATIVE = dep.words("cumsum cumprod nancumsum nancumprod cumulative_sum cumulative_prod")
+INDICES = dep.words("argsort argmax argmin argpartition")
 
 
 def here() -> str:
@@ -58,6 +56,8 @@ class ValuesNeededError(Exception):
 
 
 def refuse(what: str) -> Callable[..., NoReturn]:
+    """A method that looks at values."""
+
     def method(*_: Any, **__: Any) -> NoReturn:
         raise ValuesNeededError(what)
 
@@ -93,7 +93,7 @@ class IndexSets(np.lib.mixins.NDArrayOperatorsMixin):
     itemsize = property(lambda self: self.dtype.itemsize)
     nbytes = property(lambda self: self.size * self.dtype.itemsize)
     T = property(lambda self: np.transpose(self))
-    mT = property(lambda self: np.swapaxes(self, -1, -2))
+    mT = property(lambda self: np.swapaxes(self, -1, -2))  # noqa: N815 - NumPy's name
     real = property(lambda self: np.real(self))
     imag = property(lambda self: np.imag(self))
     flat = property(lambda self: np.ravel(self))
@@ -109,7 +109,7 @@ class IndexSets(np.lib.mixins.NDArrayOperatorsMixin):
     def __len__(self) -> int:
         if not self.shape:
             raise TypeError("len() of unsized object")
-        return self.shape[0]
+        return int(self.shape[0])
 
     def __iter__(self) -> Iterator[Any]:
         return (self[i] for i in range(len(self)))
@@ -228,7 +228,7 @@ def _trimmed(deps: Maybe, shape: Any) -> Maybe:
     """Without leading axes of length 1, which assignment ignores."""
     if deps is None or len(deps.shape) <= len(shape):
         return deps
-    return deps._replace(shape=deps.shape[len(deps.shape) - len(shape):])
+    return deps._replace(shape=deps.shape[len(deps.shape) - len(shape) :])
 
 
 def _index_by_values(a: IndexSets, index: Any) -> IndexSets:
@@ -305,17 +305,17 @@ def _matmul(like: IndexSets, a: Any, b: Any) -> Any:
     if ndims == (1, 1) and isinstance(a, IndexSets) and isinstance(b, IndexSets):
         return np.sum(a * b)
     dims = (((ndims[0] - 1,), (0,)), ((), ()))
-    found = []
+    products: list[Any] = []
     for x, other, left in ((a, b, True), (b, a, False)):
         if isinstance(x, IndexSets) and x.deps is not None:
             known = not isinstance(other, IndexSets)
             with like.report.naming("matmul", here):
                 product = dep.contract(x.deps, np.asarray(other) if known else other, known,
                                        dims, left)  # fmt: skip
-            found.append(product._replace(shape=shape))
-    if len(found) == 2:
-        like.report.product(*found, shape)
-    return like.new(shape, dep.union(found, shape), dtype)
+            products.append(product._replace(shape=shape))
+    if len(products) == 2:
+        like.report.product(products[0], products[1], shape)
+    return like.new(shape, dep.union(products, shape), dtype)
 
 
 def _everything(like: IndexSets, named: Any, args: Any, kwargs: Any, function: Any) -> Any:
@@ -324,6 +324,8 @@ def _everything(like: IndexSets, named: Any, args: Any, kwargs: Any, function: A
 
     def made_up(value: Any) -> Any:
         if isinstance(value, IndexSets):
+            if value.dtype.kind in "iub":
+                return np.zeros(value.shape, value.dtype)
             found = random.uniform(1, 2, value.shape)
             square = value.ndim > 1 and value.shape[-1] == value.shape[-2]
             # Definite, so that factorisations exist.
@@ -377,6 +379,8 @@ def _move(like: IndexSets, function: Any, args: Any, kwargs: Any) -> Any:
 
     # Constants among the data have no position; other arguments say where elements go.
     data = 2 if function.__name__ == "append" else 1
+    if any(True for _ in leaves(args[data:])):
+        return NotImplemented
     chosen = [
         np.zeros(np.shape(a), int) if i < data and not any(True for _ in leaves(a)) else a
         for i, a in enumerate(args)
@@ -436,15 +440,17 @@ def _norm(like: IndexSets, function: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _cumulative(like: IndexSets, function: Any, args: Any, kwargs: Any) -> Any:
+    if kwargs.get("include_initial"):
+        return NotImplemented
     axis = args[1] if len(args) > 1 else kwargs.get("axis")
-    a = np.ravel(args[0]) if axis is None else args[0]
+    a: Any = np.ravel(args[0]) if axis is None else args[0]
     with like.report.naming(function.__name__, here):
         return _cumulated(a, 0 if axis is None else axis, function.__name__)
 
 
 def _cumulated(a: IndexSets, axis: int, name: str) -> IndexSets:
     deps = dep.cumulate(a.deps, axis)
-    if name not in ("add", "cumsum", "nancumsum"):
+    if name not in ("add", "cumsum", "nancumsum", "cumulative_sum"):
         a.report.product(deps, deps, a.shape)
     return a.new(a.shape, deps)
 
@@ -454,9 +460,7 @@ def _where(like: IndexSets, function: Any, args: Any, kwargs: Any) -> Any:
         raise ValuesNeededError("a shape depends on values")
     condition, *branches = args
     shape = np.broadcast_shapes(*map(np.shape, args))
-    deps = [
-        dep.broadcast(b.deps, shape) if isinstance(b, IndexSets) else None for b in branches
-    ]
+    deps = [dep.broadcast(b.deps, shape) if isinstance(b, IndexSets) else None for b in branches]
     dtype = _result_type(branches)
     if isinstance(condition, IndexSets):
         return like.new(shape, dep.union(deps, shape), dtype)
@@ -492,14 +496,15 @@ def _type_of(like: IndexSets, function: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _diff(like: IndexSets, function: Any, args: Any, kwargs: Any) -> Any:
-    n, axis = (*args[1:], *(kwargs.get("n", 1), -1)[len(args) - 1:])[:2]
+    n, axis = (*args[1:], *(kwargs.get("n", 1), -1)[len(args) - 1 :])[:2]
     axis = kwargs.get("axis", axis)
     if set(kwargs) - {"n", "axis"} or not isinstance(args[0], IndexSets):
         return NotImplemented
-    a = np.moveaxis(args[0], axis, -1)
+    move: Any = np.moveaxis
+    a = move(args[0], axis, -1)
     for _ in range(n):
         a = a[..., 1:] - a[..., :-1]
-    return np.moveaxis(a, -1, axis)
+    return move(a, -1, axis)
 
 
 def _dot(like: IndexSets, function: Any, args: Any, kwargs: Any) -> Any:
@@ -593,7 +598,7 @@ def _spectral(like: IndexSets, function: Any, args: Any, kwargs: Any) -> Any:
 
 def _sorted(like: IndexSets, function: Any, args: Any, kwargs: Any) -> Any:
     axis = args[1] if len(args) > 1 else kwargs.get("axis", -1)
-    a = np.ravel(args[0]) if axis is None else args[0]
+    a: Any = np.ravel(args[0]) if axis is None else args[0]
     with like.report.naming(function.__name__, here):
         return a.new(a.shape, dep.along(a.deps, (-1 if axis is None else axis,)))
 

@@ -163,8 +163,8 @@ class Torch(Adapter):
         return build(program, examples, self.lift, self.compile)
 
     def dependence(self, program: Program, examples: Arrays, primals: int, order: int) -> Any:
-        from diffface.backends.torch.dependence import dependence
         from diffface.backends.recording.linear import read_derivative
+        from diffface.backends.torch.dependence import dependence
 
         return read_derivative(self, dependence, program, examples, primals, order)
 

@@ -40,16 +40,16 @@ class TorchArrays(ArrayLibrary):
         return tensor if device is None else tensor.to(device)  # type: ignore[call-overload]
 
     def sparse(
-        self, rows: Any, cols: Any, shape: tuple[int, int], format: str | None, device: Hashable
+        self, rows: Any, cols: Any, shape: tuple[int, int], layout: str | None, device: Hashable
     ) -> Callable[[Array], Any]:
         place: Any = device
         i, j = (torch.tensor(a, dtype=torch.int64, device=place) for a in (rows, cols))
-        if format == "coo":
+        if layout == "coo":
             at = torch.stack([i, j])
             return lambda data: torch.sparse_coo_tensor(
                 at.clone(), data, shape, is_coalesced=True, check_invariants=False
             )
-        by_rows = format in (None, "csr")
+        by_rows = layout in (None, "csr")
         length = torch.arange(shape[0 if by_rows else 1] + 1, device=place)
         ends, inner = torch.searchsorted(i if by_rows else j, length), j if by_rows else i
         make = torch.sparse_csr_tensor if by_rows else torch.sparse_csc_tensor

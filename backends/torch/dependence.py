@@ -6,32 +6,37 @@ from math import prod
 from typing import Any
 
 import numpy as np
-
 import torch
+from torch import fx
+
 from diffface.backends.compiled import Arrays, Program
 from diffface.backends.recording import dependence as dep
 from diffface.backends.recording.dependence import Dependence, Found, Maybe, Report
 from diffface.backends.torch.graph.graph import name_of
 from diffface.backends.torch.graph.trace import trace
-from torch import fx
 
 # Operations that act on each element alone, those whose results depend on all operands, and those
 # that move elements: torch runs these on positions.
-SAME = frozenset(
+SAME = dep.words(
     "neg clone _to_copy alias detach contiguous lift_fresh_copy lift_fresh _conj conj "
     "_neg_view resolve_conj resolve_neg positive _conj_physical conj_physical real imag "
-    "convert_element_type".split()
+    "convert_element_type"
 )
-UNION = frozenset("add sub mul div rsub complex".split())
-MOVES = frozenset(
-    "view reshape _unsafe_view permute transpose t expand squeeze unsqueeze slice select index flip "
-    "roll cat stack split split_with_sizes unbind constant_pad_nd repeat slice_backward "
-    "select_backward diagonal diagonal_copy diagonal_backward index_select gather take as_strided "
-    "narrow movedim tril triu slice_scatter select_scatter diagonal_scatter copy unfold "
-    "expand_copy permute_copy view_copy slice_copy select_copy squeeze_copy unsqueeze_copy "
-    "transpose_copy t_copy detach_copy alias_copy repeat_interleave flatten unflatten".split()
+UNION = dep.words("add sub mul div rsub complex")
+MOVES = dep.words(
+    "view reshape _unsafe_view permute transpose t expand squeeze unsqueeze slice select "
+    "index flip roll cat stack split split_with_sizes unbind constant_pad_nd repeat "
+    "slice_backward select_backward diagonal diagonal_copy diagonal_backward index_select "
+    "gather take as_strided narrow movedim tril triu slice_scatter select_scatter "
+    "diagonal_scatter copy unfold expand_copy permute_copy view_copy slice_copy select_copy "
+    "squeeze_copy unsqueeze_copy transpose_copy t_copy detach_copy alias_copy flatten "
+    "unflatten"
 )
-PRODUCTS = frozenset("mm bmm mv dot".split())
+# Operations that take no more than the shape of their operand.
+FILLED = dep.words(
+    "zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_empty"
+)
+PRODUCTS = ("mm", "bmm", "mv", "dot")
 
 
 def dependence(program: Program, examples: Arrays, inputs: range) -> Found:
@@ -100,7 +105,9 @@ class _Reader:
             value = node.meta["val"]
             if found is NotImplemented:
                 found = self._unknown(name, line, operands, value)
-        if isinstance(value, torch.Tensor) and not (value.is_floating_point() or value.is_complex()):
+        if isinstance(value, torch.Tensor) and not (
+            value.is_floating_point() or value.is_complex()
+        ):
             return
         if found is not None:
             self.deps[node] = found
@@ -126,6 +133,8 @@ class _Reader:
     def _rule(self, name: str, node: fx.Node) -> Any:
         """What a known operation depends on; NotImplemented where it is not known."""
         args, value = node.args, node.meta["val"]
+        if name in FILLED:
+            return None
         if isinstance(value, torch.Tensor):
             shape = tuple(value.shape)
             if name in SAME:
@@ -153,7 +162,7 @@ class _Reader:
 
         def numbered(x: fx.Node) -> Any:
             nonlocal start
-            value = x.meta.get("val", self.values.get(x))
+            value: Any = x.meta.get("val", self.values.get(x))
             if x in self.deps:
                 d = self.deps[x]
                 (found,) = dep.positions_of([d.shape], start)
@@ -171,7 +180,10 @@ class _Reader:
             result = target(*args, **kwargs)
         except KeyError:  # indices that are not known
             return NotImplemented
-        chosen = lambda t: dep.select(parts, t.numpy().astype(np.int64) - 1)
+
+        def chosen(t: torch.Tensor) -> Maybe:
+            return dep.select(parts, t.numpy().astype(np.int64) - 1)
+
         return list(map(chosen, result)) if isinstance(result, tuple | list) else chosen(result)
 
 
@@ -237,6 +249,7 @@ def _scattered(reader: _Reader, name: str, node: fx.Node, shape: Any) -> Any:
         overwrite = not (rest and rest[0])
     else:
         base, axis, index, update = node.args[:4]
+        axis = int(axis)  # type: ignore[arg-type]  # a number, by the schema
         index = reader._known(index)
         if index is None or not isinstance(update, fx.Node):
             return NotImplemented

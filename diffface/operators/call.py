@@ -72,12 +72,10 @@ def call(
 def prepare(
     operator: Operator, wanted: tuple[int, ...], f: Callable[..., Any], args: Sequence[object],
     options: Mapping[str, Any],
-) -> Any:  # fmt: skip
+) -> Prepared:  # fmt: skip
     """Make ``operator`` ready for many calls."""
     if not callable(f):
         refuse(f)
-    if options.get("sparsity") is not None:
-        return sparse.SparsePrepared(operator, wanted, f, args, options, backend_for)
     allowed = (operator.keywords - {"out"}) | PREPARATION
     chosen = settings(options, allowed, f"prepare_{operator.names[wanted]}")
     on_mismatch = check_choice(options, "on_mismatch", ("error", "reprepare"))
@@ -92,6 +90,16 @@ def prepare(
         Recipe(operator, wanted, f, chosen), settle, args, options.get("argnums"),
         options.get("kwargs"), on_mismatch, fallback,
     )  # fmt: skip
+
+
+def prepare_matrix(
+    operator: Operator, wanted: tuple[int, ...], f: Callable[..., Any], args: Sequence[object],
+    options: Mapping[str, Any],
+) -> Prepared | sparse.SparsePrepared:  # fmt: skip
+    """Make an operator whose results are matrices ready for many calls: sparse, if asked for."""
+    if options.get("sparsity") is None or not callable(f):
+        return prepare(operator, wanted, f, args, options)
+    return sparse.SparsePrepared(operator, wanted, f, args, options, backend_for)
 
 
 def backend_for(backend: str | Backend | None, call: Call) -> Backend:

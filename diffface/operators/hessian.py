@@ -5,10 +5,11 @@ from typing import Any, Unpack
 
 from diffface.backends.compiled import Arrays
 from diffface.operators.calculus import gradient_function, jacobian
-from diffface.operators.call import call, prepare
+from diffface.operators.call import call, prepare_matrix
 from diffface.operators.options import MatrixOptions, PrepareOptions
 from diffface.prep.operator import Operator, Part, Point
 from diffface.prep.prepared import Prepared
+from diffface.sparse.prepared import SparsePrepared
 
 
 def _derive(at: Point) -> tuple[tuple[Arrays, ...], Arrays]:
@@ -41,7 +42,8 @@ def hessian(f: Callable[..., Any], /, *args: Any, **options: Unpack[MatrixOption
     *args : array, number, or tree of them; Const
         Arguments of ``f``. Those not wrapped in ``Const`` are active and must be floating-point.
     **options : MatrixOptions
-        ``backend``, ``argnums``, ``has_aux``, ``kwargs``, ``out``, ``mode``, ``chunk_size``.
+        ``backend``, ``argnums``, ``has_aux``, ``kwargs``, ``out``, ``mode``, ``chunk_size``,
+        ``sparsity``, ``format``, ``check``.
 
     Returns
     -------
@@ -83,13 +85,13 @@ def value_gradient_and_hessian(
 
 def prepare_hessian(
     f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
-) -> Prepared:
+) -> Prepared | SparsePrepared:
     """Prepare :func:`hessian` for repeated calls; see :class:`Prepared`."""
-    return prepare(HESSIAN, (2,), f, example_args, options)
+    return prepare_matrix(HESSIAN, (2,), f, example_args, options)
 
 
 def prepare_value_gradient_and_hessian(
     f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
-) -> Prepared:
+) -> Prepared | SparsePrepared:
     """Prepare :func:`value_gradient_and_hessian` for repeated calls; see :class:`Prepared`."""
-    return prepare(HESSIAN, (0, 1, 2), f, example_args, options)
+    return prepare_matrix(HESSIAN, (0, 1, 2), f, example_args, options)

@@ -5,10 +5,11 @@ from typing import Any, Unpack
 
 from diffface.backends.compiled import Arrays
 from diffface.operators.calculus import jacobian as derive_jacobian
-from diffface.operators.call import call, prepare
+from diffface.operators.call import call, prepare_matrix
 from diffface.operators.options import MatrixOptions, PrepareOptions
 from diffface.prep.operator import Operator, Part, Point
 from diffface.prep.prepared import Prepared
+from diffface.sparse.prepared import SparsePrepared
 
 
 def _derive(at: Point) -> tuple[tuple[Arrays, ...], Arrays]:
@@ -44,7 +45,7 @@ def jacobian(f: Callable[..., Any], /, *args: Any, **options: Unpack[MatrixOptio
         Arguments of ``f``. Those not wrapped in ``Const`` are active and must be floating-point.
     **options : MatrixOptions
         ``backend``, ``argnums``, ``has_aux``, ``kwargs``, ``out``, ``mode``, ``chunk_size``,
-        ``holomorphic``.
+        ``holomorphic``, ``sparsity``, ``format``, ``check``.
 
     Returns
     -------
@@ -86,13 +87,13 @@ def value_and_jacobian(
 
 def prepare_jacobian(
     f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
-) -> Prepared:
+) -> Prepared | SparsePrepared:
     """Prepare :func:`jacobian` for repeated calls; see :class:`Prepared`."""
-    return prepare(JACOBIAN, (1,), f, example_args, options)
+    return prepare_matrix(JACOBIAN, (1,), f, example_args, options)
 
 
 def prepare_value_and_jacobian(
     f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
-) -> Prepared:
+) -> Prepared | SparsePrepared:
     """Prepare :func:`value_and_jacobian` for repeated calls; see :class:`Prepared`."""
-    return prepare(JACOBIAN, (0, 1), f, example_args, options)
+    return prepare_matrix(JACOBIAN, (0, 1), f, example_args, options)

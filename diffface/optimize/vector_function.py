@@ -9,7 +9,6 @@ from diffface.operators.call import backend_for, refuse
 from diffface.operators.options import check_choice, settings
 from diffface.optimize.ravel import floating, ravel_with
 from diffface.prep.arguments.bind import bind
-from diffface.prep.prepared import Prepared
 
 # (result of f, x, adapter) -> result as the optimizer needs it; runs inside the prepared program.
 Finish = Callable[[Any, Any, Adapter], Any]
@@ -105,7 +104,7 @@ class VectorFunction:
         """The constants of a call: those given with it, then those it was made with."""
         return given + self.constants[len(given) :]
 
-    def prepared(self, prepare: Callable[..., Prepared]) -> "AtFirstCall":
+    def prepared(self, prepare: Callable[..., Any]) -> "AtFirstCall":
         """``prepare`` of this function, done when it is first called."""
         return AtFirstCall(self, prepare, self._options)
 
@@ -116,12 +115,12 @@ class AtFirstCall:
     __slots__ = ("_function", "_options", "_prepare", "prepared")
 
     def __init__(
-        self, function: VectorFunction, prepare: Callable[..., Prepared], options: dict[str, Any]
+        self, function: VectorFunction, prepare: Callable[..., Any], options: dict[str, Any]
     ) -> None:
         self._function = function
         self._prepare = prepare
         self._options = options
-        self.prepared: Prepared | None = None
+        self.prepared: Any = None
 
     def __call__(self, x: Any, constants: tuple[Any, ...], **seeds: Any) -> Any:
         if self.prepared is None:

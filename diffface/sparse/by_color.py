@@ -28,9 +28,7 @@ class ByColor:
     Called like a prepared operator, and returns what it returns.
     """
 
-    def __init__(
-        self, known: Specialised, args: Sequence[Any], options: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, known: Specialised, args: Sequence[Any], options: Mapping[str, Any]) -> None:
         self._known, self._plan, c = known, known.plan, known.compression
         self._coloring = c.coloring
         self._directions = [_Direction(c, False, k) for k in range(c.coloring.forward)]
@@ -94,14 +92,15 @@ class ByColor:
         colors = self._coloring.rows if direction.reverse else self._coloring.columns
         ones = colors == direction.color
         leaves, start = [], 0
+        described: list[Any]
         if direction.reverse:
-            kind, device = signature.result_library()
-            described = [(kind, shape, dtype, device) for shape, dtype, _ in known.outputs]
+            library, device = signature.result_library()
+            described = [(library, shape, dtype, device) for shape, dtype, _ in known.outputs]
         else:
             described = [tuple(leaf) for leaf in signature.primals]
-        for kind, shape, dtype, device in described:
+        for library, shape, dtype, device in described:
             part = ones[start : start + prod(shape)].reshape(shape).astype(dtype)
-            leaves.append(kind.from_numpy(part, device))
+            leaves.append(library.from_numpy(part, device))
             start += prod(shape)
         if not direction.reverse:
             return signature.like_active(leaves)
@@ -149,7 +148,7 @@ def _flat(tree: Any) -> Any:
     """A derivative along one direction as one vector of NumPy."""
     parts = []
     for leaf in leaves_of(tree):
-        kind = library_of(leaf)
-        assert kind is not None
-        parts.append(np.reshape(kind.to_numpy(leaf), -1))
+        library = library_of(leaf)
+        assert library is not None
+        parts.append(np.reshape(library.to_numpy(leaf), -1))
     return parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -16,6 +16,7 @@ References
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -109,9 +110,7 @@ def color_hessian(pattern: Any) -> Coloring:
     place = np.where(alone, i, j)
     assert (alone | alone[mirrored]).all(), "not a star coloring"
     n = pattern.shape[0]
-    return Coloring(
-        colors, np.full(n, -1), count, 0, np.zeros(len(i), bool), color, place
-    )
+    return Coloring(colors, np.full(n, -1), count, 0, np.zeros(len(i), bool), color, place)
 
 
 def distance2(pattern: Any, order: str = "natural") -> tuple[Any, int]:
@@ -207,7 +206,7 @@ def entries(pattern: Any) -> tuple[Any, Any]:
 def lists(pattern: Any) -> Lists:
     """The columns of each row."""
     ends, columns = pattern.indptr.tolist(), pattern.indices.tolist()
-    return [columns[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+    return [columns[a:b] for a, b in pairwise(ends)]
 
 
 def _by_columns(pattern: Any) -> Coloring:

@@ -29,9 +29,7 @@ class Subject:
         Where.
     """
 
-    def __init__(
-        self, plan: Plan, f: Callable[..., Any], primals: Any, constants: Any
-    ) -> None:
+    def __init__(self, plan: Plan, f: Callable[..., Any], primals: Any, constants: Any) -> None:
         self.plan = plan
         self.f = f
         # To the inner backend: it is its programs that are read.
@@ -120,7 +118,8 @@ def _traced(subject: Subject) -> Sparsity:
         line = line or (f", at {error.line}" if error.line else "")
         found = dense(*subject.shape(), f"f, which cannot be recorded ({error.reason})", line)
     entries = found.matrix.tocoo()
-    pattern = Sparsity(found.matrix.shape, *entries.coords, found.dense)
+    rows, cols = entries.coords
+    pattern = Sparsity(found.matrix.shape, rows, cols, found.dense)
     return pattern.symmetric() if subject.order == 2 else pattern
 
 

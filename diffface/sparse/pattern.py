@@ -41,7 +41,7 @@ class Sparsity:
     <sparsity of shape (2, 3), 3 non-zeros>
     """
 
-    __slots__ = ("cols", "coloring", "dense", "rows", "shape")
+    __slots__ = ("coloring", "cols", "dense", "rows", "shape")
 
     def __init__(self, shape: tuple[int, int], rows: Any, cols: Any, dense: str = "") -> None:
         m, n = (int(k) for k in shape)
@@ -50,7 +50,7 @@ class Sparsity:
             raise InvalidArgumentError(
                 f"`rows` and `cols` must have the same length, got {i.size} and {j.size}."
             )
-        if i.size and not (0 <= i.min() and i.max() < m and 0 <= j.min() and j.max() < n):
+        if i.size and (min(i.min(), j.min()) < 0 or i.max() >= m or j.max() >= n):
             raise InvalidArgumentError(
                 f"`rows` and `cols` must be indices of a matrix of shape {(m, n)}, got rows "
                 f"{i.min()} to {i.max()} and columns {j.min()} to {j.max()}."
@@ -80,7 +80,8 @@ class Sparsity:
                 f"`{name}` must be 'trace', 'probe', a matrix (an array, a scipy.sparse one, or a "
                 f"diffface.Sparsity), got {_shown(given)}."
             )
-        return cls(matrix.shape, *np.nonzero(matrix))
+        rows, cols = np.nonzero(matrix)
+        return cls(matrix.shape, rows, cols)
 
     @property
     def nnz(self) -> int:
@@ -165,8 +166,7 @@ def scipy_sparse() -> Any:
         import scipy.sparse
     except ImportError as error:
         raise BackendNotAvailableError(
-            "Sparse derivatives need SciPy, which is not installed; "
-            "pip install 'diffface[sparse]'."
+            "Sparse derivatives need SciPy, which is not installed; pip install 'diffface[sparse]'."
         ) from error
     return scipy.sparse
 

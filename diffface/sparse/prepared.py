@@ -87,9 +87,7 @@ class SparsePrepared:
             _refuse_out()
         return self._at(args, kwargs, Specialised.result)
 
-    def data(
-        self, *args: Any, out: Any = None, kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
+    def data(self, *args: Any, out: Any = None, kwargs: Mapping[str, Any] | None = None) -> Any:
         """The values alone, in the order of :meth:`structure`; shape (nnz,).
 
         Parameters

@@ -24,9 +24,8 @@ def probe(f: Callable[[Any], Any], x: Any) -> Any:
     csr_array of bool, shape (m, n)
     """
     random = np.random.default_rng(0)
-    points = [x.copy()]
-    for _ in range(1, POINTS):
-        points.append(x + random.uniform(-0.1, 0.1, x.size) * (np.abs(x) + 0.1))
+    near = [random.uniform(-0.1, 0.1, x.size) * (np.abs(x) + 0.1) for _ in range(1, POINTS)]
+    points = [x.copy(), *(x + move for move in near)]
     with np.errstate(all="ignore"):
         values = [f(p) for p in points]
     mover = _Mover(f, points, values, random)
@@ -79,8 +78,9 @@ def _halved(pattern: Any, edges: Any, mover: _Mover) -> tuple[Any, Any]:
             found = (child[j] >= 0) & hit[i]
             rows.append(i[found])
             columns.append(child[j[found]])
-    at = (np.concatenate(rows), np.concatenate(columns)) if rows else ([], [])
+    at: Any = (np.concatenate(rows), np.concatenate(columns)) if rows else ([], [])
     shape = (pattern.shape[0], len(finer) - 1)
-    halves = sp.csr_array((np.ones(len(at[0]), bool), at), shape=shape)
+    parts: Any = (np.ones(len(at[0]), bool), at)
+    halves = sp.csr_array(parts, shape=shape)
     halves.sort_indices()
     return halves, finer
