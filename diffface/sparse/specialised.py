@@ -259,7 +259,10 @@ class Specialised:
         found = self._disagreement(entries, primals, constants)
         if found is not None and self.plan.outer.black_box:
             # Differences say nothing where `f` has a kink; hardly any point nearby has one.
-            primals = [_nearby(leaf, a) for leaf, a in zip(self.plan.signature.primals, primals)]
+            primals = [
+                _nearby(leaf, a)
+                for leaf, a in zip(self.plan.signature.primals, primals, strict=True)
+            ]
             found = self._disagreement(
                 self._part(self._eager(primals, constants)), primals, constants
             )
