@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from diffface.backends.arrays import library_of
 from diffface.backends.compiled import Arrays
 from diffface.operators.calculus import gradient_function
-from diffface.prep.arguments.tree import leaves_of, unflatten
+from diffface.prep.arguments.tree import Spec, leaves_of, unflatten
 from diffface.prep.operator import Operator, Part, Point, Seeds
+from diffface.prep.plan import Plan
 from diffface.prep.prepared import Prepared
-
-if TYPE_CHECKING:
-    from diffface.sparse.specialised import Specialised
+from diffface.sparse.compress import Compression, Described
 
 # Seeds are kept up to so many elements; beyond, they are made anew at every call.
 KEPT = 2 * 10**7
@@ -26,11 +25,27 @@ class ByColor:
     """Computes the entries of a sparse derivative along one color after the other.
 
     Called like a prepared operator, and returns what it returns.
+
+    Parameters
+    ----------
+    plan : Plan
+        How it would be derived densely.
+    compression : Compression
+        The directions, and where the entries are.
+    outputs : sequence of (shape, dtype, device)
+        The results of ``f``.
+    y : PyTreeSpec or None
+        Their tree.
+    prepare : callable
+        ``prepare(operator, wanted)`` prepares an operator on the same function.
     """
 
-    def __init__(self, known: Specialised, args: Sequence[Any], options: Mapping[str, Any]) -> None:
-        self._known, self._plan, c = known, known.plan, known.compression
-        self._coloring = c.coloring
+    def __init__(
+        self, plan: Plan, compression: Compression, outputs: Described, y: Spec | None,
+        prepare: Callable[[Operator, tuple[int, ...]], Prepared],
+    ) -> None:  # fmt: skip
+        self._plan, self._outputs, self._y, c = plan, outputs, y, compression
+        self._coloring, self._nnz = c.coloring, c.sparsity.nnz
         self._directions = [_Direction(c, False, k) for k in range(c.coloring.forward)]
         self._directions += [_Direction(c, True, k) for k in range(c.coloring.reverse)]
         # The first one brings the value along.
@@ -40,9 +55,9 @@ class ByColor:
             wanted = self._wanted(n)
             if (direction.reverse, wanted) not in self._calls:
                 operator = _along(self._plan.operator, direction.reverse, wanted)
-                prepared = known.prepared(operator, wanted, args, options)
+                prepared = prepare(operator, wanted)
                 self._calls[direction.reverse, wanted] = prepared
-        small = len(self._directions) * max(known.sparsity.shape) <= KEPT
+        small = len(self._directions) * max(c.sparsity.shape) <= KEPT
         self._seeds = [self._seed(d) for d in self._directions] if small else None
 
     @property
@@ -71,7 +86,7 @@ class ByColor:
             if direction.reverse and plan.settings.holomorphic:
                 flat = np.conj(flat)
             if entries is None:
-                entries = np.empty(self._known.sparsity.nnz, self._dtype(flat.dtype))
+                entries = np.empty(self._nnz, self._dtype(flat.dtype))
             entries[direction.targets] = flat[direction.sources]
         leaf = plan.signature.primals[0]
         converted = leaf.library.from_numpy(entries, leaf.device)
@@ -88,14 +103,14 @@ class ByColor:
 
     def _seed(self, direction: _Direction) -> Any:
         """The tree of ones where columns (or rows) have the color, and zeros."""
-        known, signature = self._known, self._plan.signature
+        signature = self._plan.signature
         colors = self._coloring.rows if direction.reverse else self._coloring.columns
         ones = colors == direction.color
         leaves, start = [], 0
         described: list[Any]
         if direction.reverse:
             library, device = signature.result_library()
-            described = [(library, shape, dtype, device) for shape, dtype, _ in known.outputs]
+            described = [(library, shape, dtype, device) for shape, dtype, _ in self._outputs]
         else:
             described = [tuple(leaf) for leaf in signature.primals]
         for library, shape, dtype, device in described:
@@ -104,7 +119,7 @@ class ByColor:
             start += prod(shape)
         if not direction.reverse:
             return signature.like_active(leaves)
-        return leaves[0] if known.y is None else unflatten(known.y, leaves)
+        return leaves[0] if self._y is None else unflatten(self._y, leaves)
 
 
 class _Direction:

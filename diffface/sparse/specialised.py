@@ -123,10 +123,11 @@ class Specialised:
         large = c.directions > BATCH or size > 2 * 10**7
         batching = plan.outer.batching
         if c.directions > 1 and (batching == "unrolled" or (large and batching == "vectorized")):
-            return ByColor(self, args, options)
-        return self.prepared(self._operator, plan.wanted, args, options)
+            prepare = lambda operator, wanted: self._alike(operator, wanted, args, options)
+            return ByColor(plan, c, self.outputs, self.y, prepare)
+        return self._alike(self._operator, plan.wanted, args, options)
 
-    def prepared(
+    def _alike(
         self, operator: Operator, wanted: tuple[int, ...], args: Sequence[Any],
         options: Mapping[str, Any],
     ) -> Prepared:  # fmt: skip
