@@ -9,12 +9,13 @@ from autograd import tracer
 from diffface.backends.autograd.recorder import functions
 from diffface.backends.autograd.recorder.graph import Node, substitute
 from diffface.backends.autograd.recorder.recorder import trace
-from diffface.backends.autograd.recorder.tape import Tape, user_line
+from diffface.backends.autograd.recorder.tape import Tape
 from diffface.backends.compiled import Arrays, Program
 from diffface.backends.errors import CannotRecord
 from diffface.backends.recording import dependence as dep
 from diffface.backends.recording.dependence import Found, Report
 from diffface.backends.recording.index_sets import IndexSets, leaves
+from diffface.backends.recording.user_frame import line_of_call
 
 
 class _LinedTape(Tape):
@@ -28,7 +29,7 @@ class _LinedTape(Tape):
         first = len(self.graph.nodes)
         found = super().apply(fn, args, kwargs, value, raw)
         if len(self.graph.nodes) > first:
-            line = user_line() or ""
+            line = line_of_call() or ""
             for i in range(first, len(self.graph.nodes)):
                 self.lines[i] = line
         return found

@@ -1,6 +1,5 @@
 """What the results of a JAX program depend on, from its jaxpr."""
 
-import traceback
 from collections.abc import Sequence
 from functools import partial
 from math import prod
@@ -15,7 +14,7 @@ from diffface.backends.compiled import Arrays, Program
 from diffface.backends.errors import CannotRecord
 from diffface.backends.recording import dependence as dep
 from diffface.backends.recording.dependence import Dependence, Found, Maybe, Report
-from diffface.backends.recording.user_frame import line_of
+from diffface.backends.recording.user_frame import line_of_places
 
 # Operations that act on each element alone, and those whose results depend on both operands.
 SAME = dep.words(
@@ -330,7 +329,6 @@ def _scattered(e: Any, deps: list[Maybe], values: list[Any], shape: Any) -> list
 def _line(e: Any) -> str:
     """Where the user's code asked for an operation."""
     found = e.source_info.traceback
-    if found is None:
-        return ""
-    stack = [traceback.FrameSummary(f.file_name, f.line_num, f.function_name) for f in found.frames]
-    return line_of(stack[::-1])
+    frames = () if found is None else found.frames
+    line = line_of_places((f.file_name, f.line_num, f.function_name) for f in frames)
+    return f", at {line}" if line else ""

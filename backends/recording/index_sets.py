@@ -5,7 +5,6 @@ Functions that only move elements about run on arrays of positions, others are k
 what is not known makes everything depend on everything. A look at values is refused.
 """
 
-import traceback
 from collections.abc import Callable, Iterator
 from math import prod
 from typing import Any, NoReturn
@@ -14,7 +13,7 @@ import numpy as np
 
 from diffface.backends.recording import dependence as dep
 from diffface.backends.recording.dependence import Maybe, Report
-from diffface.backends.recording.user_frame import line_of
+from diffface.backends.recording.user_frame import line_of_call
 
 # Ufuncs whose derivative is zero wherever there is one.
 FLAT = dep.words(
@@ -48,7 +47,8 @@ INDICES = dep.words("argsort argmax argmin argpartition")
 
 def here() -> str:
     """The line of the user's that is running."""
-    return line_of(traceback.extract_stack())
+    line = line_of_call()
+    return f", at {line}" if line else ""
 
 
 class ValuesNeededError(Exception):

@@ -13,7 +13,10 @@ from types import FrameType
 # Folders of diffface that users' functions do not live in, and Python's own.
 _PACKAGE = Path(str(sys.modules["diffface"].__file__)).parent
 _OURS = (
-    *(_PACKAGE / folder for folder in ("operators", "optimize", "prep", "backends")),
+    *(
+        _PACKAGE / folder
+        for folder in ("operators", "optimize", "prep", "backends", "rules", "sparse")
+    ),
     *((_PACKAGE / folder).resolve() for folder in ("prep", "backends")),
     Path(__file__).parent.parent,
     Path(sysconfig.get_path("stdlib")),
@@ -64,6 +67,15 @@ def _line(frames: Iterable[tuple[FrameType, int]]) -> str | None:
         filename, name = frame.f_code.co_filename, frame.f_code.co_name
         if not in_library(filename):
             source = linecache.getline(filename, number, frame.f_globals).strip()
+            return f"{filename}:{number} in {name}" + (f": `{source}`" if source else "")
+    return None
+
+
+def line_of_places(places: Iterable[tuple[str, int, str]]) -> str | None:
+    """The same of the first of (file, line, function), innermost first, that is the user's."""
+    for filename, number, name in places:
+        if not in_library(filename):
+            source = linecache.getline(filename, number).strip()
             return f"{filename}:{number} in {name}" + (f": `{source}`" if source else "")
     return None
 

@@ -1,14 +1,11 @@
 """A picture of a pattern: the matrix with its colors, and the compressed one beside it."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from diffface.sparse.pattern import Sparsity
 
-
-def picture(sparsity: "Sparsity") -> Any:
+def picture(sparsity: Any) -> Any:
     """The figure that ``Sparsity.plot`` returns."""
     from matplotlib.figure import Figure
 
