@@ -15,8 +15,7 @@ import numpy as np
 import diffface as dif
 from diffface.backends.registry import Backend, resolve
 from diffface.benchmark import problems
-from diffface.benchmark.case import Case
-from diffface.benchmark.measured_call import Contestant
+from diffface.benchmark.contestants import Contestant, Task
 
 Pair = tuple[Callable[[], Any], Callable[[], Any]]
 COMPILED = dif.Torch(compile=True)
@@ -73,7 +72,7 @@ def one_thread(x64: bool = True):
 
 def beside(operator: str, f: Callable[..., Any], args: Any, backend: str | Backend) -> Pair:
     """An operator prepared for arrays of the framework's own, and the same by hand."""
-    found = Contestant(Case("", "", f, args, operator), "", resolve(backend), {})
+    found = Contestant(Task("", "", f, args, operator), "", resolve(backend), {})
     assert found.hand is not None, found.flags
     return found.prepared.run, found.hand.run
 

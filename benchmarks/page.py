@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from diffface.benchmark.table import digits, duration, markdown
+from diffface.benchmark.row import digits, duration, markdown
 from diffface.testing import Benchmark, Measurement
 
 # GMM, d = 10, K = 25, 1,000 points, in GradBench's nightly run of 2026-03-14 (one thread): seconds

@@ -9,7 +9,7 @@ import diffface as dif
 from benchmarks.cells import one_thread, point, rosenbrock
 from benchmarks.pairs import pair
 from diffface.backends.recording import source as _source
-from diffface.benchmark.table import COLUMNS, duration
+from diffface.benchmark.row import COLUMNS, duration
 from diffface.testing import benchmark
 
 SIZE = 100

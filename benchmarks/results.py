@@ -22,10 +22,8 @@ from benchmarks.others import casadi_gmm, numdifftools_gradient, torch_double_ba
 from benchmarks.page import page
 from diffface.backends.registry import Backend, resolve
 from diffface.benchmark import problems
-from diffface.benchmark.asynchrony import numbers
-from diffface.benchmark.case import Case
-from diffface.benchmark.measured_call import Contestant
-from diffface.benchmark.timing import Timed, interleave, ratio
+from diffface.benchmark.contestants import Contestant, Task
+from diffface.benchmark.timing import Timed, interleave, numbers, ratio
 from diffface.testing import Benchmark, Effort, benchmark
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -42,7 +40,7 @@ AT = {
 
 
 def beside_others(
-    case: Case, backends: Sequence[str | Backend], others: dict[str, Callable[[], Any]],
+    case: Task, backends: Sequence[str | Backend], others: dict[str, Callable[[], Any]],
     effort: Effort,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Prepared calls, the same by hand, and other tools, all timed in turn."""
@@ -94,10 +92,10 @@ def measure(effort: Effort, say: Callable[[str], None]) -> dict[str, Any]:
         ]
         say("beside other tools")
         args = gmm_args(*GMM_SIZE)
-        gmm_case = Case("gmm", "", problems.GMM.f, args, "gradient")
-        hvp_case = Case("rosenbrock", "", rosenbrock, (x,), "hvp")
+        gmm_case = Task("gmm", "", problems.GMM.f, args, "gradient")
+        hvp_case = Task("rosenbrock", "", rosenbrock, (x,), "hvp")
         dx = hvp_case.seeds(None, resolve("torch").first_order().arrays)["tangents"]
-        differences_case = Case("rosenbrock", "", rosenbrock, (small,), "gradient")
+        differences_case = Task("rosenbrock", "", rosenbrock, (small,), "gradient")
         found = {
             "gmm_beside": beside_others(
                 gmm_case, COMPILING, {"CasADi": casadi_gmm(problems.plain(args))}, effort

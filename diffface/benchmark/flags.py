@@ -1,9 +1,75 @@
-"""What a careful reader would want to know before using a figure; each is found by measurement."""
+"""Flags: reasons not to trust a measurement, the accuracy of its result among them."""
 
 import math
-from typing import NamedTuple
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
-from diffface.benchmark.timing import Spread
+import numpy as np
+
+from diffface.backends.numpy.finite_differences import FiniteDifferences
+from diffface.benchmark.timing import Spread, numbers
+from diffface.prep.arguments.const import plain
+
+# Seconds that extrapolated differences may take, and evaluations that they need for each number.
+PATIENCE, EVALUATIONS = 2.0, 24
+
+
+class KnownResult(NamedTuple):
+    """What results are compared with.
+
+    Attributes
+    ----------
+    numbers : array or None
+        The answer as one vector, if there is one.
+    source : {"given", "agreed", "Richardson", ""}
+        Where it comes from.
+    """
+
+    numbers: Any
+    source: str
+
+
+def agreed(exact: Sequence[Any]) -> KnownResult:
+    """The median, number by number, of two or more results of equal size that should be exact."""
+    sizes = {vector.size for vector in exact}
+    if len(exact) < 2 or len(sizes) > 1:
+        return KnownResult(None, "")
+    return KnownResult(np.median(np.stack(exact), axis=0), "agreed")
+
+
+def extrapolated(
+    operator: Callable[..., Any], f: Callable[..., Any], args: Sequence[Any], size: int,
+    seeds: dict[str, Any],
+) -> KnownResult:  # fmt: skip
+    """Richardson's extrapolation, if ``f`` is a NumPy function, too, and fast enough."""
+    try:
+        start = time.perf_counter()
+        f(*plain(args))
+        if (time.perf_counter() - start) * size * EVALUATIONS > PATIENCE:
+            return KnownResult(None, "")
+        found = operator(f, *args, backend=FiniteDifferences("richardson"), **seeds)
+    except Exception:  # noqa: BLE001 - f is the user's, and may not be for NumPy at all
+        return KnownResult(None, "")
+    return KnownResult(numbers(found), "Richardson")
+
+
+def error(found: Any, wanted: Any) -> float:
+    """Largest deviation, relative to the largest number wanted; infinite for another size."""
+    if found.shape != wanted.shape:
+        return math.inf
+    scale = float(np.max(np.abs(wanted), initial=0.0)) or 1.0
+    worst = float(np.max(np.abs(found - wanted), initial=0.0)) / scale
+    return worst if math.isfinite(worst) else math.inf
+
+
+def tolerance(dtype: Any, black_box: bool) -> float:
+    """Half of the digits of ``dtype`` must be right, a third of them by differences."""
+    part = 1 / 3 if black_box else 1 / 2
+    epsilon: float = np.finfo(dtype).eps.item()
+    allowed: float = epsilon**part
+    return allowed
+
 
 FLAGS = {
     "failed": "The operator could not be prepared or called.",
@@ -11,10 +77,10 @@ FLAGS = {
     "recompiles": "Something was compiled or traced again while calls were timed.",
     "unblocked": "Work goes on after the call has returned: its time is that of the start only.",
     "disagrees": "The result is not the reference, up to half of the digits.",
-    "alone": "There is no hand-written code to compare with.",
+    "no_reference": "There is no hand-written code to compare with.",
     "unchecked": "There was nothing to compare the result with.",
     "noisy": "The times vary too much to tell.",
-    "few": "The call is so slow that it was timed in a few rounds only.",
+    "few_rounds": "The call is so slow that it was timed in a few rounds only.",
 }
 
 # Distance of the quartiles over the median, above which a machine is too noisy to tell.
@@ -79,8 +145,8 @@ def noisy(what: str, measured: Spread) -> list[Flag]:
     ]
 
 
-def few(rounds: int, asked: int) -> list[Flag]:
+def few_rounds(rounds: int, asked: int) -> list[Flag]:
     """Too few rounds for quartiles."""
     if rounds >= min(FEW, asked):
         return []
-    return [Flag("few", f"Timed in {rounds} of {asked} rounds.")]
+    return [Flag("few_rounds", f"Timed in {rounds} of {asked} rounds.")]

@@ -13,7 +13,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = "osD^vP*"
 
 Looks = dict[str, tuple[str, str]]
-Case = tuple[str, str]
+Panel = tuple[str, str]
 
 
 def plot(rows: Sequence[Measurement], path: str | PathLike[str]) -> None:
@@ -49,8 +49,8 @@ def plot(rows: Sequence[Measurement], path: str | PathLike[str]) -> None:
     figure.savefig(path)
 
 
-def _groups(rows: Sequence[Measurement]) -> dict[Case, list[Measurement]]:
-    groups: dict[Case, list[Measurement]] = {}
+def _groups(rows: Sequence[Measurement]) -> dict[Panel, list[Measurement]]:
+    groups: dict[Panel, list[Measurement]] = {}
     for row in rows:
         groups.setdefault((row.problem, row.operator), []).append(row)
     return groups
@@ -81,7 +81,7 @@ def _handle(name: str, colour: str, marker: str) -> Any:
     return Line2D([], [], color=colour, marker=marker, markersize=4, linewidth=1.2, label=name)
 
 
-def _draw_times(axes: Any, case: Case, rows: Sequence[Measurement], looks: Looks) -> None:
+def _draw_times(axes: Any, case: Panel, rows: Sequence[Measurement], looks: Looks) -> None:
     """Time against the number of inputs; solid prepared, dashed by hand."""
     for name, (colour, marker) in looks.items():
         mine = sorted((row for row in rows if row.backend == name), key=lambda row: row.inputs)

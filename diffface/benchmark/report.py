@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from os import PathLike
 
-from diffface.benchmark.row import Measurement
-from diffface.benchmark.table import markdown, notes, table
+from diffface.benchmark.row import Measurement, markdown, notes, table
 from diffface.testing.text_table import Table
 
 

@@ -1,6 +1,49 @@
-"""What was measured of one operator by one backend at one size."""
+"""Rows of a benchmark: what was measured, on which machine, and as tables."""
 
+import math
+import os
+import platform
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from diffface.testing.text_table import Table
+
+LIBRARIES = ("numpy", "scipy", "jax", "jaxlib", "torch", "autograd", "diffface")
+
+
+def machine() -> dict[str, str]:
+    """Processor, cores, operating system, and versions of Python and of what is installed."""
+    return {
+        "processor": _processor(),
+        "cores": str(_cores()),
+        "system": f"{platform.system()} {platform.machine()}",
+        "Python": platform.python_version(),
+        **{name: found for name in LIBRARIES if (found := _version(name))},
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, "") or platform.processor() or platform.machine()
+
+
+def _cores() -> int:
+    # Those that this process may use, where the system can tell.
+    usable = getattr(os, "sched_getaffinity", None)
+    return len(usable(0)) if usable else os.cpu_count() or 1
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
 
 
 @dataclass(frozen=True)
@@ -82,3 +125,86 @@ def break_even(preparation: float, unprepared: float, prepared: float) -> float 
     """After how many calls a preparation has paid for itself, if it ever does."""
     saved = unprepared - prepared
     return preparation / saved if saved > 0 else None
+
+
+UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+
+
+def duration(seconds: float | None) -> str:
+    """A time with three digits and a unit."""
+    if seconds is None:
+        return "-"
+    scale, unit = next((u for u in UNITS if seconds >= u[0]), UNITS[-1])
+    return f"{digits(seconds / scale)} {unit}"
+
+
+def digits(number: float | None) -> str:
+    """Three digits, without an exponent where that is readable."""
+    if number is None:
+        return "-"
+    if number and not 1e-3 <= abs(number) < 1e6:
+        return f"{number:.1e}"
+    decimals = max(0, 2 - math.floor(math.log10(abs(number)))) if number else 0
+    return f"{number:.{decimals}f}"
+
+
+def _quartiles(low: float | None, high: float | None) -> str:
+    return "-" if low is None else f"{digits(low)} to {digits(high)}"
+
+
+def _error(row: Measurement) -> str:
+    return "-" if row.error is None else f"{row.error:.0e}"
+
+
+def _calls(row: Measurement) -> str:
+    if row.time is None:
+        return "-"
+    return "never" if row.break_even is None else str(math.ceil(row.break_even))
+
+
+# What a table shows of a row: its head, and how it is read.
+COLUMNS: dict[str, Callable[[Measurement], str]] = {
+    "problem": lambda row: row.problem,
+    "size": lambda row: row.size,
+    "operator": lambda row: row.operator,
+    "backend": lambda row: row.backend,
+    "strategy": lambda row: row.strategy or "-",
+    "prepare": lambda row: duration(row.preparation),
+    "call": lambda row: duration(row.time),
+    "by hand": lambda row: duration(row.by_hand),
+    "ratio": lambda row: digits(row.ratio),
+    "quartiles": lambda row: _quartiles(row.ratio_low, row.ratio_high),
+    "over f": lambda row: digits(row.over_function),
+    "evaluates f": lambda row: "-" if row.evaluations is None else str(row.evaluations),
+    "error": _error,
+    "pays after": _calls,
+    "flags": lambda row: " ".join(row.flags),
+}
+# Aligned to the left; all others are numbers.
+WORDS = ("problem", "operator", "backend", "strategy", "flags")
+
+
+def table(rows: Sequence[Measurement]) -> Table:
+    """The rows as a table of text; those with flags stand out."""
+    numbers = frozenset(i for i, name in enumerate(COLUMNS) if name not in WORDS)
+    cells = [[show(row) for show in COLUMNS.values()] for row in rows]
+    flagged = frozenset(i for i, row in enumerate(rows) if row.flags)
+    return Table(list(COLUMNS), cells, marked=flagged, numbers=numbers)
+
+
+def markdown(rows: Sequence[Measurement], columns: Sequence[str] = tuple(COLUMNS)) -> str:
+    """A Markdown table of some columns, and below it the notes."""
+    rule = ["---" if name in WORDS else "---:" for name in columns]
+    body = [[COLUMNS[name](row) or " " for name in columns] for row in rows]
+    lines = "".join(f"| {' | '.join(line)} |\n" for line in [list(columns), rule, *body])
+    below = "".join(f"* {note}\n" for note in notes(rows))
+    return f"{lines}\n{below}" if below else lines
+
+
+def notes(rows: Sequence[Measurement]) -> list[str]:
+    """What the flags of each row mean, in sentences."""
+    return [
+        f"{row.problem} {row.size}, {row.operator} by {row.backend}: {row.notes}"
+        for row in rows
+        if row.notes
+    ]

@@ -4,9 +4,8 @@ import argparse
 from typing import Any
 
 from diffface.backends.listing import BackendInfo, list_backends
-from diffface.benchmark.by_hand.table import library_tools
-from diffface.cli.show import show
-from diffface.cli.usage import one_of, split
+from diffface.benchmark.by_hand.library import library_tools
+from diffface.cli.usage import one_of, show, split
 from diffface.testing.support import reasons_table, support, support_table
 from diffface.testing.text_table import Table
 

@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from diffface.benchmark.problems import PROBLEMS, Problem
-from diffface.cli.objects import listed_backends
-from diffface.cli.show import show
-from diffface.cli.target import arguments, load
-from diffface.cli.usage import UsageError, one_of, split
+from diffface.cli.target import arguments, listed_backends, load
+from diffface.cli.usage import UsageError, one_of, show, split
 from diffface.testing import Benchmark, Effort, benchmark
-from diffface.testing.functions import FIXED_POINT, FUNCTIONS
+from diffface.testing.names import FIXED_POINT, FUNCTIONS
 
 NAMES = {problem.name: problem for problem in PROBLEMS}
 FORMATS = ("json", "csv", "markdown", "plot")

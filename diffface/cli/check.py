@@ -4,10 +4,8 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from diffface.cli.objects import listed_backends
-from diffface.cli.show import show
-from diffface.cli.target import arguments, load
-from diffface.cli.usage import UsageError
+from diffface.cli.target import arguments, listed_backends, load
+from diffface.cli.usage import UsageError, show
 from diffface.testing import check
 
 EXAMPLE = """\

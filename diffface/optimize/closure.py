@@ -5,7 +5,7 @@ from typing import Any, Unpack
 
 from diffface.backends.errors import InvalidArgumentError
 from diffface.operators.gradient import prepare_value_and_gradient
-from diffface.optimize.vector_function import ProblemOptions, check
+from diffface.optimize.residuals import ProblemOptions, check
 from diffface.prep.arguments.bind import bind
 from diffface.prep.arguments.tree import leaves_of
 

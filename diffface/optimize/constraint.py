@@ -9,8 +9,7 @@ from diffface.backends.adapter import Adapter
 from diffface.backends.arrays import library_of
 from diffface.operators.hessian import prepare_hessian
 from diffface.optimize.ravel import ravel_with
-from diffface.optimize.residuals import Residuals, flat
-from diffface.optimize.vector_function import ProblemOptions, VectorFunction
+from diffface.optimize.residuals import ProblemOptions, Residuals, VectorFunction, flat
 
 
 def constraint(

@@ -6,7 +6,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from diffface.optimize.objective import Objective, one_number
-from diffface.optimize.vector_function import ProblemOptions, VectorFunction
+from diffface.optimize.residuals import ProblemOptions, VectorFunction
 
 
 def log_density(

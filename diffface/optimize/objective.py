@@ -10,7 +10,7 @@ from diffface.backends.adapter import Adapter
 from diffface.operators.gradient import prepare_value_and_gradient
 from diffface.operators.hessian import prepare_hessian
 from diffface.operators.hvp import prepare_hvp
-from diffface.optimize.vector_function import ProblemOptions, VectorFunction
+from diffface.optimize.residuals import ProblemOptions, VectorFunction
 
 
 def objective(

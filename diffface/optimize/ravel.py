@@ -1,17 +1,189 @@
-"""Trees as flat vectors, and back: one ``ravel`` for all kinds of arrays."""
+"""A tree of arrays as one flat vector, and back."""
 
+from collections.abc import Callable, Sequence
+from inspect import signature
 from typing import Any
 
 import numpy as np
 
 from diffface.backends.adapter import Adapter
 from diffface.backends.arrays import PYTHON, library_of
-from diffface.backends.errors import NotDifferentiableError
+from diffface.backends.errors import InvalidArgumentError, NotDifferentiableError
 from diffface.backends.registry import Backend
 from diffface.operators.call import backend_for
-from diffface.optimize.unravel import Unravel
 from diffface.prep.arguments.signature import Call, Leaf
-from diffface.prep.arguments.tree import SORTED, Spec, flatten, paths
+from diffface.prep.arguments.tree import SORTED, Spec, flatten, paths, unflatten
+
+
+class Unravel:
+    """``unravel(x)``: the tree that a flat vector stands for; made by :func:`diffface.ravel`.
+
+    Attributes
+    ----------
+    size : int
+        Length ``n`` of the vector.
+    dtype : numpy.dtype
+        The common dtype of the leaves.
+    """
+
+    __slots__ = ("_adapter", "_leaves", "_slices", "_spec", "dtype", "size")
+
+    def __init__(self, spec: Spec | None, leaves: Sequence[Leaf], adapter: Adapter) -> None:
+        self._spec = spec
+        self._leaves = tuple(leaves)
+        self._adapter = adapter
+        ends = np.cumsum([0, *(int(np.prod(leaf.shape)) for leaf in leaves)]).tolist()
+        self._slices = tuple(map(slice, ends[:-1], ends[1:]))
+        self.size: int = ends[-1]
+        self.dtype = np.result_type(*(leaf.dtype for leaf in leaves)) if leaves else np.dtype(float)
+
+    def __call__(self, x: Any) -> Any:
+        """The tree at ``x``: a fresh one in the user's kinds of arrays, shapes and dtypes.
+
+        Parameters
+        ----------
+        x : array of shape (n,)
+            Of NumPy; of any other library (a JAX tracer, say, or a tensor) the leaves are parts of
+            ``x`` itself, so that a function may take a flat vector and call this.
+        """
+        if not isinstance(x, np.ndarray):
+            return self.split(x)
+        x = self.checked(x)
+        return self._tree([_own(x[at], leaf) for at, leaf in self._pairs()])
+
+    def batch(self, x: Any) -> Any:
+        """The tree of arrays with a leading axis of length k, for ``x`` of shape (k, n)."""
+        shapes = [(len(x), *leaf.shape) for leaf in self._leaves]
+        return self._tree(
+            [
+                _own(x[:, at], leaf._replace(shape=shape))
+                for (at, leaf), shape in zip(self._pairs(), shapes, strict=True)
+            ]
+        )
+
+    def split(self, x: Any) -> Any:
+        """The tree of the parts of ``x``, an array of any library that can be differentiated."""
+        return self._tree([_part(x, at, leaf.shape) for at, leaf in self._pairs()])
+
+    def join(self, leaves: Sequence[Any]) -> Any:
+        """The flat float64 vector of the ``leaves`` of a tree; a fresh copy."""
+        x = np.empty(self.size)
+        for (at, leaf), value in zip(self._pairs(), leaves, strict=True):
+            x[at] = np.asarray(leaf.library.to_numpy(value)).reshape(-1)
+        return x
+
+    def ravel(self, tree: Any) -> Any:
+        """The flat float64 vector, shape (n,), of a tree of the same structure and shapes.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If structure or shapes differ.
+        """
+        values, spec = ([tree], None) if self._spec is None else flatten(tree, SORTED)
+        shapes = [np.shape(value) for value in values]
+        if spec != self._spec or shapes != [leaf.shape for leaf in self._leaves]:
+            raise InvalidArgumentError(
+                "`tree` must have the structure and shapes of the parameters, "
+                f"{self._described()}, got {spec or 'a leaf'} of shapes {shapes}."
+            )
+        return self.join(values)
+
+    def checked(self, x: Any) -> Any:
+        """``x`` as a float64 vector of the right length.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If it is complex, or of another shape.
+        """
+        x = np.asarray(x)
+        if x.shape != (self.size,):
+            raise InvalidArgumentError(
+                f"`x` must be a vector of shape ({self.size},), got shape {x.shape}; "
+                "use `x0`, or `ravel` of a tree of parameters."
+            )
+        if x.dtype.kind == "c":
+            raise InvalidArgumentError(
+                "`x` must be real, got complex128; for complex steps (jac='cs') there is "
+                "backend='complex-step'."
+            )
+        return x if x.dtype == np.float64 else x.astype(np.float64)
+
+    def bounds(self, lower: Any = None, upper: Any = None) -> Any:
+        """``scipy.optimize.Bounds`` from bounds in the structure of the parameters.
+
+        Parameters
+        ----------
+        lower, upper : tree, number or None
+            A tree like the parameters with, for each leaf, an array of its shape, a number for all
+            of it, or None where there is no bound; or a number (or None) for all.
+        """
+        from scipy.optimize import Bounds
+
+        return Bounds(self._bound(lower, -np.inf, "lower"), self._bound(upper, np.inf, "upper"))
+
+    def callback(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """``function``, which takes the parameters as a tree, as a callback for SciPy.
+
+        A parameter called ``intermediate_result`` gets SciPy's ``OptimizeResult``, with its ``x``
+        as a tree.
+        """
+        if list(signature(function).parameters) == ["intermediate_result"]:
+
+            def with_result(intermediate_result: Any) -> Any:
+                fields = {**intermediate_result, "x": self(intermediate_result.x)}
+                return function(intermediate_result=type(intermediate_result)(fields))
+
+            return with_result
+
+        def with_x(x: Any, *rest: Any) -> Any:
+            return function(self(x), *rest)
+
+        return with_x
+
+    def _pairs(self) -> Any:
+        return zip(self._slices, self._leaves, strict=True)
+
+    def _tree(self, leaves: Sequence[Any]) -> Any:
+        return leaves[0] if self._spec is None else unflatten(self._spec, leaves)
+
+    def _bound(self, given: Any, default: float, name: str) -> Any:
+        x = np.full(self.size, default)
+        if given is None:
+            return x
+        if self._spec is None or (np.ndim(given) == 0 and library_of(given) is not None):
+            entries = [given] * len(self._leaves)
+        else:
+            try:
+                entries = self._spec.flatten_up_to(given)
+            except ValueError as error:
+                raise InvalidArgumentError(
+                    f"`{name}` must have the structure of the parameters, {self._described()}, "
+                    f"or be one number: {error}"
+                ) from None
+        for (at, leaf), entry in zip(self._pairs(), entries, strict=True):
+            if entry is not None:
+                kind = library_of(entry)
+                bound = np.asarray(entry if kind is None else kind.to_numpy(entry), float)
+                x[at] = np.broadcast_to(bound, leaf.shape).reshape(-1)
+        return x
+
+    def _described(self) -> str:
+        shapes = [leaf.shape for leaf in self._leaves]
+        return f"{self._spec or 'a leaf'} of shapes {shapes}"
+
+
+def _part(x: Any, at: slice, shape: tuple[int, ...]) -> Any:
+    if shape == ():
+        return x[at.start]
+    part = x[at]
+    return part if len(shape) == 1 else part.reshape(shape)
+
+
+def _own(part: Any, leaf: Leaf) -> Any:
+    fresh = np.array(part.reshape(leaf.shape), leaf.dtype)
+    return leaf.library.from_numpy(fresh, leaf.device)
 
 
 def ravel(tree: Any, *, backend: str | Backend | None = None) -> tuple[Any, Unravel]:

@@ -17,25 +17,25 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from diffface.benchmark.benchmark import benchmark
+    from diffface.benchmark.measure import benchmark
     from diffface.benchmark.report import Benchmark
     from diffface.benchmark.row import Measurement
     from diffface.benchmark.timing import Effort
     from diffface.testing.closed_form.scenario import Scenario
     from diffface.testing.closed_form.table import scenarios
     from diffface.testing.comparison.check import check
-    from diffface.testing.comparison.report import Finding, Report, Row
+    from diffface.testing.comparison.report import Comparison, Finding, Report
     from diffface.testing.limits import Limit
     from diffface.testing.suite import conformance
 
 __all__ = [
     "Benchmark",
+    "Comparison",
     "Effort",
     "Finding",
     "Limit",
     "Measurement",
     "Report",
-    "Row",
     "Scenario",
     "benchmark",
     "check",
@@ -50,9 +50,9 @@ _HOMES = {
     "Limit": "diffface.testing.limits",
     "Measurement": "diffface.benchmark.row",
     "Report": "diffface.testing.comparison.report",
-    "Row": "diffface.testing.comparison.report",
+    "Comparison": "diffface.testing.comparison.report",
     "Scenario": "diffface.testing.closed_form.scenario",
-    "benchmark": "diffface.benchmark.benchmark",
+    "benchmark": "diffface.benchmark.measure",
     "check": "diffface.testing.comparison.check",
     "conformance": "diffface.testing.suite",
     "scenarios": "diffface.testing.closed_form.table",

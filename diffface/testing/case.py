@@ -10,7 +10,7 @@ from diffface.backends.registry import Backend
 from diffface.prep.arguments.const import plain
 from diffface.prep.prepared import Prepared
 from diffface.testing.closed_form.scenario import Scenario
-from diffface.testing.functions import FIXED_POINT, FUNCTIONS, operator_of
+from diffface.testing.names import FIXED_POINT, FUNCTIONS, operator_of
 from diffface.testing.point import SEEDS, supported
 
 Preparation = Literal["unprepared", "prepared", "lazy"]

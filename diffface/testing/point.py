@@ -1,18 +1,19 @@
-"""A scenario at one point: every answer there, stated or derived from those that are."""
+"""A scenario at one point: its arguments as any arrays, and every answer, stated or derived."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from diffface.backends.arrays import NUMPY, NUMPY_SCALAR, PYTHON, ArrayLibrary, library_of
 from diffface.prep.arguments.const import Const, plain
 from diffface.testing.closed_form.scenario import Scenario
 from diffface.testing.trees import Tree, leaves, mapped, rebuild, wave
 
 
 @dataclass(frozen=True, eq=False)
-class Point:
+class Instance:
     """A scenario at one choice of its arguments.
 
     Parameters
@@ -95,39 +96,39 @@ def _is_real(tree: Tree) -> bool:
     return not any(np.iscomplexobj(leaf) for leaf in leaves(tree))
 
 
-def _jacobian(at: Point, _: Tree) -> Tree:
+def _jacobian(at: Instance, _: Tree) -> Tree:
     return at.first() if _is_real(at.x) or at.scenario.holomorphic else None
 
 
-def _gradient(at: Point, _: Tree) -> Tree:
+def _gradient(at: Instance, _: Tree) -> Tree:
     value = at.given("value")
     return at.first() if _is_number(value) and _is_real(value) else None
 
 
-def _derivative(at: Point, seeds: Tree) -> Tree:
+def _derivative(at: Instance, seeds: Tree) -> Tree:
     return _jacobian(at, seeds) if _is_number(at.x) else None
 
 
-def _hessian(at: Point, _: Tree) -> Tree:
+def _hessian(at: Instance, _: Tree) -> Tree:
     value = at.given("value")
     return at.second() if _is_number(value) and _is_real((value, at.x)) else None
 
 
-def _second_derivative(at: Point, _: Tree) -> Tree:
+def _second_derivative(at: Instance, _: Tree) -> Tree:
     return at.second() if _is_number(at.x) and _is_real(at.x) else None
 
 
-def _hvp(at: Point, tangents: Tree) -> Tree:
+def _hvp(at: Instance, tangents: Tree) -> Tree:
     hessian = _hessian(at, None)
     return None if hessian is None else _push(hessian, at.x, tangents)
 
 
-def _pushforward(at: Point, tangents: Tree) -> Tree:
+def _pushforward(at: Instance, tangents: Tree) -> Tree:
     jacobian = _jacobian(at, None)
     return None if jacobian is None else _push(jacobian, at.given("value"), tangents)
 
 
-def _pullback(at: Point, cotangents: Tree) -> Tree:
+def _pullback(at: Instance, cotangents: Tree) -> Tree:
     jacobian = _jacobian(at, None)
     if jacobian is None:
         return None
@@ -173,11 +174,11 @@ OPERATORS = tuple(_DERIVED)
 SEEDS = {"hvp": "tangents", "pushforward": "tangents", "pullback": "cotangents"}
 
 
-def points(scenario: Scenario) -> tuple[Point, Point]:
+def points(scenario: Scenario) -> tuple[Instance, Instance]:
     """``args`` and ``other_args``, with everything known there."""
     kwargs = scenario.other_kwargs or scenario.kwargs
-    here = Point(scenario, scenario.args, scenario.kwargs, 0.0)
-    return here, Point(scenario, scenario.other_args, kwargs, 0.7)
+    here = Instance(scenario, scenario.args, scenario.kwargs, 0.0)
+    return here, Instance(scenario, scenario.other_args, kwargs, 0.7)
 
 
 def supported(scenario: Scenario) -> tuple[str, ...]:
@@ -185,3 +186,59 @@ def supported(scenario: Scenario) -> tuple[str, ...]:
     here, _ = points(scenario)
     asked = OPERATORS if scenario.operators is None else scenario.operators
     return tuple(name for name in OPERATORS if name in asked and here.answer(name) is not None)
+
+
+# Of NumPy and Python: what is left when no framework has a part in a call.
+PLAIN = (PYTHON, NUMPY_SCALAR, NUMPY)
+
+
+def converted(tree: Tree, kind: ArrayLibrary) -> Tree:
+    """``tree`` with arrays of ``kind``, whatever is no floating-point array or number as it is.
+
+    For NumPy, arrays stay themselves (their strides and flags are part of a scenario), and so do
+    numbers; other kinds have arrays of shape () instead.
+    """
+    if kind is NUMPY:
+        return tree
+    return mapped(
+        lambda leaf: kind.from_numpy(np.array(leaf, order="C"), None) if _counts(leaf) else leaf,
+        tree,
+    )
+
+
+def arguments(point: Instance, kind: ArrayLibrary) -> tuple[Any, ...]:
+    """The arguments of a point; constants that are Python numbers stay so."""
+    seen: dict[int, Any] = {}
+    result = []
+    for i, argument in enumerate(point.args):
+        value = argument.value if isinstance(argument, Const) else argument
+        if i in point.active or not isinstance(value, float | complex):
+            # The same array twice stays the same array twice.
+            if id(value) not in seen:
+                seen[id(value)] = converted(value, kind)
+            value = seen[id(value)]
+        result.append(Const(value) if isinstance(argument, Const) else value)
+    return tuple(result)
+
+
+def _counts(leaf: object) -> bool:
+    return isinstance(leaf, float | complex | np.ndarray | np.number)
+
+
+def kinds_of_y(point: Instance, args: Sequence[Any]) -> tuple[ArrayLibrary, ArrayLibrary]:
+    """Kinds of what is like ``f``'s result: of arrays, and of shape ()."""
+    values = plain(args)
+    primals = [leaf for i in point.active for leaf in leaves(values[i])]
+    rest = [leaf for i, a in enumerate(values) if i not in point.active for leaf in leaves(a)]
+    for kind in map(library_of, primals + rest):
+        if kind is not None and kind not in PLAIN:
+            return kind, kind
+    numbers = all(library_of(leaf) is PYTHON for leaf in primals)
+    return NUMPY, PYTHON if numbers else NUMPY_SCALAR
+
+
+def kinds_of_x(leaf: object) -> tuple[ArrayLibrary, ArrayLibrary]:
+    """Kinds of what is like an argument's ``leaf``: with more axes, and of shape ()."""
+    kind = library_of(leaf)
+    assert kind is not None
+    return (NUMPY if kind in PLAIN else kind), kind

@@ -9,8 +9,8 @@ from diffface.backends.registry import Backend, resolve
 from diffface.testing.case import Case, cases
 from diffface.testing.closed_form.scenario import Scenario
 from diffface.testing.closed_form.table import scenarios as default_scenarios
-from diffface.testing.functions import operator_of
 from diffface.testing.limits import Limit, known_limits
+from diffface.testing.names import operator_of
 from diffface.testing.protocol import run
 
 

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from diffface.backends.registry import resolve
-from diffface.testing import tolerance as _tolerance
 from diffface.testing.case import Case, Preparation
 from diffface.testing.closed_form.scenario import Scenario
 from diffface.testing.closed_form.table import scenarios
-from diffface.testing.functions import ORDER
+from diffface.testing.names import ORDER
 from diffface.testing.point import OPERATORS, supported
-from diffface.testing.protocol import run
+from diffface.testing.protocol import adapter_of, run
 from diffface.testing.text_table import Table
 
 # What is differentiated, and how the names of scenarios begin that are about it.
@@ -99,7 +98,7 @@ def _asked(name: str, operator: str, sort: str, scenario: Scenario) -> Support:
             run(Case(scenario, operator, way, kind), name)
     except Exception as error:  # noqa: BLE001 - a backend of others may raise anything
         problem = f"{type(error).__name__}: {error}".splitlines()[0]
-    differences = _tolerance.adapter_of(backend, ORDER[operator]).black_box
+    differences = adapter_of(backend, ORDER[operator]).black_box
     return Support(name, operator, sort, problem, differences)
 
 

@@ -22,11 +22,9 @@ import diffface as dif
 from diffface.backends.arrays import NumPyArrays
 from diffface.backends.compiled import Compiled
 from diffface.benchmark import problems
-from diffface.benchmark.accuracy import agreed, error, tolerance
-from diffface.benchmark.evaluations import evaluations
-from diffface.benchmark.flags import FLAGS
-from diffface.benchmark.row import break_even
-from diffface.benchmark.table import COLUMNS, digits, duration
+from diffface.benchmark.contestants import evaluations
+from diffface.benchmark.flags import FLAGS, agreed, error, tolerance
+from diffface.benchmark.row import COLUMNS, break_even, digits, duration
 from diffface.benchmark.timing import Timed, interleave, ratio, spread
 from diffface.testing import Benchmark, Effort, Measurement, benchmark
 
@@ -70,7 +68,7 @@ def test_rows_are_complete(report: Benchmark) -> None:
 
 def test_results_agree(report: Benchmark) -> None:
     assert {row.checked for row in report.rows} == {"agreed"}
-    assert not any({"disagrees", "failed", "alone"} & {*row.flags} for row in report.rows)
+    assert not any({"disagrees", "failed", "no_reference"} & {*row.flags} for row in report.rows)
 
 
 def test_strategies_and_evaluations(report: Benchmark) -> None:
@@ -147,7 +145,7 @@ def test_by_hand_is_the_same_derivative(backend: str, operator: str) -> None:
     else:
         f = lambda x: x**2
     row = only(benchmark(f, X, operators=[operator], backends=[backend], effort=QUICK))
-    assert ("alone" in row.flags) == ((backend, operator) in ALONE), row.notes
+    assert ("no_reference" in row.flags) == ((backend, operator) in ALONE), row.notes
     assert row.checked == "Richardson"
     assert "disagrees" not in row.flags, row.notes
 
@@ -167,7 +165,7 @@ def test_by_hand_takes_trees(backend: str, operator: str) -> None:
     if operator == "jacobian" and backend == "autograd":
         args = (X, dif.Const(TREE), dif.Const(X + 0.5))  # its own Jacobian takes arrays
     row = only(benchmark(f, *args, operators=[operator], backends=[backend], effort=QUICK))
-    assert "alone" not in row.flags, row.notes
+    assert "no_reference" not in row.flags, row.notes
     assert "disagrees" not in row.flags, row.notes
 
 
@@ -334,7 +332,7 @@ def test_noisy() -> None:
 def test_few_rounds() -> None:
     row = only(benchmark(cube, X, backends=["autograd"], effort=Effort(limit=0.0)))
     assert row.rounds == 1
-    assert "few" in row.flags
+    assert "few_rounds" in row.flags
     assert "Timed in 1 of 11 rounds." in row.notes
 
 
@@ -351,7 +349,7 @@ def test_alone() -> None:
     found = benchmark(
         cube, X, operators=["hvp"], backends=[dif.SecondOrder("numpy", "autograd")], effort=QUICK
     )
-    assert "alone" in only(found).flags
+    assert "no_reference" in only(found).flags
     assert only(found).ratio is None
     broken = {"autograd": {"gradient": lambda x: x.missing}}
     row = only(benchmark(cube, X, backends=["autograd"], by_hand=broken, effort=QUICK))

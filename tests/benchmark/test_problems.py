@@ -32,7 +32,7 @@ from diffface.benchmark.problems import (
     read_hand_simple,
     read_lstm,
 )
-from diffface.benchmark.problems.rotation import rotate
+from diffface.benchmark.problems.bundle_adjustment import rotate
 
 LIBRARIES = ("jax", "torch", "autograd")
 

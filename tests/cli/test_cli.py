@@ -10,7 +10,7 @@ import pytest
 import diffface as dif
 from diffface.cli import BROKEN_PIPE, INTERRUPTED, WRONG_USAGE, main
 from diffface.cli import check as _check
-from diffface.cli import show as _show
+from diffface.cli import usage as _show
 from diffface.cli.target import load
 from diffface.cli.usage import UsageError
 from diffface.testing.support import Support, reasons_table, support, support_table
@@ -270,7 +270,7 @@ def on_a_terminal(code="", **environment):
     pty = pytest.importorskip("pty", reason="terminals are those of POSIX")
     program = (
         f"{code}\nfrom diffface.testing.text_table import Table\n"
-        "from diffface.cli.show import show\n"
+        "from diffface.cli.usage import show\n"
         f"show({TABLE!r})"
     )
     ours, theirs = pty.openpty()

@@ -11,7 +11,7 @@ from lawful import backends
 
 import diffface as dif
 from diffface.backends.registry import resolve
-from diffface.testing.tolerance import relative
+from diffface.testing.protocol import relative
 
 every_backend = pytest.mark.parametrize("backend", backends())
 F64 = np.dtype(float)

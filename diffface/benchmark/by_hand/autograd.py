@@ -6,8 +6,7 @@ from typing import Any
 import autograd
 from autograd.differential_operators import make_hvp, make_jvp
 
-from diffface.benchmark.by_hand.example import Example
-from diffface.benchmark.by_hand.table import Library
+from diffface.benchmark.by_hand.library import Example, Library
 
 
 def _gradient(example: Example) -> Callable[[], Any]:

@@ -6,8 +6,7 @@ from typing import Any
 
 import jax
 
-from diffface.benchmark.by_hand.example import Example, put
-from diffface.benchmark.by_hand.table import Library
+from diffface.benchmark.by_hand.library import Example, Library, put
 
 # The event that JAX reports when XLA has compiled a program.
 COMPILED = "/jax/core/compile/backend_compile_duration"

@@ -6,8 +6,7 @@ from typing import Any
 import optree
 import torch
 
-from diffface.benchmark.by_hand.example import Example, of_active, put
-from diffface.benchmark.by_hand.table import Library
+from diffface.benchmark.by_hand.library import Example, Library, of_active, put
 
 
 def _gradient(example: Example) -> Callable[[], Any]:

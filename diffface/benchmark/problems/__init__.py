@@ -11,15 +11,11 @@ from diffface.benchmark.problems.adbench_files import (
     read_hand_simple,
     read_lstm,
 )
-from diffface.benchmark.problems.brusselator import BRUSSELATOR
 from diffface.benchmark.problems.bundle_adjustment import BUNDLE_ADJUSTMENT
-from diffface.benchmark.problems.gmm import GMM
 from diffface.benchmark.problems.hand import HAND_COMPLICATED, HAND_SIMPLE
-from diffface.benchmark.problems.kmeans import KMEANS
-from diffface.benchmark.problems.lse import LSE
-from diffface.benchmark.problems.lstm import LSTM
-from diffface.benchmark.problems.mlp import MLP
-from diffface.benchmark.problems.ode import ODE
+from diffface.benchmark.problems.mixtures import GMM, KMEANS, LSE
+from diffface.benchmark.problems.networks import LSTM, MLP
+from diffface.benchmark.problems.ode import BRUSSELATOR, ODE
 from diffface.benchmark.problems.problem import Problem
 from diffface.benchmark.problems.rosenbrock import ROSENBROCK
 from diffface.prep.arguments.const import plain

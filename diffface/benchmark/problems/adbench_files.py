@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from diffface.benchmark.problems.bundle_adjustment import replicate
-from diffface.benchmark.problems.hand_model import HandModel
+from diffface.benchmark.problems.hand import HandModel
 from diffface.benchmark.problems.problem import Array
 from diffface.prep.arguments.const import Const
 

@@ -5,7 +5,7 @@ from importlib import import_module
 
 from diffface.testing.closed_form.scenario import Scenario
 
-_TOPICS = ("shapes", "structure", "arguments", "trees", "edges", "complex", "algebra")
+_TOPICS = ("shapes", "structure", "arguments", "trees", "algebra")
 
 
 @cache

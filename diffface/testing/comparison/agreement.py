@@ -8,12 +8,11 @@ import numpy as np
 
 from diffface.backends.registry import Backend
 from diffface.prep.operator import Operator
-from diffface.testing import tolerance as _tolerance
-from diffface.testing.comparison.outcome import WAYS, Outcome, name_of
 from diffface.testing.comparison.reference import Reference
-from diffface.testing.comparison.report import DIFFERENCES, Row
-from diffface.testing.comparison.slopes import Limit
+from diffface.testing.comparison.report import DIFFERENCES, WAYS, Comparison, Outcome, name_of
+from diffface.testing.comparison.slopes import Extrapolated
 from diffface.testing.comparison.subject import Arrays
+from diffface.testing.protocol import adapter_of, agreement, rounding
 
 # A relative error of the differences from which on they tell nothing.
 LOST = 1e-2
@@ -29,7 +28,7 @@ class Asked:
         What was asked for.
     answers : mapping of (str, str) to Outcome
         By backend and way.
-    limits : list of Limit
+    limits : list of Extrapolated
         The reference.
     scale, floor : float
         What errors are relative to; and what that is at least, where derivatives are zero.
@@ -39,7 +38,7 @@ class Asked:
 
     operator: Operator
     answers: Mapping[tuple[str, str], Outcome]
-    limits: Sequence[Limit]
+    limits: Sequence[Extrapolated]
     scale: float
     floor: float
     lost: bool
@@ -68,32 +67,32 @@ def beside(
     largest = max((_size(a) for limit in limits for a in limit.value), default=0.0)
     epsilon = float(np.finfo(reference.subject.dtype).eps)
     # Rounding errors are relative to f, also where its derivative is zero.
-    floor = 100 * epsilon * reference.typical / _tolerance.rounding(reference.subject.dtype)
+    floor = 100 * epsilon * reference.typical / rounding(reference.subject.dtype)
     scale = max(largest, floor) or 1.0
     errors = [float(np.max(e, initial=0.0)) for limit in limits for e in limit.error]
     lost = not max(errors, default=0.0) <= LOST * scale
     return Asked(operator, answers, limits, scale, floor, lost)
 
 
-def rows(asked: Asked, reference: Reference, backends: Mapping[str, Backend]) -> list[Row]:
+def rows(asked: Asked, reference: Reference, backends: Mapping[str, Backend]) -> list[Comparison]:
     """One for the differences, and one for each backend."""
     dtype, operator = reference.subject.dtype, asked.operator
     found = []
     if operator.parts[1:]:
         own = max((_size(e) for limit in asked.limits for e in limit.error), default=0.0)
         own = float("inf") if asked.lost else own / asked.scale
-        found = [Row(DIFFERENCES, asked.name, own, None, LOST, not asked.lost)]
+        found = [Comparison(DIFFERENCES, asked.name, own, None, LOST, not asked.lost)]
     order = operator.order if operator.parts[1:] else 0
-    pivot = _pivot(asked, reference, backends, _tolerance.rounding(dtype))
+    pivot = _pivot(asked, reference, backends, rounding(dtype))
     for name, backend in backends.items():
-        tolerance = _tolerance.agreement(backend, order, dtype)
+        tolerance = agreement(backend, order, dtype)
         found.append(_row(asked, reference, name, tolerance, pivot))
     return found
 
 
 def _row(
     asked: Asked, reference: Reference, name: str, tolerance: float, pivot: Arrays | None
-) -> Row:
+) -> Comparison:
     outcomes = [asked.answers[name, way] for way in WAYS]
     errors: list[float | None] = []
     agrees = True
@@ -106,7 +105,7 @@ def _row(
         errors.append(max(error, spread))
         agrees = agrees and max(excess, spread) <= tolerance
     problem = next((outcome.problem for outcome in outcomes if outcome.problem), "")
-    return Row(name, asked.name, errors[0], errors[1], tolerance, agrees, problem)
+    return Comparison(name, asked.name, errors[0], errors[1], tolerance, agrees, problem)
 
 
 def distance(a: Any, b: Any) -> Any:
@@ -135,7 +134,7 @@ def _pivot(
     candidates = [
         outcome.leaves
         for (name, _), outcome in asked.answers.items()
-        if outcome.leaves is not None and not _tolerance.adapter_of(backends[name], order).black_box
+        if outcome.leaves is not None and not adapter_of(backends[name], order).black_box
     ]
     if not asked.lost:
         candidates = [a for a in candidates if judged(asked, reference, a)[1] <= tolerance]

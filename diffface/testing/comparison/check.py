@@ -13,11 +13,10 @@ from diffface.prep.operator import Operator
 from diffface.testing.comparison.agreement import beside, rows
 from diffface.testing.comparison.explain import explain, no_result
 from diffface.testing.comparison.findings import Evidence
-from diffface.testing.comparison.outcome import WAYS, ask
 from diffface.testing.comparison.reference import Reference
-from diffface.testing.comparison.report import Report, Row
+from diffface.testing.comparison.report import WAYS, Comparison, Report, ask
 from diffface.testing.comparison.subject import Arrays, Subject, subject
-from diffface.testing.labels import named
+from diffface.testing.names import named
 
 
 def check(
@@ -97,7 +96,7 @@ def check(
         if reference is None:
             values = {n: ask(point, VALUE, b, WAYS[0], holomorphic) for n, b in chosen.items()}
             found = tuple(
-                Row(n, "value", None, None, 0.0, agrees=False, problem=outcome.problem)
+                Comparison(n, "value", None, None, 0.0, agrees=False, problem=outcome.problem)
                 for n, outcome in values.items()
             )
             return Report(name, found, tuple(no_result(found)), required)
@@ -134,7 +133,7 @@ def _evidence(
     point: Subject, reference: Reference, backends: Mapping[str, Backend], holomorphic: bool
 ) -> Evidence:
     asked = {}
-    found: list[Row] = []
+    found: list[Comparison] = []
     for operator in (VALUE, *filter(lambda o: _applies(o, reference, holomorphic), operators())):
         answers = {
             (name, way): ask(point, operator, backend, way, holomorphic)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from diffface.testing.comparison.findings import Evidence
-from diffface.testing.comparison.report import Finding, Row, able_to_differentiate
+from diffface.testing.comparison.report import Comparison, Finding, able_to_differentiate
 from diffface.testing.comparison.shape_of_f import (
     jumps,
     kinks,
@@ -31,7 +31,7 @@ def explain(evidence: Evidence) -> Iterator[Finding]:
     yield from branches(evidence)
     if not evidence.running():
         return
-    rest: list[Row] = evidence.disagreeing()
+    rest: list[Comparison] = evidence.disagreeing()
     for probe in OF_FUNCTION:
         for finding in probe(evidence):
             yield finding
@@ -55,7 +55,7 @@ def explain(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-def no_result(rows: Sequence[Row]) -> Iterator[Finding]:
+def no_result(rows: Sequence[Comparison]) -> Iterator[Finding]:
     """Errors, each once, with the backends and operators that they came from."""
     able = able_to_differentiate(rows)
     others = f", which runs on {', '.join(able)}" if able else ""

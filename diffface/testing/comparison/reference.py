@@ -12,8 +12,7 @@ import numpy as np
 
 from diffface.backends.registry import Backend
 from diffface.prep.operator import Operator, Part
-from diffface.testing.comparison.roughness import noise
-from diffface.testing.comparison.slopes import STEPS, Limit, curvature, slope
+from diffface.testing.comparison.slopes import STEPS, Extrapolated, curvature, noise, slope
 from diffface.testing.comparison.subject import Arrays, Direction, Subject, weights
 
 
@@ -34,7 +33,7 @@ class Reference:
         self.subject = subject
         self.backend = backend
         self.fine = fine
-        self._slopes: dict[int, Limit] = {}
+        self._slopes: dict[int, Extrapolated] = {}
 
     @cached_property
     def y(self) -> Arrays:
@@ -69,7 +68,7 @@ class Reference:
         """``s -> f(x + s d)`` with ``s`` relative to the coordinates."""
         return self.subject.line(self.backend, direction, self.fine)
 
-    def slope(self, k: int) -> Limit:
+    def slope(self, k: int) -> Extrapolated:
         """``J d`` for the ``k``-th direction."""
         if k not in self._slopes:
             direction = self.directions[k]
@@ -77,7 +76,7 @@ class Reference:
         return self._slopes[k]
 
     @cached_property
-    def curvatures(self) -> list[Limit]:
+    def curvatures(self) -> list[Extrapolated]:
         """``v H d`` for the first direction ``v`` and every ``d``; then ``d H d``."""
         first, *others = self.directions
         # 4 v H d is the difference of the curvatures along v + d and v - d.
@@ -86,15 +85,15 @@ class Reference:
         mixed = [_difference(a, b, 4.0) for a, b in pairs]
         return [self._curved(first), *mixed, *map(self._curved, others)]
 
-    def _curved(self, direction: Direction) -> Limit:
+    def _curved(self, direction: Direction) -> Extrapolated:
         return _over(curvature(self.line(direction), self.noise), direction.scale**2)
 
-    def limits(self, operator: Operator) -> list[Limit]:
+    def limits(self, operator: Operator) -> list[Extrapolated]:
         """What the numbers of :meth:`reduced` must be."""
         part, order = operator.parts[-1], operator.order
         count = len(self.directions)
         if part is Part.VALUE:
-            return [Limit(self.y, tuple(np.zeros(a.shape) for a in self.y))]
+            return [Extrapolated(self.y, tuple(np.zeros(a.shape) for a in self.y))]
         if order == 2 and part is Part.LIKE_X:
             return self.curvatures[:count]
         if order == 2:
@@ -105,7 +104,7 @@ class Reference:
         if part is Part.Y_BY_X:
             return slopes
         c = self._cotangents(operator)
-        return [Limit((_inner(c, s.value),), (_inner_error(c, s.error),)) for s in slopes]
+        return [Extrapolated((_inner(c, s.value),), (_inner_error(c, s.error),)) for s in slopes]
 
     def reduced(self, operator: Operator, leaves: Arrays) -> list[Arrays]:
         """The numbers of a result that differences know, too."""
@@ -131,13 +130,13 @@ class Reference:
         return tuple(np.ones_like(a) for a in self.y) if operator.scalar else weights(self.y)
 
 
-def _over(limit: Limit, scale: float) -> Limit:
+def _over(limit: Extrapolated, scale: float) -> Extrapolated:
     value, error = limit
-    return Limit(tuple(a / scale for a in value), tuple(e / scale for e in error))
+    return Extrapolated(tuple(a / scale for a in value), tuple(e / scale for e in error))
 
 
-def _difference(a: Limit, b: Limit, over: float) -> Limit:
-    return Limit(
+def _difference(a: Extrapolated, b: Extrapolated, over: float) -> Extrapolated:
+    return Extrapolated(
         tuple((x - y) / over for x, y in zip(a.value, b.value, strict=True)),
         tuple((x + y) / over for x, y in zip(a.error, b.error, strict=True)),
     )

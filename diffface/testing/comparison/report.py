@@ -1,8 +1,18 @@
-"""What a comparison found: numbers in rows, and reasons in words."""
+"""Report of a comparison: outcomes of backends, rows of numbers, and findings."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import diffface
+from diffface.backends.errors import PreparationWarning
+from diffface.backends.registry import Backend
+from diffface.operators.listing import main_name
+from diffface.operators.value import prepare_value, value
+from diffface.prep.arguments.const import plain
+from diffface.prep.operator import Operator, Part, Seeds
+from diffface.testing.comparison.subject import Arrays, Subject, cotangents, numbers, tangents
 from diffface.testing.text_table import Table
 
 # Stands for a backend in rows.
@@ -10,7 +20,7 @@ DIFFERENCES = "differences"
 
 
 @dataclass(frozen=True)
-class Row:
+class Comparison:
     """One backend and one operator.
 
     Attributes
@@ -81,7 +91,7 @@ class Report:
     ----------
     name : str
         The function.
-    rows : tuple of Row
+    rows : tuple of Comparison
         One for each backend and operator.
     findings : tuple of Finding
         Reasons for disagreements, and remarks.
@@ -90,7 +100,7 @@ class Report:
     """
 
     name: str
-    rows: tuple[Row, ...]
+    rows: tuple[Comparison, ...]
     findings: tuple[Finding, ...]
     required: tuple[str, ...] = ()
 
@@ -103,7 +113,7 @@ class Report:
         return not self.wrong and bool(able_to_differentiate(self.rows))
 
     @property
-    def wrong(self) -> tuple[Row, ...]:
+    def wrong(self) -> tuple[Comparison, ...]:
         """The rows that keep it from being ok."""
         return tuple(
             row for row in self.rows
@@ -137,7 +147,7 @@ class Report:
         return f"{self.table()}\n\n{self.conclusion()}"
 
 
-def able_to_differentiate(rows: Sequence[Row]) -> tuple[str, ...]:
+def able_to_differentiate(rows: Sequence[Comparison]) -> tuple[str, ...]:
     """The backends that have a derivative to show, in order."""
     found = (row.backend for row in rows if row.operator != "value" and not row.problem)
     return tuple(name for name in dict.fromkeys(found) if name != DIFFERENCES)
@@ -145,3 +155,65 @@ def able_to_differentiate(rows: Sequence[Row]) -> tuple[str, ...]:
 
 def _shown(error: float | None) -> str:
     return "-" if error is None else f"{error:.1e}"
+
+
+WAYS = ("unprepared", "prepared")
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """An answer, or why there is none.
+
+    Attributes
+    ----------
+    leaves : tuple of arrays or None
+        The result, flat.
+    problem : str
+        The error, if there is none.
+    slow : str
+        Why a prepared call runs eagerly; empty if it does not.
+    """
+
+    leaves: Arrays | None
+    problem: str = ""
+    slow: str = ""
+
+
+def name_of(operator: Operator) -> str:
+    """What users call an operator."""
+    return "value" if operator.parts == (Part.VALUE,) else main_name(operator)
+
+
+def ask(
+    subject: Subject, operator: Operator, backend: Backend, way: str, holomorphic: bool
+) -> Outcome:
+    """Ask once; errors become words."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            result = _call(subject, operator, backend, way, holomorphic)
+            found = result[0] if subject.options["has_aux"] else result
+            leaves = numbers(found, backend.first_order())
+        except Exception as error:  # noqa: BLE001 - whatever a framework raises is the answer
+            return Outcome(None, f"{type(error).__name__}: {error}")
+    slow = [str(w.message) for w in caught if issubclass(w.category, PreparationWarning)]
+    return Outcome(leaves, slow=slow[0] if slow else "")
+
+
+def _call(
+    subject: Subject, operator: Operator, backend: Backend, way: str, holomorphic: bool
+) -> Any:
+    name, options = name_of(operator), {**subject.options, "backend": backend}
+    if holomorphic and "holomorphic" in operator.keywords:
+        options["holomorphic"] = True
+    seeds: dict[str, Any] = {}
+    if operator.seeds is Seeds.TANGENTS:
+        seeds = {"tangents": tangents(subject)}
+    elif operator.seeds is Seeds.COTANGENTS:
+        seeds = {"cotangents": cotangents(subject, backend)}
+    f, args = subject.f, subject.args
+    if way == "unprepared":
+        function = value if name == "value" else getattr(diffface, name)
+        return function(f, *args, **seeds, **options)
+    prepare = prepare_value if name == "value" else getattr(diffface, f"prepare_{name}")
+    return prepare(f, *args, **options)(*plain(args), **seeds)

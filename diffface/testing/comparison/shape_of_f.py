@@ -8,10 +8,12 @@ import numpy as np
 from diffface.testing.comparison.agreement import distance
 from diffface.testing.comparison.findings import Evidence
 from diffface.testing.comparison.report import Finding
-from diffface.testing.comparison.roughness import is_outside, is_steep, jump
 from diffface.testing.comparison.slopes import (
-    Limit,
+    Extrapolated,
     curvature,
+    is_outside,
+    is_steep,
+    jump,
     one_sided,
     one_sided_curvature,
     slope,
@@ -108,7 +110,7 @@ def not_holomorphic(evidence: Evidence) -> Iterator[Finding]:
             continue
         real = reference.slope(k)
         imaginary = reference.slope(names.index(f"the imaginary part of {name}"))
-        turned = Limit(tuple(1j * a for a in real.value), real.error)
+        turned = Extrapolated(tuple(1j * a for a in real.value), real.error)
         if _differ(turned, imaginary, KINK, 0.0):
             a, b = _first_difference(real.value, imaginary.value)
             yield Finding(
@@ -122,8 +124,8 @@ def not_holomorphic(evidence: Evidence) -> Iterator[Finding]:
 
 def _apart(
     evidence: Evidence,
-    sided: Callable[[Line, float, int], Limit],
-    central: Callable[[Line, float], Limit],
+    sided: Callable[[Line, float, int], Extrapolated],
+    central: Callable[[Line, float], Extrapolated],
     order: int,
 ) -> list[tuple[str, str, str]]:
     """Directions along which limits from the two sides differ, with what they are."""
@@ -137,7 +139,7 @@ def _apart(
             if not _differ(below, above, KINK, floor):
                 continue
             # At a kink, central differences converge to the mean.
-            mean = Limit(
+            mean = Extrapolated(
                 tuple((a + b) / 2 for a, b in zip(below.value, above.value, strict=True)),
                 tuple(map(np.maximum, below.error, above.error)),
             )
@@ -149,7 +151,7 @@ def _apart(
     return found
 
 
-def _differ(a: Limit, b: Limit, tolerance: float, floor: float) -> bool:
+def _differ(a: Extrapolated, b: Extrapolated, tolerance: float, floor: float) -> bool:
     """Whether two limits are further apart than their errors and the tolerance allow."""
     for x, dx, y, dy in zip(a.value, a.error, b.value, b.error, strict=True):
         size = np.maximum(np.max(np.abs(x), initial=0.0), np.max(np.abs(y), initial=0.0))

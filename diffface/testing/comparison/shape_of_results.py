@@ -7,11 +7,9 @@ import numpy as np
 
 from diffface.backends.numpy.finite_differences import FiniteDifferences
 from diffface.testing.comparison.agreement import judged
-from diffface.testing.comparison.findings import Evidence
-from diffface.testing.comparison.nan_sources import dropped
-from diffface.testing.comparison.outcome import ask
-from diffface.testing.comparison.report import Finding, Row
-from diffface.testing.comparison.roughness import noise
+from diffface.testing.comparison.findings import Evidence, dropped
+from diffface.testing.comparison.report import Comparison, Finding, ask
+from diffface.testing.comparison.slopes import noise
 from diffface.testing.comparison.subject import Arrays
 
 # Rounding errors of f, relative to f, from which on it is not computed in double precision; and
@@ -20,7 +18,7 @@ SINGLE, HALF = 1e-11, 3e-6
 # Relative steps of finite differences that are tried where the default one does not do.
 STEPS = tuple(10.0**-k for k in range(1, 13))
 
-Rows = Sequence[Row]
+Rows = Sequence[Comparison]
 
 
 def nans(evidence: Evidence, rows: Rows) -> Iterator[Finding]:
@@ -82,7 +80,7 @@ def precision(evidence: Evidence, rows: Rows) -> Iterator[Finding]:
 def conjugates(evidence: Evidence, rows: Rows) -> Iterator[Finding]:
     """Results whose complex conjugates agree."""
 
-    def is_conjugate(row: Row) -> bool:
+    def is_conjugate(row: Comparison) -> bool:
         asked = evidence.asked[row.operator]
         results = [tuple(map(np.conj, leaves)) for leaves in evidence.results(row)]
         complex_ones = any(a.dtype.kind == "c" for leaves in results for a in leaves)
@@ -129,7 +127,7 @@ def steps(evidence: Evidence, rows: Rows) -> Iterator[Finding]:
 def frozen(evidence: Evidence, rows: Rows) -> Iterator[Finding]:
     """Prepared results that disagree where unprepared ones agree."""
 
-    def is_frozen(row: Row) -> bool:
+    def is_frozen(row: Comparison) -> bool:
         first, second = row.unprepared, row.prepared
         if first is None or second is None:
             return False
@@ -169,11 +167,11 @@ def rules(evidence: Evidence, rows: Rows) -> Iterator[Finding]:
         )
 
 
-def _those(rows: Rows, condition: Callable[[Row], bool]) -> tuple[str, ...]:
+def _those(rows: Rows, condition: Callable[[Comparison], bool]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(row.backend for row in rows if condition(row)))
 
 
-def _error(row: Row) -> float:
+def _error(row: Comparison) -> float:
     return max(row.unprepared or 0.0, row.prepared or 0.0)
 
 

@@ -1,12 +1,12 @@
-"""Log posterior of a Gaussian mixture model."""
+"""Gaussian mixtures, k-means, and the logarithm of a sum of exponentials."""
 
 import math
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from diffface.backends.namespace import namespace
-from diffface.benchmark.problems.lse import logsumexp_along
 from diffface.benchmark.problems.problem import Array, Problem, Size
 from diffface.prep.arguments.const import Const
 
@@ -81,7 +81,7 @@ def _constant(log_gamma: Array, n: int, d: int, k: int, m: int) -> Array:
     return 0.5 * n * d * math.log(2.0 * math.pi) + k * normaliser
 
 
-def _make_args(size: Size, seed: int) -> tuple[Any, ...]:
+def _make_gmm(size: Size, seed: int) -> tuple[Any, ...]:
     n, d, k = size
     rng = np.random.default_rng(seed)
     alphas, means = rng.standard_normal(k), rng.random((k, d))
@@ -92,11 +92,89 @@ def _make_args(size: Size, seed: int) -> tuple[Any, ...]:
 GMM = Problem(
     name="gmm",
     f=gmm_objective,
-    make_args=_make_args,
+    make_args=_make_gmm,
     sizes=((20, 2, 3), (1_000, 2, 5), (1_000, 10, 25), (10_000, 32, 25)),
     dimensions="n points, d dimensions, k components",
     operator="gradient",
     source=(
         "ADBench `GMM` (github.com/microsoft/ADBench 38cb7931, MIT), arXiv:1807.10129; own code."
     ),
+)
+
+
+def kmeans_cost(centroids: Array, points: Array) -> Array:
+    """Sum over the points of the squared distance to the nearest centroid.
+
+    All distances come from one matrix product, ``|p - c|**2 = |p|**2 + |c|**2 - 2 p.c``.
+
+    Parameters
+    ----------
+    centroids : array, shape (k, d)
+    points : array, shape (n, d)
+
+    Returns
+    -------
+    array, shape ()
+    """
+    xp = namespace(centroids, points)
+    products = points @ xp.matrix_transpose(centroids)
+    relative = xp.sum(centroids**2, axis=1) - 2.0 * products
+    return xp.sum(points**2) + xp.sum(xp.min(relative, axis=1))
+
+
+def _make_kmeans(size: Size, seed: int) -> tuple[Array, Const[Array]]:
+    n, d, k = size
+    points = np.random.default_rng(seed).random((n, d))
+    # Points as centroids, so that no cluster is empty and the Hessian is regular.
+    return points[-k:].copy(), Const(points)
+
+
+KMEANS = Problem(
+    name="kmeans",
+    f=kmeans_cost,
+    make_args=_make_kmeans,
+    sizes=((50, 3, 4), (1_000, 8, 10), (10_000, 8, 100)),
+    dimensions="n points, d dimensions, k centroids",
+    operator="hvp",
+    source="GradBench `kmeans` (github.com/gradbench/gradbench, MIT); own code.",
+)
+
+
+def logsumexp_along(xp: ModuleType, x: Array, axis: int) -> Array:
+    """``log(sum(exp(x)))`` along `axis`, without overflow.
+
+    Any shift near the maximum will do. A whole number has no derivative, so that none has to be
+    taken of the maximum (where it would cancel), and no library-specific way to stop it is needed.
+    """
+    shift = xp.floor(xp.real(xp.max(x, axis=axis, keepdims=True)))
+    return xp.log(xp.sum(xp.exp(x - shift), axis=axis)) + xp.squeeze(shift, axis=axis)
+
+
+def logsumexp(x: Array) -> Array:
+    """``log(sum(exp(x)))``.
+
+    Parameters
+    ----------
+    x : array, shape (n,)
+
+    Returns
+    -------
+    array, shape ()
+    """
+    return logsumexp_along(namespace(x), x, 0)
+
+
+def _make_lse(size: Size, seed: int) -> tuple[Array]:
+    (n,) = size
+    return (np.random.default_rng(seed).random(n),)
+
+
+LSE = Problem(
+    name="lse",
+    f=logsumexp,
+    make_args=_make_lse,
+    sizes=((10,), (2_500,), (10_000,), (160_000,)),
+    dimensions="n",
+    operator="gradient",
+    source="GradBench `lse` (github.com/gradbench/gradbench, MIT); own code.",
 )

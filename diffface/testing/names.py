@@ -1,4 +1,17 @@
-"""Which public functions there are, and which answers each returns, in order."""
+"""Names of public functions with what each returns, and of backends."""
+
+from collections.abc import Sequence
+
+from diffface.backends.listing import list_backends
+from diffface.backends.registry import Backend, resolve
+
+
+def named(asked: Sequence[str | Backend] | None) -> dict[str, Backend]:
+    """``asked`` by name, objects by what they look like; None stands for all that are installed."""
+    if asked is None:
+        return {info.name: info.backend for info in list_backends() if info.backend is not None}
+    return {b if isinstance(b, str) else repr(b): resolve(b) for b in asked}
+
 
 FUNCTIONS: dict[str, tuple[str, ...]] = {
     "derivative": ("derivative",),

@@ -1,28 +1,143 @@
-"""One backend's derivative beside the same written by hand, both ready to be timed."""
+"""Contestants: a derivative by one backend beside the same by hand, both ready to be timed."""
 
+import functools
 import statistics
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from types import CodeType, FrameType, MethodType
+from typing import Any, NamedTuple
+
+import numpy as np
 
 import diffface as dif
 from diffface.backends.adapter import Adapter
+from diffface.backends.arrays import NUMPY, NUMPY_SCALAR, PYTHON, ArrayLibrary, library_of
 from diffface.backends.errors import PreparationWarning
 from diffface.backends.registry import Backend
 from diffface.benchmark import flags as _flags
-from diffface.benchmark.asynchrony import First, first, lag, numbers, wait, waiting
-from diffface.benchmark.by_hand.example import Example
-from diffface.benchmark.by_hand.table import library_tools
-from diffface.benchmark.case import Case, own
-from diffface.benchmark.evaluations import evaluations
+from diffface.benchmark.by_hand.library import Example, library_tools
 from diffface.benchmark.flags import Flag
-from diffface.benchmark.timing import Timed
+from diffface.benchmark.timing import First, Timed, first, lag, numbers, wait, waiting
 from diffface.operators.value import prepare_value
-from diffface.prep.arguments.const import plain
+from diffface.prep.arguments.const import Const, plain
 from diffface.prep.prepared import Prepared
-from diffface.testing.functions import ORDER, operator_of
+from diffface.testing.names import ORDER, operator_of
+from diffface.testing.point import SEEDS
+from diffface.testing.trees import leaves, mapped, wave
+
+
+class Task(NamedTuple):
+    """An operator on a function, at one size.
+
+    Attributes
+    ----------
+    name, size : str
+        What reports call the function, and its size.
+    f : callable
+        The function.
+    args : tuple
+        Its arguments; those in ``Const`` are not differentiated.
+    function : str
+        The public function of diffface, such as ``"gradient"``.
+    """
+
+    name: str
+    size: str
+    f: Callable[..., Any]
+    args: tuple[Any, ...]
+    function: str
+
+    @property
+    def active(self) -> tuple[int, ...]:
+        """Which arguments are differentiated."""
+        return tuple(i for i, a in enumerate(self.args) if not isinstance(a, Const))
+
+    @property
+    def inputs(self) -> int:
+        """How many numbers that are."""
+        return sum(int(np.size(leaf)) for leaf in self.active_leaves())
+
+    @property
+    def title(self) -> str:
+        """What the case is, for people."""
+        return f"{self.name} {self.size}, {self.function}"
+
+    @property
+    def keyword(self) -> str:
+        """``"tangents"``, ``"cotangents"``, or nothing."""
+        return SEEDS.get(operator_of(self.function), "")
+
+    def active_leaves(self) -> list[Any]:
+        """Arrays and numbers that are differentiated, as NumPy has them."""
+        return [_numpy(leaf) for i in self.active for leaf in leaves(self.args[i])]
+
+    def tangents(self, kind: ArrayLibrary) -> tuple[Any, ...]:
+        """A tangent for each active argument, made up, in arrays of ``kind``."""
+        return tuple(seeds_like(self.args[i], kind) for i in self.active)
+
+    def seeds(self, y: Any, kind: ArrayLibrary) -> dict[str, Any]:
+        """Tangents or cotangents by keyword, or nothing; ``y`` is what the function returns."""
+        if self.keyword == "tangents":
+            dx = self.tangents(kind)
+            return {self.keyword: dx[0] if len(dx) == 1 else dx}
+        return {self.keyword: seeds_like(y, kind)} if self.keyword else {}
+
+
+def own(tree: Any, kind: ArrayLibrary) -> Any:
+    """``tree`` with its arrays as arrays of ``kind``; ``Const`` stays around what it was around."""
+    if isinstance(tree, Const):
+        return Const(own(tree.value, kind))
+    return mapped(lambda leaf: _own(leaf, kind), tree)
+
+
+def seeds_like(tree: Any, kind: ArrayLibrary) -> Any:
+    """Tangents or cotangents made up, like the arrays and numbers of ``tree``."""
+    return own(mapped(lambda leaf: wave(_numpy(leaf), 0.1), tree), kind)
+
+
+def _own(leaf: Any, kind: ArrayLibrary) -> Any:
+    found = library_of(leaf)
+    if found in (None, PYTHON, NUMPY_SCALAR, kind):
+        return leaf
+    return kind.from_numpy(_numpy(leaf), None)
+
+
+def _numpy(leaf: Any) -> Any:
+    kind = library_of(leaf)
+    return leaf if kind in (None, PYTHON, NUMPY_SCALAR, NUMPY) else np.array(kind.to_numpy(leaf))
+
+
+def evaluations(f: Callable[..., Any], call: Callable[[], Any]) -> int | None:
+    """How often ``call()`` enters ``f``; None if ``f`` is not made of Python code."""
+    code = _code(f)
+    if code is None:
+        return None
+    count = 0
+
+    def watch(frame: FrameType, event: str, _: object) -> None:
+        nonlocal count
+        count += event == "call" and frame.f_code is code
+
+    before = sys.getprofile()
+    sys.setprofile(watch)
+    try:
+        call()
+    finally:
+        sys.setprofile(before)
+    return count
+
+
+def _code(f: Any) -> CodeType | None:
+    while isinstance(f, functools.partial):
+        f = f.func
+    if isinstance(f, MethodType):
+        f = f.__func__
+    found = getattr(f, "__code__", None) or getattr(type(f).__call__, "__code__", None)
+    return found if isinstance(found, CodeType) else None
+
 
 # What is cheap is done again, for a median: so often, and within so many seconds.
 AGAIN, PATIENCE = 5, 0.3
@@ -35,7 +150,7 @@ class Contestant:
 
     Parameters
     ----------
-    case : Case
+    case : Task
         What to prepare.
     label : str
         What reports call the backend.
@@ -46,7 +161,7 @@ class Contestant:
     """
 
     def __init__(
-        self, case: Case, label: str, backend: Backend, by_hand: Mapping[str, Callable[..., Any]]
+        self, case: Task, label: str, backend: Backend, by_hand: Mapping[str, Callable[..., Any]]
     ) -> None:
         self.case, self.label, self.backend = case, label, backend
         self.order = ORDER[operator_of(case.function)]
@@ -118,13 +233,15 @@ class Contestant:
         try:
             call = self._by_hand(given)
             if call is None:
-                self.flags.append(Flag("alone", "There is no code by hand to compare it with."))
+                self.flags.append(
+                    Flag("no_reference", "There is no code by hand to compare it with.")
+                )
                 return
             found = first(call)
             self.by_hand_first, self.by_hand_result = found.duration, found.numbers
             self.hand = self._timed(call, found, "The code by hand")
         except Exception as error:  # noqa: BLE001 - it calls the user's f, on a framework's arrays
-            self.flags.append(Flag("alone", f"The code by hand failed: {_line(error)}"))
+            self.flags.append(Flag("no_reference", f"The code by hand failed: {first_line(error)}"))
 
     def _by_hand(self, given: Callable[..., Any] | None) -> Callable[[], Any] | None:
         if given is not None:
@@ -170,6 +287,6 @@ def _recorded() -> Iterator[list[str]]:
             warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
 
 
-def _line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """The first line of an error."""
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"

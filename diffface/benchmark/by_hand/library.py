@@ -1,0 +1,125 @@
+"""What benchmarks use of a library directly, and in which module of this folder it stands."""
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, NamedTuple
+
+from diffface.backends.adapter import Adapter
+
+
+class Example(NamedTuple):
+    """A derivative to write by hand.
+
+    Attributes
+    ----------
+    f : callable
+        The user's function.
+    args : tuple of array, number or tree
+        Its arguments, of the framework's own arrays.
+    active : tuple of int
+        Which of them are differentiated.
+    seed : tree of arrays or None
+        Tangents (a tuple with one entry for each active argument) or cotangents (like ``y``).
+    tall : bool
+        Whether ``f`` returns more numbers than it is differentiated by.
+    """
+
+    f: Callable[..., Any]
+    args: tuple[Any, ...]
+    active: tuple[int, ...]
+    seed: Any
+    tall: bool
+
+    @property
+    def argnums(self) -> int | tuple[int, ...]:
+        """What frameworks call ``argnums``: an int for one active argument."""
+        return self.active[0] if len(self.active) == 1 else self.active
+
+    @property
+    def x(self) -> Any:
+        """The active arguments, a tuple."""
+        return tuple(self.args[i] for i in self.active)
+
+    @property
+    def single(self) -> bool:
+        """Whether there is one active argument, and that an array."""
+        return len(self.active) == 1 and hasattr(self.x[0], "shape")
+
+
+# Makes, once, what is then called often: takes nothing, returns the derivative.
+Make = Callable[[Example], Callable[[], Any]]
+# By operator.
+ByHand = Mapping[str, Make]
+
+
+def put(args: tuple[Any, ...], where: tuple[int, ...], values: Any) -> list[Any]:
+    """``args`` with ``values`` in the places ``where``."""
+    changed = list(args)
+    for i, value in zip(where, values, strict=True):
+        changed[i] = value
+    return changed
+
+
+def of_active(example: Example) -> Callable[..., Any]:
+    """``f`` of its active arguments alone."""
+    if len(example.args) == len(example.active):
+        return example.f
+    return lambda *x: example.f(*put(example.args, example.active, x))
+
+
+def _on_the_processor() -> tuple[str, ...]:
+    return ("cpu",)
+
+
+@contextmanager
+def _never_compiles() -> Iterator[Callable[[], int]]:
+    yield lambda: 0
+
+
+class Library(NamedTuple):
+    """What benchmarks use of a backend's library directly.
+
+    Attributes
+    ----------
+    by_hand : callable
+        Takes the adapter, and returns what an expert would write for each operator.
+    compilations : callable
+        A context manager: a count of the programs the library has compiled since it was entered.
+    devices : callable
+        The names of the devices that arrays can be on, found by starting the library's drivers.
+    """
+
+    by_hand: Callable[[Adapter], ByHand]
+    compilations: Callable[[], AbstractContextManager[Callable[[], int]]] = _never_compiles
+    devices: Callable[[], tuple[str, ...]] = _on_the_processor
+
+
+# By the adapter's class: a module of this folder, and the name of its `Library`.
+MODULES = {
+    "diffface.backends.jax.adapter.JAX": ("jax", "LIBRARY"),
+    "diffface.backends.torch.adapter.Torch": ("torch", "LIBRARY"),
+    "diffface.backends.autograd.adapter.Autograd": ("autograd", "LIBRARY"),
+    "diffface.backends.numpy.finite_differences.FiniteDifferences": ("numpy", "FINITE_DIFFERENCES"),
+    "diffface.backends.numpy.complex_step.ComplexStep": ("numpy", "COMPLEX_STEP"),
+}
+
+_registered: dict[type[Adapter], Library] = {}
+
+
+def register(adapter: type[Adapter], library: Library) -> None:
+    """Compare ``adapter``, a backend from outside, with code by hand, too."""
+    _registered[adapter] = library
+
+
+def library_tools(adapter: Adapter) -> Library:
+    """What is known of the adapter's library; for an unknown backend, no code by hand."""
+    cls = type(adapter)
+    if cls in _registered:
+        return _registered[cls]
+    row = MODULES.get(f"{cls.__module__}.{cls.__qualname__}")
+    if row is None:
+        return Library(lambda adapter: {})
+    module, name = row
+    found: Library = getattr(importlib.import_module(f"diffface.benchmark.by_hand.{module}"), name)
+    return found
