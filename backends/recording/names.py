@@ -2,16 +2,32 @@
 
 
 class Names:
-    """Binds objects to identifiers; ``namespace`` is what the source is executed in."""
+    """Binds objects to identifiers, the same object always to the same.
+
+    Attributes
+    ----------
+    namespace : dict
+        What the source is executed in. It keeps the objects, so that no other gets their id.
+    """
 
     def __init__(self) -> None:
         self.namespace: dict[str, object] = {}
         self._known: dict[int, str] = {}
 
-    def __call__(self, value: object) -> str:
-        """The identifier of ``value``."""
-        name = self._known.get(id(value))
-        if name is None:
-            name = self._known[id(value)] = f"k{len(self._known)}"
-            self.namespace[name] = value
+    def __call__(self, value: object, stem: str = "k") -> str:
+        """Return the identifier of `value`: `stem` and a number."""
+        return self._known.get(id(value)) or self._bind(value, f"{stem}{len(self._known)}")
+
+    def spell(self, value: object, name: str) -> str:
+        """Return the identifier of `value`: `name`, or like it if it is taken."""
+        known = self._known.get(id(value))
+        if known is not None:
+            return known
+        while name in self.namespace:
+            name += "_"
+        return self._bind(value, name)
+
+    def _bind(self, value: object, name: str) -> str:
+        self.namespace[name] = value
+        self._known[id(value)] = name
         return name

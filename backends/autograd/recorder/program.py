@@ -16,7 +16,7 @@ import numpy as np
 from diffface.backends.autograd.recorder.functions import allocates, is_trusted, product, scatter
 from diffface.backends.autograd.recorder.graph import Node
 from diffface.backends.autograd.recorder.scatter import Touched, update_lines
-from diffface.backends.autograd.recorder.source import Names, argument, expression
+from diffface.backends.autograd.recorder.source import ProgramNames, argument, expression
 from diffface.backends.compiled import Compiled, Program
 from diffface.backends.recording.lifetimes import Lifetimes
 from diffface.backends.recording.source import code
@@ -63,8 +63,8 @@ def _compile(
     writer = _Writer(inputs, outputs, places)
     source = writer.write()
     compiled = code(source, "<diffface recorded program>")
-    exec(compiled, writer.names.globals)  # noqa: S102  # our own: names and calls, no user's text
-    run: Program = writer.names.globals["run"]
+    exec(compiled, writer.names.bound.namespace)  # noqa: S102  # our own: names and calls, no user's text
+    run: Any = writer.names.bound.namespace["run"]
     return source, run
 
 
@@ -74,7 +74,7 @@ class _Writer:
     def __init__(
         self, inputs: list[Node], outputs: list[Node], places: tuple[int, ...] = ()
     ) -> None:
-        self.names = Names(inputs)
+        self.names = ProgramNames(inputs)
         self._inputs = inputs
         self._outputs = outputs
         self._order = _live(outputs)
@@ -218,7 +218,7 @@ def _keeps(node: Node) -> bool:
     return node.fn is not None and not is_trusted(node.fn)
 
 
-def _lines_into(names: Names, node: Node, target: str) -> list[str]:
+def _lines_into(names: ProgramNames, node: Node, target: str) -> list[str]:
     """Return the lines that write the value of `node` into the array `target`, of any layout.
 
     Ufuncs, products and repetitions need no memory; all else is copied.

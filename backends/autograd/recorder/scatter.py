@@ -13,7 +13,7 @@ from diffface.backends.autograd.recorder.algebra import elementwise
 from diffface.backends.autograd.recorder.functions import scatter
 from diffface.backends.autograd.recorder.graph import Graph, Node, Shape, nodes_in, substitute
 from diffface.backends.autograd.recorder.shapes import only_new_axes, reshape
-from diffface.backends.autograd.recorder.source import Names, argument, index_source
+from diffface.backends.autograd.recorder.source import ProgramNames, argument, index_source
 
 # So many updates back, one at the same index is looked for; so many are moved at once.
 _NEAR = 8
@@ -107,7 +107,9 @@ class Touched:
         return clean
 
 
-def update_lines(names: Names, target: str, index: Any, x: Any, touched: Touched) -> list[str]:
+def update_lines(
+    names: ProgramNames, target: str, index: Any, x: Any, touched: Touched
+) -> list[str]:
     """Return the lines that add `x` at `index` of the array `target`."""
     place, value = f"{target}[{index_source(names, index)}]", argument(names, x)
     once = touched.reaches_once(index)
@@ -128,7 +130,7 @@ def _plain(index: Any) -> Any:
     return index
 
 
-def _at(names: Names, index: Any) -> str:
+def _at(names: ProgramNames, index: Any) -> str:
     if isinstance(index, tuple):
         return f"({''.join(_at(names, i) + ', ' for i in index)})"
     return index_source(names, index) if isinstance(index, list) else argument(names, index)

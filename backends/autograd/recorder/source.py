@@ -17,19 +17,20 @@ from diffface.backends.autograd.recorder.functions import (
 from diffface.backends.autograd.recorder.graph import Node, nodes_in
 from diffface.backends.autograd.recorder.shapes import GETITEM
 from diffface.backends.errors import CannotRecord
+from diffface.backends.recording.names import Names
 
 _PREFIXED = ("linalg", "fft")
 # Next to arrays, Python's numbers are weak in type promotion.
 _WEAK = (bool, int, float, complex)
 
 
-class Names:
+class ProgramNames:
     """The global names of one program: functions and constants; and the local ones of its values.
 
     Attributes
     ----------
-    globals : dict
-        What the source is executed in.
+    bound : Names
+        The global ones.
     comments : list of str
         One line on each constant.
     local : dict of Node to str
@@ -37,10 +38,11 @@ class Names:
     """
 
     def __init__(self, inputs: list[Node]) -> None:
-        self.globals: dict[str, Any] = {}
+        self.bound = Names()
         self.comments: list[str] = []
         self.local = {node: f"x{i}" for i, node in enumerate(inputs)}
-        self._known: dict[Any, str] = {}
+        # Numbers are the same if their bits are, checked functions if their functions are.
+        self._same: dict[Any, Any] = {}
         self._free: dict[str, None] = {}
         self._count = 0
 
@@ -60,30 +62,28 @@ class Names:
     def constant(self, value: Any) -> str:
         """Return the name of a constant."""
         scalar = isinstance(value, np.ndarray) and value.ndim == 0
-        key = (value.dtype.str, value.tobytes()) if scalar else id(value)
-        if key not in self._known:
-            self._known[key] = name = f"c{len(self.comments)}"
-            self.globals[name] = value  # which keeps its id alive, too
+        if scalar:
+            value = self._same.setdefault((value.dtype.str, value.tobytes()), value)
+        count = len(self.bound.namespace)
+        name = self.bound(value, "c")
+        if len(self.bound.namespace) > count:
             value = value[()] if scalar else value  # NumPy shows its numbers faster than its arrays
             text = f"{value.dtype} {value.shape}" if getattr(value, "ndim", 0) else repr(value)
             self.comments.append(f"# {name}: {text.splitlines()[0]}")
-        return self._known[key]
+        return name
 
     def bind(self, fn: Any) -> str:
         """Return the name of a function."""
-        if fn not in self._known:
-            self._bind(fn, fn, implementation(fn))
-        return self._known[fn]
+        return self.bound.spell(implementation(fn), _spelling(fn))
 
     def function(self, node: Node) -> str:
         """Return the name of a node's function, checked at run time if it is a stranger."""
         fn: Any = node.fn
         if is_trusted(fn):
             return self.bind(fn)
-        key = (fn, node.shape, node.dtype)
-        if key not in self._known:
-            self._bind(key, fn, _checked(fn, node.shape, node.dtype))
-        return self._known[key]
+        key = fn, node.shape, node.dtype
+        checked = self._same.get(key) or _checked(fn, node.shape, node.dtype)
+        return self.bound.spell(self._same.setdefault(key, checked), _spelling(fn))
 
     def variable(self) -> str:
         """Return the name of a variable that is free."""
@@ -97,13 +97,6 @@ class Names:
         name = self.local.get(node, "")
         if name.startswith("t"):
             self._free[name] = None
-
-    def _bind(self, key: Any, fn: Any, target: Any) -> None:
-        name = _spelling(fn)
-        while name in self.globals:
-            name += "_"
-        self._known[key] = name
-        self.globals[name] = target
 
 
 def _spelling(fn: Any) -> str:
@@ -146,7 +139,7 @@ _OPERATORS = {np.add: "+", np.subtract: "-", np.multiply: "*", np.divide: "/"}
 _C_EINSUM = np._core.multiarray.c_einsum  # type: ignore[attr-defined]  # private; np.einsum itself calls it
 
 
-def expression(names: Names, node: Node) -> str:
+def expression(names: ProgramNames, node: Node) -> str:
     """Return the expression of a node."""
     special = _SPECIAL.get(node.fn)
     if special is not None:
@@ -158,7 +151,7 @@ def expression(names: Names, node: Node) -> str:
     return _call(names, names.function(node), node.args, node.kwargs)
 
 
-def argument(names: Names, x: Any) -> str:
+def argument(names: ProgramNames, x: Any) -> str:
     """Return the source of an argument."""
     if isinstance(x, Node):
         # A NumPy scalar is no literal: a Python number would be weaker in type promotion.
@@ -176,18 +169,18 @@ def argument(names: Names, x: Any) -> str:
     return names.constant(x)
 
 
-def _literal(names: Names, value: Any) -> str:
+def _literal(names: ProgramNames, value: Any) -> str:
     return repr(value) if np.isfinite(value) else names.constant(value)
 
 
-def _call(names: Names, function: str, args: Any, kwargs: Any) -> str:
+def _call(names: ProgramNames, function: str, args: Any, kwargs: Any) -> str:
     written = [argument(names, a) for a in args] + [
         f"{k}={argument(names, v)}" for k, v in kwargs.items()
     ]
     return f"{function}({', '.join(written)})"
 
 
-def _elementwise(names: Names, node: Node) -> str:
+def _elementwise(names: ProgramNames, node: Node) -> str:
     if not all(isinstance(a, Node) for a in node.args):
         return _call(names, names.function(node), node.args, node.kwargs)
     if all(a.shape == () for a in node.args) and not node.kwargs:
@@ -206,7 +199,7 @@ def _elementwise(names: Names, node: Node) -> str:
     return f"{names.function(node)}({', '.join(written)})"
 
 
-def _scalar(names: Names, node: Node) -> str | None:
+def _scalar(names: ProgramNames, node: Node) -> str | None:
     """Write arithmetic on scalars with operators: ten times as fast as ufuncs there."""
     if node.dtype.kind not in "fc" or any(
         a.dtype.kind not in "fc" for a in node.args if type(a.value) not in _WEAK
@@ -220,12 +213,12 @@ def _scalar(names: Names, node: Node) -> str | None:
     return f"-{operands[0]}" if node.fn is np.negative else None
 
 
-def _getitem(names: Names, node: Node) -> str:
+def _getitem(names: ProgramNames, node: Node) -> str:
     x, index = node.args
     return f"{names.operand(x)}[{index_source(names, index)}]"
 
 
-def index_source(names: Names, index: Any) -> str:
+def index_source(names: ProgramNames, index: Any) -> str:
     """Return an index as it stands between brackets."""
     if isinstance(index, list) and not list(nodes_in(index)):
         return names.constant(np.asarray(index, dtype=int if not index else None))
@@ -239,13 +232,13 @@ def index_source(names: Names, index: Any) -> str:
     return argument(names, index)
 
 
-def _reshape(names: Names, node: Node) -> str | None:
+def _reshape(names: ProgramNames, node: Node) -> str | None:
     if len(node.args) > 2 or node.kwargs:
         return None
     return f"{names.operand(node.args[0])}.reshape({argument(names, node.args[1])})"
 
 
-def _transpose(names: Names, node: Node) -> str | None:
+def _transpose(names: ProgramNames, node: Node) -> str | None:
     x, axes = node.args
     name = names.operand(x)
     return (
@@ -255,7 +248,7 @@ def _transpose(names: Names, node: Node) -> str | None:
     )
 
 
-def _total(names: Names, node: Node) -> str:
+def _total(names: ProgramNames, node: Node) -> str:
     x, axes, keep = node.args
     keepdims = ", None, None, True" if keep else ""
     if axes is not None and len(axes) == 1:
@@ -268,7 +261,7 @@ def _total(names: Names, node: Node) -> str:
 def _reduction(ufunc: Any) -> Any:
     """Return the writer of a reduction that NumPy wraps in several layers of Python."""
 
-    def write(names: Names, node: Node) -> str | None:
+    def write(names: ProgramNames, node: Node) -> str | None:
         x, *rest = node.args
         options = dict(zip(("axis",), rest, strict=False)) | node.kwargs
         if len(rest) > 1 or options.keys() - {"axis", "keepdims"} or not x.shape:
@@ -280,16 +273,16 @@ def _reduction(ufunc: Any) -> Any:
     return write
 
 
-def _einsum(names: Names, node: Node) -> str | None:
+def _einsum(names: ProgramNames, node: Node) -> str | None:
     return None if node.kwargs else _call(names, names.bind(_C_EINSUM), node.args, {})
 
 
-def _dot(names: Names, node: Node) -> str:
+def _dot(names: ProgramNames, node: Node) -> str:
     a, b = (names.operand(x) for x in node.args)
     return f"{a}.dot({b})"
 
 
-def _product(names: Names, node: Node) -> str:
+def _product(names: ProgramNames, node: Node) -> str:
     a, b, shape, dtype = node.args
     kind = "" if dtype == np.float64 else f", {names.constant(dtype)}"
     place = f"{names.bind(np.empty)}({argument(names, shape)}{kind})"
