@@ -16,6 +16,7 @@ from diffface.backends.autograd.namespace.rules import (
     Axis,
     along,
     axes_of,
+    axis_of,
     broadcast_to,
     numpy_primitive,
 )
@@ -28,6 +29,11 @@ __all__ = [
 
 
 _sum = numpy_primitive(np.sum)
+
+
+def _reduced(axis: Axis, ndim: int) -> tuple[int, ...]:
+    """Return the axes of a reduction: as in NumPy, a number is reduced along its axis 0, too."""
+    return () if ndim == 0 and axis in (0, -1) else axes_of(axis, ndim)
 
 
 def _spread(g: Array, x: Array, axis: tuple[int, ...]) -> Array:
@@ -47,12 +53,12 @@ def sum(  # the standard's name
     """Sum over `axis`."""
     x = anp.array(x) if isinstance(x, list | tuple) else x
     x = x if dtype is None else astype(x, dtype)
-    return _sum(x, axis=axes_of(axis, anp.ndim(x)), keepdims=keepdims)
+    return _sum(x, axis=_reduced(axis, anp.ndim(x)), keepdims=keepdims)
 
 
 def _count(x: Array, axis: Axis) -> int:
     shape = anp.shape(x)
-    return int(np.prod([shape[i] for i in axes_of(axis, len(shape))], dtype=int))
+    return int(np.prod([shape[i] for i in _reduced(axis, len(shape))], dtype=int))
 
 
 def mean(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
@@ -75,18 +81,18 @@ def std(x: Array, /, axis: Axis = None, correction: float = 0.0, keepdims: bool 
 
 def max(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:  # the standard's name
     """Maximum over `axis`; ties share the derivative equally."""
-    return anp.max(x, axis=axes_of(axis, anp.ndim(x)), keepdims=keepdims)
+    return anp.max(x, axis=_reduced(axis, anp.ndim(x)), keepdims=keepdims)
 
 
 def min(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:  # the standard's name
     """Minimum over `axis`; ties share the derivative equally."""
-    return anp.min(x, axis=axes_of(axis, anp.ndim(x)), keepdims=keepdims)
+    return anp.min(x, axis=_reduced(axis, anp.ndim(x)), keepdims=keepdims)
 
 
 def prod(x: Array, /, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
     """Product over `axis`, by halving: ``log2(n)`` elementwise products."""
     x = x if dtype is None else astype(x, dtype)
-    shape, axes = anp.shape(x), axes_of(axis, anp.ndim(x))
+    shape, axes = anp.shape(x), _reduced(axis, anp.ndim(x))
     kept = tuple(i for i in range(len(shape)) if i not in axes)
     y = anp.reshape(anp.transpose(x, (*axes, *kept)), (-1, *(shape[i] for i in kept)))
     if anp.shape(y)[0] == 0:
@@ -103,7 +109,7 @@ def prod(x: Array, /, axis: Axis = None, dtype: Any = None, keepdims: bool = Fal
 def _only_axis(x: Array, axis: int | None) -> int:
     if axis is None and anp.ndim(x) != 1:
         raise ValueError(f"`axis` is needed for an array of {anp.ndim(x)} dimensions")
-    return int(axis or 0) % int(anp.ndim(x))
+    return axis_of(axis or 0, anp.ndim(x))
 
 
 _cumsum = numpy_primitive(np.cumsum)

@@ -63,17 +63,24 @@ def is_box(x: object) -> bool:
     return isinstance(x, Box)
 
 
+def axis_of(axis: int, ndim: int) -> int:
+    """Return `axis` as a number in ``range(ndim)``; raise NumPy's own error if there is none."""
+    if not -ndim <= axis < ndim:
+        raise np.exceptions.AxisError(axis, ndim)
+    return int(axis) % ndim
+
+
 def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
     """Return `axis` as a tuple of numbers in ``range(ndim)``; ``None`` means all axes."""
     if axis is None:
         return tuple(range(ndim))
     axes = axis if isinstance(axis, Sequence) else (axis,)
-    return tuple(int(a) % ndim for a in axes)
+    return tuple(axis_of(a, ndim) for a in axes)
 
 
 def along(axis: int, ndim: int, index: Any) -> tuple[Any, ...]:
     """Return the index tuple that applies `index` to `axis` and takes all of the others."""
-    return (*(slice(None),) * (axis % ndim), index)
+    return (*(slice(None),) * axis_of(axis, ndim), index)
 
 
 # Broadcasting

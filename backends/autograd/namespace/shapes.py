@@ -18,6 +18,7 @@ from diffface.backends.autograd.namespace.rules import (
     Axis,
     along,
     axes_of,
+    axis_of,
     broadcast_to,
     constant,
     match_real,
@@ -216,7 +217,7 @@ def take(x: Array, indices: Array, /, axis: int | None = None) -> Array:
     """Take elements along `axis`; ``axis=None`` takes from the flattened array."""
     if axis is None:
         x, axis = anp.reshape(x, (-1,)), 0
-    return _take(x, indices, axis % anp.ndim(x))
+    return _take(x, indices, axis_of(axis, anp.ndim(x)))
 
 
 def repeat(x: Array, repeats: int | Array, /, axis: int | None = None) -> Array:
@@ -227,7 +228,7 @@ def repeat(x: Array, repeats: int | Array, /, axis: int | None = None) -> Array:
 
 def take_along_axis(x: Array, indices: Array, /, axis: int = -1) -> Array:
     """Take along `axis` with an index array of the same number of dimensions."""
-    return _take_along(x, indices, axis % anp.ndim(x))
+    return _take_along(x, indices, axis_of(axis, anp.ndim(x)))
 
 
 @constant

@@ -9,7 +9,6 @@ or a Python number; writing into arrays; random numbers; anything else that a se
 contradicts.
 """
 
-import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -28,6 +27,7 @@ from diffface.backends.autograd.recorder.program import compile_graph
 from diffface.backends.autograd.recorder.tape import RecordedNode, Tape
 from diffface.backends.compiled import Arrays, Compiled, Program
 from diffface.backends.errors import CannotRecord
+from diffface.backends.recording.generators import random_states
 from diffface.backends.recording.user_frame import line_of_error
 
 
@@ -62,7 +62,7 @@ def record(program: Program, examples: Arrays) -> Compiled:
 
 def _record(program: Program, examples: Arrays) -> Compiled:
     tape = Tape()
-    state = _random_state()
+    states = random_states(program)
     try:
         outputs, traced = trace(tape, program, examples)
         compiled = compile_graph(tape.inputs, outputs)
@@ -81,7 +81,7 @@ def _record(program: Program, examples: Arrays) -> Compiled:
         ) from error
     if tape.escaped is not None:  # the user's function swallowed the error
         raise tape.escaped
-    if state != _random_state():
+    if states != random_states(program):
         raise CannotRecord("random numbers were drawn; pass them in as a constant argument")
     check_same(found, tuple(traced), examples)
     check_elsewhere(program, compiled, examples)
@@ -101,13 +101,6 @@ def trace(tape: Tape, program: Program, examples: Arrays) -> tuple[list[Node], l
 
 def _copy(x: Any) -> Any:
     return x.copy() if isinstance(x, np.ndarray) else x
-
-
-def _random_state() -> tuple[Any, ...]:
-    # The state that users may still draw from, not one of ours.
-    state: Any = np.random.get_state()  # noqa: NPY002
-    _, keys, position, *gauss = state
-    return keys.tobytes(), position, *gauss, random.getstate()
 
 
 # What is different in autograd while we record, and put back right after
