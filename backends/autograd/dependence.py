@@ -43,7 +43,7 @@ def dependence(program: Program, examples: Arrays, inputs: range) -> Found:
     tape = _LinedTape()
     top = tracer.trace_stack.top
     try:
-        outputs, _ = trace(tape, program, examples)
+        outputs = trace(tape, program, examples)
     except Exception:
         if tape.escaped is not None:
             raise tape.escaped from None

@@ -235,7 +235,7 @@ def _lines_into(names: ProgramNames, node: Node, target: str) -> list[str]:
     return [f"{target}[...] = {expression(names, node)}"]
 
 
-def _written_into(names: Names, node: Node, target: str) -> str:
+def _written_into(names: ProgramNames, node: Node, target: str) -> str:
     # NumPy deprecates a third argument by position for these two; elsewhere it is the fastest way.
     keyword = "out=" if node.fn in (np.maximum, np.minimum) else ""
     return f"{expression(names, node)[:-1]}, {keyword}{target})"

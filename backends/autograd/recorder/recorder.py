@@ -20,13 +20,14 @@ from autograd.core import VSpace
 from autograd.numpy import numpy_vjps
 from autograd.numpy.numpy_boxes import ArrayBox
 
+from diffface.backends.arrays import NUMPY
 from diffface.backends.autograd.recorder.boxes import RecordedArray, is_a
-from diffface.backends.autograd.recorder.checks import check_elsewhere, check_same
 from diffface.backends.autograd.recorder.graph import Node
 from diffface.backends.autograd.recorder.program import compile_graph
 from diffface.backends.autograd.recorder.tape import RecordedNode, Tape
 from diffface.backends.compiled import Arrays, Compiled, Program
 from diffface.backends.errors import CannotRecord
+from diffface.backends.recording.agreement import check_agreement
 from diffface.backends.recording.generators import random_states
 from diffface.backends.recording.user_frame import line_of_error
 
@@ -64,17 +65,13 @@ def _record(program: Program, examples: Arrays) -> Compiled:
     tape = Tape()
     states = random_states(program)
     try:
-        outputs, traced = trace(tape, program, examples)
-        compiled = compile_graph(tape.inputs, outputs)
-        found = compiled.run(*examples)
+        compiled = compile_graph(tape.inputs, trace(tape, program, examples))
     except Exception as error:
         if tape.escaped is not None:
             raise tape.escaped from None
         if isinstance(error, CannotRecord):
             raise
-        program(
-            *map(_copy, examples)
-        )  # an error of the user's own comes again, and goes up from here
+        program(*map(_copy, examples))  # an error of the user's own goes up from here
         line = line_of_error(error)
         raise CannotRecord(
             f"the recorder cannot follow: {type(error).__name__}: {error}", line
@@ -83,20 +80,38 @@ def _record(program: Program, examples: Arrays) -> Compiled:
         raise tape.escaped
     if states != random_states(program):
         raise CannotRecord("random numbers were drawn; pass them in as a constant argument")
-    check_same(found, tuple(traced), examples)
-    check_elsewhere(program, compiled, examples)
+    check_agreement(compiled.run, _checking(program), examples, NUMPY, terms=_terms)
     return compiled
 
 
-def trace(tape: Tape, program: Program, examples: Arrays) -> tuple[list[Node], list[Any]]:
-    """Run `program` on boxes; return the nodes and the values of its results."""
+def trace(tape: Tape, program: Program, examples: Arrays) -> list[Node]:
+    """Run `program` on boxes; return the nodes of its results."""
     try:
         with patched():
             results = program(*[tape.input(_copy(x)) for x in examples])
-        values = [y._concrete if is_a(y, tracer.Box) else y for y in results]
-        return [tape.lift(y) for y in results], values
+        return [tape.lift(y) for y in results]
     finally:
         tape.open = False
+
+
+def _checking(program: Program) -> Program:
+    """Return `program`, which then raises CannotRecord if it writes into its arguments."""
+
+    def run(*inputs: Any) -> Arrays:
+        before = [np.asarray(x).tobytes() for x in inputs]
+        results = program(*inputs)
+        if before != [np.asarray(x).tobytes() for x in inputs]:
+            raise CannotRecord("the function writes into its arguments")
+        return results
+
+    return run
+
+
+def _terms(inputs: Arrays) -> float:
+    """Return the size, in units of rounding, of what cancellation may leave of the inputs."""
+    numbers = (x for x in inputs if np.result_type(x).kind in "biufc")
+    largest = (float(np.nanmax(np.abs(x), initial=1.0)) for x in numbers)
+    return 1e3 * max(largest, default=1.0)
 
 
 def _copy(x: Any) -> Any:
