@@ -85,6 +85,10 @@ class ArrayLibrary(ABC):
         """What ``array`` is, in words, if results cannot be written to it; else empty."""
         return ""
 
+    def overlap(self, array: Array, other: Array) -> bool:
+        """Whether two arrays that can be written to have an element in common."""
+        return bool(np.shares_memory(self.to_numpy(array), self.to_numpy(other)))
+
     def view_for_output(self, array: Any, others: Arrays) -> Array | None:
         """An array of this library in the memory of ``array``, for a program to write a result to.
 
@@ -196,7 +200,10 @@ class NumPyArrays(ArrayLibrary):
         return np.array(array, order="C")
 
     def why_read_only(self, array: Array) -> str:
-        return "" if array.flags.writeable else "a read-only array"
+        if not array.flags.writeable:
+            return "a read-only array"
+        repeated = any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape, strict=True))
+        return "an array whose elements share memory" if repeated else ""
 
     def view_for_output(self, array: Any, others: Arrays) -> Array | None:
         if type(array) is not np.ndarray or not array.flags.writeable:

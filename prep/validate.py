@@ -106,7 +106,7 @@ def _refusal(leaf: Described, operator: Operator, name: str, holomorphic: bool) 
             "leave holomorphic out."
         )
     if kind == "c" and not holomorphic and not operator.complex_arguments:
-        unless = " without holomorphic=True" if operator.order == 1 else ""
+        unless = " without holomorphic=True" if "holomorphic" in operator.keywords else ""
         return (
             f"is complex, where {name} is not defined{unless}; differentiate with respect to its "
             "real and imaginary parts."

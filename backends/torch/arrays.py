@@ -81,6 +81,15 @@ class TorchArrays(ArrayLibrary):
         expanded = any(s == 0 and n > 1 for s, n in zip(array.stride(), array.shape, strict=True))
         return "an expanded tensor" if expanded else ""
 
+    def overlap(self, array: Array, other: Array) -> bool:
+        if array.device.type == "cpu" and other.device.type == "cpu":
+            return super().overlap(array, other)
+        if array.layout != torch.strided or array.device != other.device:
+            return False
+        # Up to the gaps between elements.
+        (low, high), (start, end) = _elements(array), _elements(other)
+        return low < end and start < high
+
     def view_for_output(self, array: Any, others: Arrays) -> Array | None:
         if type(array) is np.ndarray and array.flags.carray and self.takes(array.dtype):
             array = torch.from_numpy(array)
@@ -137,6 +146,15 @@ _NUMPY: dict[torch.dtype, np.dtype[Any]] = {
         "float16", "float32", "float64", "complex64", "complex128",
     )
 }  # fmt: skip
+
+
+def _elements(array: Array) -> tuple[int, int]:
+    """Addresses from the first element of ``array`` to the last."""
+    if not array.numel():
+        return 0, 0
+    last = sum((n - 1) * step for n, step in zip(array.shape, array.stride(), strict=True))
+    start = array.data_ptr()
+    return start, start + (last + 1) * array.element_size()
 
 
 def _extent(array: Array) -> tuple[int, int]:

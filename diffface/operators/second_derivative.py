@@ -7,7 +7,7 @@ from diffface.backends.adapter import Function
 from diffface.backends.compiled import Arrays
 from diffface.operators.calculus import to_differentiate
 from diffface.operators.call import call, prepare
-from diffface.operators.options import Options, PrepareOptions
+from diffface.operators.options import PrepareOptions, ScalarOptions
 from diffface.prep.operator import Operator, Part, Point
 from diffface.prep.prepared import Prepared
 
@@ -32,11 +32,13 @@ SECOND_DERIVATIVE = Operator(
     order=2,
     scalar_argument=True,
     complex_arguments=False,
-    keywords=Options.__optional_keys__,
+    keywords=ScalarOptions.__optional_keys__,
 )
 
 
-def second_derivative(f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]) -> Any:
+def second_derivative(
+    f: Callable[..., Any], /, *args: Any, **options: Unpack[ScalarOptions]
+) -> Any:
     """Second derivative of a function of one number.
 
     Parameters
@@ -44,9 +46,9 @@ def second_derivative(f: Callable[..., Any], /, *args: Any, **options: Unpack[Op
     f : callable
         ``f(*args)`` returns an array or a tree of arrays ``y``.
     *args : float, array of shape (), Const
-        Arguments of ``f``: one active real number ``t``, the others in ``Const``.
-    **options : Options
-        ``backend``, ``argnums``, ``has_aux``, ``kwargs``, ``out``.
+        Arguments of ``f``: one active number ``t``, the others in ``Const``.
+    **options : ScalarOptions
+        ``backend``, ``argnums``, ``has_aux``, ``kwargs``, ``out``, ``holomorphic``.
 
     Returns
     -------
@@ -58,7 +60,7 @@ def second_derivative(f: Callable[..., Any], /, *args: Any, **options: Unpack[Op
     InvalidArgumentError
         If there is not exactly one active number.
     NotDifferentiableError
-        If it is an integer or complex.
+        If it is an integer, or complex without ``holomorphic=True``.
 
     Examples
     --------
@@ -70,7 +72,7 @@ def second_derivative(f: Callable[..., Any], /, *args: Any, **options: Unpack[Op
 
 
 def value_derivative_and_second_derivative(
-    f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]
+    f: Callable[..., Any], /, *args: Any, **options: Unpack[ScalarOptions]
 ) -> Any:
     """``(f(*args), dy/dt, d²y/dt²)``, sharing the work; see :func:`second_derivative`."""
     return call(SECOND_DERIVATIVE, (0, 1, 2), f, args, options)

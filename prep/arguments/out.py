@@ -29,8 +29,10 @@ class Slot:
 def targets(out: Any, count: int) -> Sequence[Any]:
     """``out`` for each of ``count`` derivatives: itself, or a tuple with one entry for each."""
     if count == 1:
+        _check_apart(out)
         return [out]
     if isinstance(out, tuple | list) and len(out) == count:
+        _check_apart(out)
         return out
     raise InvalidArgumentError(
         f"`out` must be a tuple with one entry for each of the {count} derivatives, got "
@@ -84,6 +86,25 @@ def write(out: Any, result: Any) -> Any:
         if leaf is not value:  # the program may have written it there
             leaf[...] = value
     return out
+
+
+def _check_apart(out: Any) -> None:
+    """Refuse arrays that share memory: what is written first would be lost."""
+    if library_of(out) is not None:
+        return
+    leaves, spec = flatten(out, RESULTS)
+    taken: list[tuple[str, ArrayLibrary, Any]] = []
+    for place, leaf in zip(paths(spec), leaves, strict=True):
+        own = library_of(leaf)
+        if own is None or not own.writable:
+            continue
+        for before, library, other in taken:
+            if own is library and own.overlap(leaf, other):
+                raise InvalidArgumentError(
+                    f"`out{before}` and `out{place}` share memory, so that one result would "
+                    "overwrite the other; give each an array of its own."
+                )
+        taken.append((place, own, leaf))
 
 
 def _slot(value: Any) -> Slot:
