@@ -74,3 +74,7 @@ class CannotRecord(Exception):
         super().__init__(reason)
         self.reason = reason
         self.line = line
+
+
+class Disagreement(CannotRecord):
+    """A recorded program computes something else than a plain call of its function."""

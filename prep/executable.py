@@ -5,9 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, Literal
 
+from diffface.backends.arrays import PYTHON
 from diffface.backends.compiled import Arrays, Compiled, Program
 from diffface.backends.errors import (
     CannotRecord,
+    Disagreement,
     NotDifferentiableError,
     PreparationWarning,
     UnsupportedOperatorError,
@@ -65,6 +67,9 @@ class Executable:
                 program = plan.program(f, self._structure)
                 self.compiled, outputs = self._build(program, examples)
         except (CannotRecord, NotDifferentiableError) as error:
+            numbers = any(leaf.library is PYTHON for leaf in plan.signature.constants)
+            if isinstance(error, Disagreement) and numbers:
+                raise  # it may be right once these are static
             # A function that cannot be differentiated at all says so here.
             self._try_eagerly(primals, constants, seeds)
             self._fall_back(error, "every")

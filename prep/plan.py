@@ -12,7 +12,7 @@ from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.errors import UnsupportedOperatorError
 from diffface.backends.registry import Backend
 from diffface.prep.arguments import seeds as _seeds
-from diffface.prep.arguments.signature import Argument, Call, Leaf, Signature, describe
+from diffface.prep.arguments.signature import Argument, Call, Leaf, Signature, by_value, describe
 from diffface.prep.flat_function import FlatFunction, OutputStructure
 from diffface.prep.operator import First, Mode, Operator, Point, Recipe, Seeds, Settings
 from diffface.prep.result import Result
@@ -77,8 +77,8 @@ class Plan:
     """
 
     __slots__ = (
-        "device", "dtypes", "inner", "operator", "outer", "problem", "result", "settings",
-        "signature", "value", "wanted",
+        "backend", "device", "dtypes", "inner", "operator", "outer", "problem", "result",
+        "settings", "signature", "value", "wanted",
     )  # fmt: skip
 
     def __init__(
@@ -89,6 +89,7 @@ class Plan:
         self.wanted = wanted
         self.signature = signature
         self.settings = settings
+        self.backend = backend
         self.inner: Adapter = backend.first_order()
         self.outer: Adapter = self.inner
         if operator.order == 2:
@@ -107,6 +108,11 @@ class Plan:
             if leaf.library is self.inner.arrays:
                 self.device = leaf.device
                 break
+
+    def by_value(self, constants: Sequence[Any]) -> tuple["Plan", Sequence[Any]]:
+        """The plan in which Python numbers among ``constants`` are static, and the others."""
+        signature, rest = by_value(self.signature, constants)
+        return Plan(self.operator, self.wanted, signature, self.backend, self.settings), rest
 
     def evaluate(
         self, f: Callable[..., Any], primals: Sequence[Any], constants: Sequence[Any],

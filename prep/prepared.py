@@ -10,7 +10,7 @@ from weakref import WeakMethod
 import numpy as np
 
 from diffface.backends.arrays import PYTHON
-from diffface.backends.errors import InvalidArgumentError, PreparationMismatchError
+from diffface.backends.errors import Disagreement, InvalidArgumentError, PreparationMismatchError
 from diffface.backends.registry import Backend
 from diffface.prep.arguments.bind import bind, named
 from diffface.prep.arguments.const import Const, plain
@@ -63,7 +63,8 @@ class Prepared:
 
     # `__call__` is a slot that holds the fast path of the most recent signature.
     __slots__ = (
-        "__call__", "__weakref__", "_argnums", "_choose", "_fallback", "_fixed", "_known",
+        "__call__", "__weakref__", "_argnums", "_by_value", "_choose", "_fallback", "_fixed",
+        "_known",
         "_kwargs", "_lock", "_recipe", "_settle", "_strict", "_weakly",
     )  # fmt: skip
     __call__: Entry
@@ -91,6 +92,8 @@ class Prepared:
         # The function may call this very callable while it is prepared.
         self._lock = RLock()
         self._fixed: Signature | None = None
+        # Whether Python numbers among the constants are static.
+        self._by_value = False
         self._weakly = _weakly(self)
         self.__call__ = self._weakly
         if args:
@@ -132,6 +135,9 @@ class Prepared:
                 signature = self._fixed
             elif self._strict and not resembles(signature, self._fixed):
                 raise PreparationMismatchError(report(self._fixed, signature, self._recipe.f))
+        if self._by_value:
+            plan, constants = plan.by_value(constants)
+            signature = plan.signature
         known = self._recall(self._key(signature, plan, seeds))
         if known is None:
             known = self._specialise(plan, primals, constants, seeds)
@@ -242,15 +248,27 @@ class Prepared:
             key = self._key(plan.signature, plan, seeds)
             if (known := self._known.get(key)) is not None:
                 return known
-            known = Executable(
-                plan, self._recipe.f, primals, constants, seeds, self._fallback,
-                self._kwargs, self._weakly,
-            )  # fmt: skip
+            try:
+                known = self._executable(plan, primals, constants, seeds)
+            except Disagreement:
+                # To this function a number is something else than an array: its values are static.
+                self._by_value = True
+                plan, constants = plan.by_value(constants)
+                key = self._key(plan.signature, plan, seeds)
+                known = self._executable(plan, primals, constants, seeds)
             self._known[key] = known
             self._adopt(known)
             while len(self._known) > CAPACITY:
                 self._known.popitem(last=False)
             return known
+
+    def _executable(
+        self, plan: Plan, primals: Sequence[Any], constants: Sequence[Any], seeds: Any
+    ) -> Executable:
+        return Executable(
+            plan, self._recipe.f, primals, constants, seeds, self._fallback, self._kwargs,
+            self._weakly,
+        )  # fmt: skip
 
 
 def _weakly(prepared: Prepared) -> Entry:

@@ -20,6 +20,7 @@ from diffface.backends.autograd.recorder import record
 from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.errors import UnsupportedOperatorError
 from diffface.backends.generic import loop
+from diffface.backends.recording.agreement import check_agreement
 from diffface.backends.recording.numbers import build_with_numbers
 from diffface.backends.rule import Rule
 
@@ -74,7 +75,10 @@ class Autograd(Adapter):
         return y, _cotangents(_backward(roots, nodes, (one,)), x), aux
 
     def build(self, program: Program, examples: Arrays) -> Compiled:
-        return build_with_numbers(record, program, examples, self.lift)
+        compiled = build_with_numbers(record, program, examples, NUMPY)
+        if any(isinstance(a, float | complex) for a in examples):
+            check_agreement(compiled.run, program, examples, NUMPY)
+        return compiled
 
     def dependence(self, program: Program, examples: Arrays, primals: int, order: int) -> Any:
         from diffface.backends.autograd.dependence import dependence

@@ -14,6 +14,7 @@ from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.jax.arrays import JAX_ARRAYS
 from diffface.backends.jax.compile import compile_xla
 from diffface.backends.jax.primitive import call_rule
+from diffface.backends.recording.agreement import check_agreement
 from diffface.backends.rule import Rule
 
 
@@ -75,7 +76,9 @@ class JAX(Adapter):
     def build(self, program: Program, examples: Arrays) -> Compiled:
         # A Python number needs no 64 bits: JAX types those weakly.
         wide = any(_is_wide(a.dtype) for a in examples if hasattr(a, "dtype"))
-        return compile_xla(program, examples, wide)
+        compiled = compile_xla(program, examples, wide)
+        check_agreement(compiled.run, program, examples, JAX_ARRAYS)
+        return compiled
 
     def dependence(self, program: Program, examples: Arrays, primals: int, order: int) -> Any:
         from diffface.backends.jax.dependence import dependence

@@ -10,7 +10,7 @@ import numpy as np
 
 from diffface.backends.arrays import ArrayLibrary
 from diffface.backends.compiled import Array, Arrays, Program
-from diffface.backends.errors import CannotRecord
+from diffface.backends.errors import CannotRecord, Disagreement
 from diffface.backends.recording.perturb import perturb
 
 # Terms that cancel may leave so many roundings of the largest element.
@@ -23,10 +23,10 @@ def check_agreement(
     examples: Arrays,
     library: ArrayLibrary,
     *,
-    terms: Callable[[Arrays], float] = lambda inputs: 0.0,
+    terms: Callable[[Arrays], float] | None = None,
     expected: Arrays | None = None,
 ) -> None:
-    """Raise CannotRecord unless ``run`` and ``program`` agree up to rounding.
+    """Raise Disagreement unless ``run`` and ``program`` agree up to rounding.
 
     Parameters
     ----------
@@ -41,10 +41,12 @@ def check_agreement(
         Of inputs and outputs.
     terms : callable, optional
         ``terms(inputs)`` bounds the sum of the sizes of terms that may cancel on the way; it is
-        asked only where results differ.
+        asked only where results differ. By default it is guessed from the sizes of the inputs.
     expected : tuple of arrays, optional
         What ``program`` returned at the examples, if it is known.
     """
+    if terms is None:
+        terms = lambda inputs: noise(inputs, library)
     with np.errstate(all="ignore"):
         if expected is None:
             expected = program(*_copies(examples, library))
@@ -72,7 +74,7 @@ def _compare(
         again = program(*_copies(inputs, library))
         if all(_identical(*pair, library) for pair in zip(again, expected, strict=True)):
             return
-    raise CannotRecord("its record gives another result than the function itself")
+    raise Disagreement("its record gives another result than the function itself")
 
 
 def agree(found: Arrays, expected: Arrays, library: ArrayLibrary, terms: float = 0.0) -> bool:
@@ -117,6 +119,16 @@ def _perturb(value: Array, library: ArrayLibrary) -> Array:
     _, dtype, device = library.describe(value)
     moved = dtype.kind in "fc"
     return library.from_numpy(perturb(library.to_numpy(value)), device) if moved else value
+
+
+def noise(inputs: Arrays, library: ArrayLibrary) -> float:
+    """A bound for terms that may cancel, where no more is known than the inputs."""
+    largest = 1.0
+    for a in inputs:
+        own = a if _is_number(a) else library.to_numpy(a)
+        if np.result_type(own).kind in "biufc":
+            largest = max(largest, float(np.nanmax(np.abs(own), initial=1.0)))
+    return 1e3 * largest
 
 
 def _is_number(value: Array) -> bool:

@@ -3,19 +3,23 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from diffface.backends.compiled import Array, Arrays, Compiled, Program
+import numpy as np
+
+from diffface.backends.arrays import ArrayLibrary
+from diffface.backends.compiled import Arrays, Compiled, Program
 
 
 def build_with_numbers(
     build: Callable[[Program, Arrays], Compiled],
     program: Program,
     examples: Arrays,
-    lift: Callable[[object, Array], Array],
+    library: ArrayLibrary,
 ) -> Compiled:
     """``build(program, examples)``, where inputs that are Python numbers go in as arrays.
 
-    A record would keep a number as it is. As an array of shape () and of the dtype of the first
-    input it may change, and promotes nothing.
+    A record would keep a number as it is. As an array of shape () and of its own precision it may
+    change. A function that treats numbers and arrays differently is found out where the program is
+    compared with a plain call.
     """
     places = [i for i, a in enumerate(examples) if isinstance(a, float | complex)]
     if not places:
@@ -24,14 +28,13 @@ def build_with_numbers(
     def arrays(inputs: Arrays) -> Arrays:
         changed = list(inputs)
         for i in places:
-            changed[i] = lift(inputs[i], like)
+            changed[i] = library.from_numpy(np.asarray(inputs[i]), device)
         return tuple(changed)
 
     def lifted(run: Program) -> Program:
         return lambda *inputs: run(*arrays(inputs))
 
-    # Its dtype and device are all that is kept of the first example.
-    like = lift(0.0, examples[0])
+    device = library.describe(examples[0])[2]
     compiled = build(program, arrays(examples))
     into = compiled.into
     return replace(

@@ -176,6 +176,29 @@ class Signature(NamedTuple):
         return self.keywords[keyword] if keyword >= 0 else _parameter(f, position)
 
 
+def by_value(signature: Signature, constants: Sequence[Any]) -> tuple[Signature, list[Any]]:
+    """The signature in which Python numbers among the constants are static, and the others."""
+    rest: list[Any] = []
+    values = iter(constants)
+
+    def changed(argument: Argument, active: bool) -> Argument:
+        leaves: list[Described] = []
+        for leaf in argument.leaves:
+            if type(leaf) is Argument:
+                leaves.append(changed(leaf, False))
+            elif type(leaf) is not Leaf or active:
+                leaves.append(leaf)
+            elif leaf.library is PYTHON:
+                leaves.append(Static(next(values)))
+            else:
+                leaves.append(leaf)
+                rest.append(next(values))
+        return Argument(argument.spec, tuple(leaves))
+
+    arguments = [changed(a, i in signature.active) for i, a in enumerate(signature.arguments)]
+    return Signature.of(tuple(arguments), *signature[1:4]), rest
+
+
 def signature_of(call: Call) -> tuple[Signature, list[Any], list[Any]]:
     """Signature of a call, with the leaves of its active arguments and of its constants."""
     arguments, primals, constants = describe(call)

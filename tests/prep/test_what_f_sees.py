@@ -271,3 +271,100 @@ def test_const_at_a_leaf(backend: str) -> None:
 def test_a_tree_of_constants_has_nothing_to_differentiate() -> None:
     with pytest.raises(dif.InvalidArgumentError, match="There is nothing to differentiate"):
         dif.gradient(lambda p: p["a"], {"a": dif.Const(1.0)}, backend="numpy")
+
+
+@EVERYWHERE
+def test_a_float_in_const_is_a_float(backend: str) -> None:
+    """Prepared calls take it for a run-time array where the function does not mind."""
+    f = lambda x, c: (x * c).sum() if isinstance(c, float) else (100 * x * c).sum()
+    g = dif.prepare_gradient(f, X, dif.Const(3.0), backend=backend)
+    for c in (3.0, 4.0, 3.0):
+        same(g(X, c), np.full(3, c), FIRST[backend])
+    inside = lambda x, p: f(x, p["c"])
+    g = dif.prepare_gradient(inside, X, dif.Const({"c": 3.0}), backend=backend)
+    same(g(X, {"c": 4.0}), np.full(3, 4.0), FIRST[backend])
+    leaf = lambda p: f(p["x"], p["c"])
+    g = dif.prepare_gradient(leaf, {"x": X, "c": dif.Const(3.0)}, backend=backend)
+    same(g({"x": X, "c": 4.0})["x"], np.full(3, 4.0), FIRST[backend])
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("together", [True, False])
+def test_a_float_is_not_rounded_to_another_argument(backend: str, together: bool) -> None:
+    f = lambda x, y, c: (x * c if together else x * 2).sum() + (y * c).sum()
+    x = X.astype("float32")
+    g = dif.prepare_gradient(f, x, X, dif.Const(0.5), backend=backend)
+    dx, dy = g(x, X, 0.1)
+    assert dx.dtype == np.float32
+    same(dy, np.full(3, 0.1), FIRST[backend])
+
+
+def test_a_float_that_changes_is_compiled_once() -> None:
+    traced = []
+
+    def f(x: Any, c: Any) -> Any:
+        traced.append(c)
+        return (x * c).sum()
+
+    g = dif.prepare_gradient(f, X, dif.Const(0.5), backend="autograd")
+    before = len(traced)
+    for c in (0.1, 0.2, 0.3):
+        same(g(X, c), np.full(3, c), 1e-14)
+    assert len(traced) == before
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch", "autograd"])
+def test_a_program_is_compared_with_a_plain_call(backend: str) -> None:
+    """A function that returns something else at every evaluation cannot be recorded."""
+    calls: list[int] = []
+
+    def f(x: Any) -> Any:
+        calls.append(1)
+        return (x * len(calls)).sum()
+
+    with pytest.warns(dif.PreparationWarning, match="than the function|when run again"):
+        g = dif.prepare_gradient(f, X, backend=backend)
+    assert g.strategy == "eager"
+
+
+@pytest.mark.parametrize("backend", [b for b in BACKENDS if b != "complex-step"])
+@pytest.mark.parametrize("prepared", [True, False])
+def test_second_derivatives_of_holomorphic_functions(backend: str, prepared: bool) -> None:
+    def f(z: Any) -> Any:
+        return dif.namespace(z).exp(z) * z**2
+
+    z = 0.4 + 0.3j
+    operator = dif.value_derivative_and_second_derivative
+    if prepared:
+        prepare = dif.prepare_value_derivative_and_second_derivative
+        found = prepare(f, z, backend=backend, holomorphic=True)(z)
+    else:
+        found = operator(f, z, backend=backend, holomorphic=True)
+    wanted = (z**2, z**2 + 2 * z, z**2 + 4 * z + 2)
+    for derivative, factor in zip(found, wanted, strict=True):
+        assert isinstance(derivative, complex)
+        assert abs(derivative - np.exp(z) * factor) < 1e-8
+
+
+def test_second_derivatives_of_complex_numbers_need_the_word() -> None:
+    with pytest.raises(dif.NotDifferentiableError, match="not defined without holomorphic=True"):
+        dif.second_derivative(lambda z: z**2, 1j, backend="autograd")
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("prepared", [True, False])
+def test_out_must_not_overlap(backend: str, prepared: bool) -> None:
+    f = lambda a, b: (a * b).sum()
+    call = functools.partial(dif.gradient, f, backend=backend)
+    if prepared:
+        call = dif.prepare_gradient(f, X, 2 * X, backend=backend)
+    o = np.zeros(6)
+    with pytest.raises(dif.InvalidArgumentError) as caught:
+        call(X, 2 * X, out=(o[:3], o[2:5]))
+    assert str(caught.value) == (
+        "`out[0]` and `out[1]` share memory, so that one result would overwrite the other; give "
+        "each an array of its own."
+    )
+    assert not o.any()
+    call(X, 2 * X, out=(o[::2], o[1::2]))  # interlaced, but apart
+    same(o, np.ravel([2 * X, X], "F"), FIRST[backend])

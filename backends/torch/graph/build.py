@@ -49,7 +49,7 @@ def build(
         simplify(module)
         return inductor(module, examples) if compiled else replay(module)
 
-    result = build_with_numbers(record, program, examples, lift)
+    result = build_with_numbers(record, program, examples, TORCH)
     native: Any = result.native
     if not any(map(is_random, native.module.graph.nodes)):
         terms = lambda inputs: _terms(native, tuple(map(_lift, inputs)))
