@@ -9,14 +9,13 @@ import numpy as np
 from diffface.backends.adapter import Adapter, Function
 from diffface.backends.arrays import PYTHON, ArrayLibrary
 from diffface.backends.compiled import Array, Arrays, Compiled, Program
-from diffface.backends.errors import UnsupportedOperatorError
 from diffface.backends.registry import Backend
 from diffface.prep.arguments import seeds as _seeds
 from diffface.prep.arguments.signature import Argument, Call, Leaf, Signature, by_value, describe
 from diffface.prep.flat_function import FlatFunction, OutputStructure
-from diffface.prep.operator import First, Mode, Operator, Point, Recipe, Seeds, Settings
+from diffface.prep.operator import First, Operator, Point, Recipe, Seeds, Settings
 from diffface.prep.result import Result
-from diffface.prep.validate import find_problem
+from diffface.prep.validate import check_mode, find_problem
 
 
 def plan_for(
@@ -94,7 +93,7 @@ class Plan:
         self.outer: Adapter = self.inner
         if operator.order == 2:
             self.outer, self.inner = backend.second_order()
-        _check_mode(settings.mode, self.outer)
+        check_mode(settings.mode, self.outer)
         name = operator.names[wanted]
         self.problem = find_problem(signature, operator, name, settings.holomorphic, self.inner)
         self.result = Result(operator, wanted, signature, settings.has_aux, self.outer.arrays)
@@ -296,12 +295,3 @@ def _carried(
     if source is target:
         return target.detach(value)
     return target.from_numpy(source.to_numpy(value), device)
-
-
-def _check_mode(mode: Mode, adapter: Adapter) -> None:
-    if mode != "auto" and not getattr(adapter, mode):
-        other = "forward" if adapter.forward else "reverse"
-        raise UnsupportedOperatorError(
-            f"{adapter!r} has no {mode} mode; use mode={other!r} or mode='auto', "
-            "or a backend that has both."
-        )

@@ -7,17 +7,13 @@ from threading import RLock
 from typing import Any, Literal, Never
 from weakref import WeakMethod
 
-import numpy as np
-
-from diffface.backends.arrays import PYTHON
 from diffface.backends.errors import Disagreement, InvalidArgumentError, PreparationMismatchError
 from diffface.backends.registry import Backend
-from diffface.prep.arguments.bind import bind, named
+from diffface.prep.arguments.bind import bind, marked, named
 from diffface.prep.arguments.const import Const, plain
 from diffface.prep.arguments.mismatch import fits, report, resembles
 from diffface.prep.arguments.seeds import batch_of
-from diffface.prep.arguments.signature import Argument, Call, Leaf, Signature
-from diffface.prep.arguments.tree import unflatten
+from diffface.prep.arguments.signature import Call, Signature
 from diffface.prep.executable import Executable, Fallback
 from diffface.prep.operator import Recipe, Seeds
 from diffface.prep.plan import Plan, plan_for
@@ -28,9 +24,6 @@ _OPTIONS = ("tangents", "cotangents", "out", "kwargs")
 
 # Signatures that a lazily prepared callable keeps at the same time.
 CAPACITY = 16
-
-
-_FLOAT = Leaf(PYTHON, (), np.dtype(float), None)
 
 
 class Prepared:
@@ -212,7 +205,7 @@ class Prepared:
                     "prepare anew to change which arguments are constant."
                 )
         values = tuple(
-            _marked(a, known) if i in active else a
+            marked(a, known) if i in active else a
             for i, (a, known) in enumerate(zip(plain(args), self._fixed.arguments, strict=False))
         )
         count = len(self._fixed.arguments) - len(keywords)
@@ -287,24 +280,6 @@ def _weakly(prepared: Prepared) -> Entry:
         return general(*args, **options)
 
     return call
-
-
-def _marked(value: Any, known: Argument) -> Any:
-    """An active argument, with a ``Const`` at the leaves that were constant at the preparation."""
-    # To Python, a float64 of NumPy is a float, and solvers of one equation hand them in.
-    if type(value) is np.float64 and known.leaves == (_FLOAT,):
-        return float(value)
-    constant = [n for n, leaf in enumerate(known.leaves) if isinstance(leaf, Argument)]
-    if not constant or known.spec is None:
-        return value
-    try:
-        leaves: list[Any] = known.spec.flatten_up_to(value)
-    except ValueError:  # reported as a mismatch
-        return value
-    for n in constant:
-        if not isinstance(leaves[n], Const):
-            leaves[n] = Const(leaves[n])
-    return unflatten(known.spec, leaves)
 
 
 def _quoted(names: Iterable[str]) -> str:

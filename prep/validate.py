@@ -10,11 +10,12 @@ from diffface.backends.errors import (
     DifffaceError,
     InvalidArgumentError,
     NotDifferentiableError,
+    UnsupportedOperatorError,
 )
 from diffface.prep.arguments.signature import Argument, Described, Leaf, Signature
 from diffface.prep.arguments.static import Static
 from diffface.prep.arguments.tree import paths
-from diffface.prep.operator import Operator
+from diffface.prep.operator import Mode, Operator
 
 
 class Problem(NamedTuple):
@@ -118,3 +119,13 @@ def _name(signature: Signature, f: Callable[..., Any], position: int, leaf: int)
     name = signature.name(f, position)
     spec = signature.arguments[position].spec
     return name if spec is None else name + paths(spec)[leaf]
+
+
+def check_mode(mode: Mode, adapter: Adapter) -> None:
+    """Refuse a mode that the backend does not have."""
+    if mode != "auto" and not getattr(adapter, mode):
+        other = "forward" if adapter.forward else "reverse"
+        raise UnsupportedOperatorError(
+            f"{adapter!r} has no {mode} mode; use mode={other!r} or mode='auto', "
+            "or a backend that has both."
+        )

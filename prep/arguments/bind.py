@@ -4,9 +4,15 @@ import operator
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from diffface.backends.arrays import PYTHON
 from diffface.backends.errors import InvalidArgumentError
 from diffface.prep.arguments.const import Const
-from diffface.prep.arguments.signature import Call
+from diffface.prep.arguments.signature import Argument, Call, Leaf
+from diffface.prep.arguments.tree import unflatten
+
+_FLOAT = Leaf(PYTHON, (), np.dtype(float), None)
 
 
 def bind(
@@ -86,3 +92,21 @@ def named(kwargs: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(key, str):
             raise InvalidArgumentError(f"`kwargs` must have strings as keys, got {key!r}.")
     return {k: v.value if isinstance(v, Const) else v for k, v in kwargs.items()}
+
+
+def marked(value: Any, known: Argument) -> Any:
+    """An active argument, with a ``Const`` at the leaves that were constant at the preparation."""
+    # To Python, a float64 of NumPy is a float, and solvers of one equation hand them in.
+    if type(value) is np.float64 and known.leaves == (_FLOAT,):
+        return float(value)
+    constant = [n for n, leaf in enumerate(known.leaves) if isinstance(leaf, Argument)]
+    if not constant or known.spec is None:
+        return value
+    try:
+        leaves: list[Any] = known.spec.flatten_up_to(value)
+    except ValueError:  # reported as a mismatch
+        return value
+    for n in constant:
+        if not isinstance(leaves[n], Const):
+            leaves[n] = Const(leaves[n])
+    return unflatten(known.spec, leaves)
