@@ -16,14 +16,14 @@ STEP = 2.0**-66
 _LARGE = 1e-4
 
 
-def imaginary_step(f: Function, x: Arrays, v: Arrays) -> Arrays:
-    """The derivative of ``f`` at ``x`` along ``v``: ``Im f(x + i t v) / t``."""
+def imaginary_step(f: Function, x: Arrays, v: Arrays) -> tuple[Arrays, Arrays]:
+    """``f(x)``, and its derivative along ``v``: ``Im f(x + i t v) / t``."""
     t = distance(x, v, STEP)
     y, _ = f(shifted(x, v, 1j * t))
-    return _rounded([_slope(a, t) for a in y], x)
+    return tuple(map(np.real, y)), _rounded([_slope(a, t) for a in y], x)
 
 
-def unit_steps(f: Function, x: Arrays) -> Iterator[Arrays]:
+def unit_steps(f: Function, x: Arrays) -> Iterator[tuple[Arrays, Arrays]]:
     """``imaginary_step`` along every unit vector; each point moves one coordinate only."""
     lifted = [np.array(a, np.result_type(a.dtype, np.complex64), order="C") for a in x]
     for j, leaf in enumerate(x):
@@ -35,10 +35,10 @@ def unit_steps(f: Function, x: Arrays) -> Iterator[Arrays]:
             point = [a.copy() for a in lifted]
             point[j].reshape(-1).imag[k] = t
             y, _ = f(tuple(point))
-            yield _rounded([_slope(a, t) for a in y], x)
+            yield tuple(map(np.real, y)), _rounded([_slope(a, t) for a in y], x)
 
 
-def unit_steps_directly(f: Function, vector: Array) -> Array | None:
+def unit_steps_directly(f: Function, vector: Array) -> tuple[Array, Array] | None:
     """``unit_steps`` of a function of one vector that returns a number: a plain loop.
 
     Returns None, having evaluated nothing, where ``f`` is no such function.
@@ -59,7 +59,8 @@ def unit_steps_directly(f: Function, vector: Array) -> Array | None:
         # A sum, since f may return the same buffer again at its next evaluation.
         values.append(evaluate(point) + 0.0)
         evaluate = direct
-    return _slope(numbers(values, "fc"), lengths)
+    column = numbers(values, "fc")
+    return column[0].real, _slope(column, lengths)
 
 
 def _slope(y: Any, t: Any) -> Any:

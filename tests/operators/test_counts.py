@@ -28,13 +28,13 @@ AD = [name for name in NAMES if resolve(name).first_order().reverse]
         (dif.FiniteDifferences("forward"), N + 1, N + 1),
         (dif.FiniteDifferences("central4"), 4 * N, 4 * N + 1),
         (dif.FiniteDifferences(vectorized=True), 1, 2),
-        ("complex-step", N, N + 1),
+        ("complex-step", N + 1, N + 2),
     ],
     ids=str,
 )
 def test_gradient(backend: Any, gradient: int, value_and_gradient: int) -> None:
-    """A prepared gradient needs 2n evaluations (central) or n + 1 (forward), and f(x) only when
-    it is asked for."""
+    """A prepared gradient needs 2n evaluations (central) or n + 1 (forward, and complex step with
+    its check), and f(x) only when it is asked for."""
     f = Counted(lambda x: np.sum(x**3, axis=-1))
     for name, wanted in (("gradient", gradient), ("value_and_gradient", value_and_gradient)):
         prepared = getattr(dif, f"prepare_{name}")(f, X, backend=backend)
@@ -63,7 +63,7 @@ def test_unprepared_differences(function: str, wanted: int) -> None:
 
 
 def test_self_check_of_complex_step() -> None:
-    """Unprepared, complex step compares itself with one central difference."""
+    """Unprepared, complex step checks itself along two directions."""
     f = Counted(lambda x: np.sum(x**3))
     dif.gradient(f, X, backend="complex-step")
     assert f.count == N + 2
