@@ -1,6 +1,5 @@
 """Which backend differentiates a value."""
 
-import sys
 from collections.abc import Iterable
 from contextvars import ContextVar
 from typing import Any
@@ -8,23 +7,17 @@ from typing import Any
 import numpy as np
 
 from diffface.backends.adapter import Adapter
+from diffface.backends.arrays import registered
 from diffface.backends.errors import NotDifferentiableError
 from diffface.backends.registry import resolve
+from diffface.backends.table import ROWS
 
 # A backend that evaluates functions at NumPy arrays of its own choice, and wants to see their
 # rules. It is set while it does so.
 evaluating: ContextVar[Adapter | None] = ContextVar("evaluating", default=None)
 
-# (library, type of its values, backend)
-_TYPES = (
-    ("jax", "Array", "jax"),
-    ("torch", "Tensor", "torch"),
-    ("autograd.tracer", "Box", "autograd"),
-)
-
-_names: dict[type, str] = dict.fromkeys(
-    (float, int, bool, complex, str, type(None), np.ndarray), ""
-)
+_PLAIN = (float, int, bool, complex, str, type(None), np.ndarray)
+_names: dict[type, str] = dict.fromkeys(_PLAIN, "")
 
 
 def owner_of(values: Iterable[object]) -> Adapter | None:
@@ -45,7 +38,7 @@ def owner_of(values: Iterable[object]) -> Adapter | None:
     if not found:
         return evaluating.get()
     adapter: Any = resolve(found.pop())
-    return adapter  # type: ignore[no-any-return]  # it has no SecondOrder under these names
+    return adapter  # type: ignore[no-any-return]  # no SecondOrder has arrays of its own
 
 
 def belongs_to_a_backend(value: object) -> bool:
@@ -55,14 +48,13 @@ def belongs_to_a_backend(value: object) -> bool:
 
 def _name(value: object) -> str:
     kind = type(value)
-    try:
-        return _names[kind]
-    except KeyError:
-        for library, cls, backend in _TYPES:
-            # A value of a library's type means that the library is imported.
-            # Tracers of JAX are its arrays by isinstance alone.
-            if isinstance(value, getattr(sys.modules.get(library), cls, ())):
-                _names[kind] = backend
-                return backend
-        _names[kind] = ""
-        return ""
+    known = _names.get(kind)
+    if known is not None:
+        return known
+    name = next((name for name, row in ROWS.items() if row.has(value)), "")
+    if not name and (row := registered(value)) is not None:
+        name = row[0].backend
+    if name:
+        # Types that are not known yet may be registered later.
+        _names[kind] = name
+    return name

@@ -43,10 +43,13 @@ class Rule(ABC):
         What messages call it.
     host : bool
         Whether it runs on NumPy arrays, unknown to the library.
+    elementwise : bool
+        Whether it treats all elements alike and broadcasts, so that it takes batches at once.
     """
 
     name: str
     host: bool
+    elementwise: bool = False
 
     @abstractmethod
     def evaluate(self, x: Arrays) -> Arrays:

@@ -77,7 +77,9 @@ from diffface.optimize.ravel import Unravel, ravel
 from diffface.optimize.residuals import Residuals, residuals
 from diffface.prep.arguments.const import Const
 from diffface.prep.prepared import Prepared
+from diffface.rules.bridge import bridge
 from diffface.rules.custom_rule import custom_rule
+from diffface.rules.elementwise import elementwise
 from diffface.sparse.pattern import Sparsity
 
 if TYPE_CHECKING:
@@ -111,10 +113,12 @@ __all__ = [
     "UnknownBackendError",
     "Unravel",
     "UnsupportedOperatorError",
+    "bridge",
     "closure",
     "constraint",
     "custom_rule",
     "derivative",
+    "elementwise",
     "gradient",
     "gradient_and_hvp",
     "hessian",

@@ -5,6 +5,7 @@ import jax
 from diffface.backends.compiled import Array, Arrays, Compiled, Program, Shortcut
 from diffface.backends.errors import CannotRecord
 from diffface.backends.jax.escape import watched
+from diffface.backends.jax.host import original_errors, watched_for_calls
 
 
 def compile_xla(program: Program, examples: Arrays, wide: bool) -> Compiled:
@@ -33,15 +34,21 @@ def compile_xla(program: Program, examples: Arrays, wide: bool) -> Compiled:
             outputs: Arrays = jitted(*inputs)
         return outputs
 
+    def run_to_the_end(*inputs: Array) -> Arrays:
+        # An error of a function on the host comes when the program gets there.
+        with original_errors():
+            outputs: Arrays = jax.block_until_ready(run(*inputs))
+        return outputs
+
     shortcut = Shortcut(jitted, jax.enable_x64, "value", flag, jax.enable_x64)
     compiled = Compiled(run, "xla", jitted, shortcut)
     try:
         # Without tracing, nothing would be found out.
-        with watched() as caught, jax.disable_jit(False):
-            outputs = compiled.run(*examples)
+        with watched() as caught, watched_for_calls() as calls_host, jax.disable_jit(False):
+            outputs = run_to_the_end(*examples)
     except (jax.errors.ConcretizationTypeError, jax.errors.NonConcreteBooleanIndexError) as error:
         raise CannotRecord(str(error).splitlines()[0]) from error
     if caught:
         raise CannotRecord("the error of a JAX tracer was caught") from caught[0]
     jax.block_until_ready(outputs)
-    return compiled
+    return Compiled(run_to_the_end, "xla", jitted) if calls_host() else compiled

@@ -44,7 +44,7 @@ def host_call(rule: Rule, x: Arrays) -> Arrays:
         return tuple(part for a, o in zip(y, outputs, strict=True) for part in _pack(a, o))
 
     avals = tuple(aval for o in outputs for aval in _packed_aval(o))
-    parts = iter(_host.bind(*x, f=packed, avals=avals))
+    parts = iter(_host.bind(*x, f=packed, avals=avals, whole=rule.elementwise))
     return tuple(_unpack(parts, o) for o in outputs)
 
 
@@ -83,15 +83,15 @@ def _unpack(parts: Iterator[Any], output: Output) -> Any:
     return convert(next(parts), output.dtype)
 
 
-def _evaluate(*x: Any, f: Callable[..., Arrays], avals: Any) -> list[Any]:
+def _evaluate(*x: Any, f: Callable[..., Arrays], avals: Any, whole: bool) -> list[Any]:
     return [jnp.asarray(y) for y in f(*map(np.asarray, x))]
 
 
-def _abstract(*x: Any, f: Callable[..., Arrays], avals: Any) -> list[Any]:
+def _abstract(*x: Any, f: Callable[..., Arrays], avals: Any, whole: bool) -> list[Any]:
     return [jax.core.ShapedArray(shape, dtype) for shape, dtype in avals]
 
 
-def _lower(ctx: Any, *x: Any, f: Callable[..., Arrays], avals: Any) -> Any:
+def _lower(ctx: Any, *x: Any, f: Callable[..., Arrays], avals: Any, whole: bool) -> Any:
     def guarded(*arrays: Any) -> Arrays:
         try:
             return f(*arrays)
@@ -105,8 +105,14 @@ def _lower(ctx: Any, *x: Any, f: Callable[..., Arrays], avals: Any) -> Any:
     return results
 
 
-def _batch(x: Sequence[Any], dims: Sequence[Any], *, f: Callable[..., Arrays], avals: Any) -> Any:
+def _batch(
+    x: Sequence[Any], dims: Sequence[Any], *, f: Callable[..., Arrays], avals: Any, whole: bool
+) -> Any:
     size = next(a.shape[d] for a, d in zip(x, dims, strict=True) if d is not None)
+    batched = tuple(((size, *shape), dtype) for shape, dtype in avals)
+    if whole:
+        x = _aligned(x, dims)
+        return _host.bind(*x, f=f, avals=batched, whole=True), [0] * len(avals)
     x = [a if d is None else jnp.moveaxis(a, d, 0) for a, d in zip(x, dims, strict=True)]
     mapped = [d is not None for d in dims]
 
@@ -117,8 +123,19 @@ def _batch(x: Sequence[Any], dims: Sequence[Any], *, f: Callable[..., Arrays], a
         rows = [f(*(a[i] if m else a for a, m in pairs)) for i in range(size)]
         return tuple(np.stack(column) for column in zip(*rows, strict=True))
 
-    y = _host.bind(*x, f=each, avals=tuple(((size, *shape), dtype) for shape, dtype in avals))
-    return y, [0] * len(y)
+    return _host.bind(*x, f=each, avals=batched, whole=False), [0] * len(avals)
+
+
+def _aligned(x: Sequence[Any], dims: Sequence[Any]) -> list[Any]:
+    """``x`` with the batch as leading axis where there is one, and as many axes each."""
+    rank = max(a.ndim - (d is not None) for a, d in zip(x, dims, strict=True))
+    aligned = []
+    for a, d in zip(x, dims, strict=True):
+        if d is not None:
+            a = jnp.moveaxis(a, d, 0)
+            a = a.reshape(a.shape[0], *(1,) * (rank - a.ndim + 1), *a.shape[1:])
+        aligned.append(a)
+    return aligned
 
 
 def _noted(error: BaseException) -> str:
@@ -134,7 +151,7 @@ def original_errors() -> Iterator[None]:
     """Raise what a function on the host raised, instead of what XLA makes of it."""
     try:
         yield
-    except jax.errors.JaxRuntimeError as error:
+    except (jax.errors.JaxRuntimeError, ValueError) as error:  # either, by version
         found = re.search(r"diffface error <(\d+)>", str(error))
         original = _errors.pop(int(found[1]), None) if found else None
         if original is None:

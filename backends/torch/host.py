@@ -59,6 +59,9 @@ def _torch_dtype(dtype: Any) -> torch.dtype:
 
 def _vmap(info: Any, in_dims: Any, number: int, x: list[torch.Tensor]) -> Any:
     dims = in_dims[1]
+    if _rule(number).elementwise:
+        y = torch.ops.diffface.host(number, _aligned(x, dims))
+        return y, [0] * len(y)
     if info.batch_size == 0:
         singles = [
             a if d is None else a.new_ones(_without(a.shape, d))
@@ -74,6 +77,18 @@ def _vmap(info: Any, in_dims: Any, number: int, x: list[torch.Tensor]) -> Any:
     ]
     y = [torch.stack(column) for column in zip(*rows, strict=True)]
     return y, [0] * len(y)
+
+
+def _aligned(x: list[torch.Tensor], dims: Any) -> list[torch.Tensor]:
+    """``x`` with the batch as leading axis where there is one, and as many axes each."""
+    rank = max(a.dim() - (d is not None) for a, d in zip(x, dims, strict=True))
+    aligned = []
+    for a, d in zip(x, dims, strict=True):
+        if d is not None:
+            a = a.movedim(d, 0)
+            a = a.reshape(a.shape[0], *(1,) * (rank - a.dim() + 1), *a.shape[1:])
+        aligned.append(a)
+    return aligned
 
 
 def _without(shape: Any, dim: int) -> list[int]:

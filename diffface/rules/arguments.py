@@ -91,7 +91,7 @@ def split(
         specs.append(spec)
         leaves += found
         parameters += [k] * len(found)
-    places = tuple(i for i, leaf in enumerate(leaves) if _is_array(leaf))
+    places = tuple(i for i, leaf in enumerate(leaves) if is_array(leaf))
     own = next((leaves[i] for i in places if belongs_to_a_backend(leaves[i])), None)
     arrays = tuple(leaves[i] if own is None else adapter.lift(leaves[i], own) for i in places)
     for i in places:
@@ -100,7 +100,8 @@ def split(
     return Arguments(names, tuple(specs), tuple(leaves), places, of_arrays), arrays
 
 
-def _is_array(leaf: object) -> bool:
+def is_array(leaf: object) -> bool:
+    """Whether ``leaf`` is an array of numbers, or stands for one; Python's numbers are none."""
     if isinstance(leaf, np.ndarray | np.generic):
         return leaf.dtype.kind in "biufc"
     return belongs_to_a_backend(leaf)

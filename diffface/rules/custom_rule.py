@@ -10,11 +10,11 @@ from diffface.backends.adapter import Adapter
 from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.owner import evaluating, owner_of
 from diffface.backends.registry import resolve
-from diffface.prep.arguments.tree import leaves_of, unflatten
-from diffface.rules.arguments import Arguments, split
+from diffface.prep.arguments.tree import flatten, leaves_of, unflatten
+from diffface.rules.arguments import Arguments, is_array, split
 from diffface.rules.derivatives import RuledOperation
 from diffface.rules.ladder import Derivative, Names, Table
-from diffface.rules.operation import copied, protected
+from diffface.rules.operation import Operation, copied, protected
 
 Rule = Callable[..., Any]
 
@@ -44,9 +44,11 @@ class CustomRule:
         self.pulls = Table()
         self.pushes = Table()
         self.saver: Callable[..., Any] | None = None
+        # Whether a batch of calls is one call on arrays with a leading axis.
+        self.elementwise = False
         self._f = f
         self._signature = inspect.signature(f)
-        self._operations: OrderedDict[Any, RuledOperation] = OrderedDict()
+        self._operations: OrderedDict[Any, Operation] = OrderedDict()
 
     # Registration
 
@@ -132,21 +134,31 @@ class CustomRule:
         bound.apply_defaults()
         values = tuple(bound.arguments.values())
         adapter = owner_of(leaf for value in values for leaf in leaves_of(value))
+        if not self._needs_a_primitive(adapter):
+            return self.compute([_mapped(self._protected, value) for value in values])
         arguments, x = split(tuple(bound.arguments), values, adapter or _numpy())
-        if not x or adapter is None or not self._needs_a_primitive(adapter):
-            return self.compute(arguments.filled([protected(a, self.copy) for a in x]))
+        if not x:
+            return self._of_constants(values)
         if self.copy:
             # What is saved must not change when somebody overwrites it.
             x = tuple(map(copied, x))
-        operation = self._operation(arguments, adapter)
-        y = adapter.primitive(operation, x)
+        operation = self._operation(arguments, adapter or _numpy())
+        y = operation.evaluate(x) if adapter is None else adapter.primitive(operation, x)
         return unflatten(operation.tree(x), y)
 
-    def _needs_a_primitive(self, adapter: Adapter) -> bool:
+    def _of_constants(self, values: Sequence[Any]) -> Any:
+        return self.compute(values)
+
+    def _needs_a_primitive(self, adapter: Adapter | None) -> bool:
+        if adapter is None:
+            return False
         if self.pulls.rules or self.pushes.rules:
             return True
         # Without rules, only what is NumPy code and not evaluated on NumPy arrays.
         return self.black_box and adapter is not evaluating.get()
+
+    def _protected(self, leaf: Any) -> Any:
+        return protected(leaf, self.copy) if is_array(leaf) else leaf
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
@@ -158,22 +170,28 @@ class CustomRule:
         )
         return self._f(*bound.args, **bound.kwargs)
 
-    def _operation(self, arguments: Arguments, adapter: Adapter) -> RuledOperation:
+    def _operation(self, arguments: Arguments, adapter: Adapter) -> Operation:
         """The operation of a call; kept where compiled programs refer to it."""
-        if not self.black_box and not any(
-            r.black_box for t in (self.pulls, self.pushes) for r in t.rules.values()
-        ):
-            return RuledOperation(self, arguments, adapter)
+        if not (self.black_box or self.pulls.on_host or self.pushes.on_host):
+            return self._make(arguments, adapter)
         key: Any = adapter, arguments.key
         try:
             known = self._operations.get(key)
         except TypeError:  # a static argument that cannot be hashed
             known, key = None, object()
         if known is None:
-            known = self._operations[key] = RuledOperation(self, arguments, adapter)
+            known = self._operations[key] = self._make(arguments, adapter)
             while len(self._operations) > _KEPT:
                 self._operations.popitem(last=False)
         return known
+
+    def _make(self, arguments: Arguments, adapter: Adapter) -> Operation:
+        return RuledOperation(self, arguments, adapter)
+
+
+def _mapped(change: Callable[[Any], Any], tree: Any) -> Any:
+    leaves, spec = flatten(tree)
+    return unflatten(spec, map(change, leaves))
 
 
 def _numpy() -> Adapter:

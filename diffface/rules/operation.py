@@ -8,6 +8,7 @@ import numpy as np
 from diffface.backends.adapter import Adapter
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import NotDifferentiableError
+from diffface.backends.owner import evaluating
 from diffface.backends.rule import Output, Rule
 from diffface.prep.arguments.tree import Spec, flatten
 from diffface.rules.arguments import Arguments
@@ -19,6 +20,7 @@ class Ruled(Protocol):
 
     name: str
     black_box: bool
+    elementwise: bool
     copy: bool
     shape: Callable[..., Any] | None
     pulls: Table
@@ -38,12 +40,18 @@ class Operation(Rule):
         self.adapter = adapter
         self.name = function.name
         self.host = function.black_box
+        self.elementwise = function.elementwise
         # Trees of results, and what their leaves look like, by the signature of the arrays.
         self._known: dict[Any, tuple[Spec, tuple[Output, ...]]] = {}
 
+    def compute(self, x: Arrays) -> Any:
+        """The function itself: what it returns for ``x``, as a tree."""
+        return self.function.compute(
+            self.arguments.filled([protected(a, self.function.copy) for a in x])
+        )
+
     def evaluate(self, x: Arrays) -> Arrays:
-        args = self.arguments.filled([protected(a, self.function.copy) for a in x])
-        return self._results(self.function.compute(args), x)
+        return self._results(self.compute(x), x)
 
     def outputs(self, x: Arrays) -> Sequence[Output]:
         return self._structure(x)[1]
@@ -66,8 +74,14 @@ class Operation(Rule):
         return found
 
     def _key(self, x: Arrays) -> Any:
-        # What runs on the host is one operation for arrays of all signatures.
-        return tuple(map(self.described, x)) if self.host else None
+        if not self.host:
+            return None
+        # What runs on the host is one operation for arrays of all signatures. Where a backend steps
+        # into the complex plane, the function itself sees real numbers.
+        found = tuple(map(self.described, x))
+        if self.adapter is not evaluating.get():
+            return found
+        return tuple((shape, np.empty(0, dtype).real.dtype) for shape, dtype in found)
 
     def _results(self, returned: Any, x: Arrays) -> Arrays:
         """Leaves of what ``f(x)`` returned; their tree is noted."""
@@ -96,12 +110,12 @@ class Operation(Rule):
 
     def _example(self, x: Arrays) -> Any:
         """What ``f`` returns, by what the user says, or else at made-up arguments."""
-        args = self.arguments.filled([np.ones(*self.described(a)) for a in x])
+        made_up = tuple(np.ones(*self.described(a)) for a in x)
         if self.function.shape is not None:
-            return self.function.shape(*args)
+            return self.function.shape(*self.arguments.filled(made_up))
         try:
             with np.errstate(all="ignore"):
-                return self.function.compute(args)
+                return self.compute(made_up)
         except Exception as error:
             raise NotDifferentiableError(
                 f"`{self.name}` runs on the host, and while values are hidden it is not known what "

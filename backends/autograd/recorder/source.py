@@ -81,7 +81,8 @@ class ProgramNames:
         fn: Any = node.fn
         if is_trusted(fn):
             return self.bind(fn)
-        key = fn, node.shape, node.dtype
+        # Each call of a function with several results has shapes of its own.
+        key = (fn, node.shape, node.dtype) if node.shape is not None else (fn, node)
         checked = self._same.get(key) or _checked(fn, node.shape, node.dtype)
         return self.bound.spell(self._same.setdefault(key, checked), _spelling(fn))
 
