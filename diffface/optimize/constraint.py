@@ -38,7 +38,8 @@ def constraint(
     keep_feasible : bool or array of bool
         As in SciPy.
     **options : ProblemOptions
-        ``backend``, ``argnums``, ``kwargs``, ``fallback``.
+        ``backend``, ``argnums``, ``kwargs``, ``fallback``, ``sparsity``, ``check``. A pattern that
+        is given is that of the Jacobian; that of the Hessian is traced.
 
     Returns
     -------
@@ -68,11 +69,11 @@ def constraint(
     weighted = VectorFunction(
         _weighted(function),
         (function.x0, np.zeros(0), *function.constants),
-        {**options, "argnums": 0, "backend": function.backend},
+        {**options, **weighted_sparsity(options), "argnums": 0, "backend": function.backend},
         _as_is,
         "constraint",
     )
-    hessian = weighted.prepared(prepare_hessian)
+    hessian = weighted.prepared_matrix(prepare_hessian)
 
     def hess(x: Any, v: Any) -> Any:
         """Sum of ``v[i]`` times the Hessian of the i-th result; ``v`` has shape (m,)."""
@@ -85,6 +86,14 @@ def constraint(
         parts.fun, _bound(lb, adapter, "lb"), _bound(ub, adapter, "ub"), jac=parts.jac, hess=hess,
         keep_feasible=keep_feasible,
     )  # fmt: skip
+
+
+def weighted_sparsity(options: ProblemOptions) -> ProblemOptions:
+    """How the Hessian is sparse, given how the Jacobian is."""
+    given = options.get("sparsity")
+    if given is None or isinstance(given, str):
+        return {}
+    return {"sparsity": "trace"}
 
 
 def _weighted(function: VectorFunction) -> Callable[..., Any]:

@@ -10,6 +10,8 @@ from diffface.backends.adapter import Adapter
 from diffface.operators.gradient import prepare_value_and_gradient
 from diffface.operators.hessian import prepare_hessian
 from diffface.operators.hvp import prepare_hvp
+from diffface.optimize.dense_solvers import refuse_dense_solvers
+from diffface.optimize.ipopt import IpoptProblem
 from diffface.optimize.residuals import ProblemOptions, VectorFunction
 
 
@@ -29,7 +31,7 @@ def objective(
         Data: constants, in ``Const`` or not, unless ``argnums`` says otherwise. Those that SciPy
         passes at a call (``args=``) take the place of the first of them.
     **options : ProblemOptions
-        ``backend``, ``argnums``, ``kwargs``, ``fallback``.
+        ``backend``, ``argnums``, ``kwargs``, ``fallback``, ``sparsity``, ``check``.
 
     Returns
     -------
@@ -84,7 +86,7 @@ class Objective:
         self.counts: Counter[str] = Counter()
         self._function = function
         self._value_and_gradient = function.prepared(prepare_value_and_gradient)
-        self._hessian = function.prepared(prepare_hessian)
+        self._hessian = function.prepared_matrix(prepare_hessian)
         self._hvp = function.prepared(prepare_hvp)
         # (who is to take it, point, constants, value or gradient)
         self._left: tuple[str, bytes, tuple[Any, ...], Any] = ("", b"", (), None)
@@ -118,8 +120,10 @@ class Objective:
         return float(value), gradient.astype(np.float64, copy=False)
 
     def hess(self, x: Any, *args: Any) -> Any:
-        """Hessian at ``x``, shape (n, n), float64."""
+        """Hessian at ``x``, shape (n, n), float64; a sparse matrix where ``sparsity`` was given."""
         function = self._function
+        if function.is_sparse:
+            refuse_dense_solvers()
         self.counts["hess"] += 1
         hessian = self._hessian(function.point(x), function.all_constants(args))
         return hessian.astype(np.float64, copy=False)
@@ -152,6 +156,17 @@ class Objective:
         if grad.size:
             grad[:] = gradient
         return value
+
+    def ipopt(self, constraints: Any = ()) -> "IpoptProblem":
+        """The object that ``cyipopt.Problem`` takes, with sparse derivatives.
+
+        Parameters
+        ----------
+        constraints : NonlinearConstraint of `diffface.constraint`, or sequence of them
+            Their functions, with the objective's, make up the Lagrangian, whose Hessian is one
+            derivative.
+        """
+        return IpoptProblem(self._function, self.x0, constraints)
 
     def _take(self, who: str, point: bytes, args: tuple[Any, ...]) -> Any:
         """What was left for ``who`` at this point, once."""

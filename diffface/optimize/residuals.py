@@ -15,6 +15,7 @@ from diffface.operators.options import check_choice, settings
 from diffface.operators.pullback import prepare_pullback
 from diffface.operators.pushforward import prepare_pushforward
 from diffface.operators.value import prepare_value
+from diffface.optimize.dense_solvers import refuse_dense_solvers
 from diffface.optimize.ravel import floating, ravel_with
 from diffface.prep.arguments.bind import bind
 from diffface.prep.arguments.tree import SORTED, flatten
@@ -36,12 +37,18 @@ class ProblemOptions(TypedDict, total=False):
         Constants passed to ``f`` by name.
     fallback : {"eager", "error"}
         What to do with a function that depends on values and so cannot be recorded.
+    sparsity : {"trace", "probe"} or matrix, optional
+        Jacobians and Hessians are sparse matrices with this pattern; see :func:`diffface.jacobian`.
+    check : {"once", "always"}
+        Whether a sparse matrix is compared with a derivative at every evaluation.
     """
 
     backend: str | Backend | None
     argnums: int | Sequence[int] | None
     kwargs: Mapping[str, Any] | None
     fallback: Literal["eager", "error"]
+    sparsity: Any
+    check: Literal["once", "always"]
 
 
 def check(f: Callable[..., Any], options: ProblemOptions, name: str) -> None:
@@ -65,6 +72,8 @@ class VectorFunction:
         From ``x`` to the parameters: a tree, or a tuple of trees for several arguments.
     constants : tuple
         The other arguments it was made with.
+    kwargs : dict
+        Those by name.
     """
 
     def __init__(
@@ -88,6 +97,8 @@ class VectorFunction:
             "backend": self.backend, "argnums": 0, "on_mismatch": "reprepare",
             "kwargs": options.get("kwargs"), "fallback": options.get("fallback", "eager"),
         }  # fmt: skip
+        self.kwargs: dict[str, Any] = dict(options.get("kwargs") or {})
+        self._sparse = {k: v for k, v in options.items() if k in ("sparsity", "check")}
         values = call.values[: len(args)]
         entries = tuple(floating(values[i]) for i in call.active)
         tree = entries[0] if call.bare else entries
@@ -116,6 +127,15 @@ class VectorFunction:
     def prepared(self, prepare: Callable[..., Any]) -> "AtFirstCall":
         """``prepare`` of this function, done when it is first called."""
         return AtFirstCall(self, prepare, self._options)
+
+    def prepared_matrix(self, prepare: Callable[..., Any]) -> "AtFirstCall":
+        """The same of a Jacobian or Hessian, which is sparse where that is asked for."""
+        return AtFirstCall(self, prepare, {**self._options, **self._sparse})
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether Jacobians and Hessians are sparse matrices."""
+        return self._sparse.get("sparsity") is not None
 
 
 class AtFirstCall:
@@ -159,7 +179,7 @@ def residuals(
     as_operator : bool, default False
         Whether ``jac`` returns a ``LinearOperator`` (for ``tr_solver="lsmr"``) instead of an array.
     **options : ProblemOptions
-        ``backend``, ``argnums``, ``kwargs``, ``fallback``.
+        ``backend``, ``argnums``, ``kwargs``, ``fallback``, ``sparsity``, ``check``.
 
     Returns
     -------
@@ -219,9 +239,14 @@ class Residuals:
         self._as_operator = as_operator
         self._function = function
         self._value = function.prepared(prepare_value)
-        self._jacobian = function.prepared(prepare_jacobian)
+        self._jacobian = function.prepared_matrix(prepare_jacobian)
         self._pushforward = function.prepared(prepare_pushforward)
         self._pullback = function.prepared(prepare_pullback)
+
+    @property
+    def function(self) -> VectorFunction:
+        """The function of one flat vector that this is made of."""
+        return self._function
 
     def __repr__(self) -> str:
         return f"<residuals {self._function!r}>"
@@ -233,10 +258,15 @@ class Residuals:
         return _float64(self._value(function.point(x), function.all_constants(args)))
 
     def jac(self, x: Any, *args: Any) -> Any:
-        """Jacobian at ``x``, shape (m, n), float64: an array, or a ``LinearOperator``."""
+        """Jacobian at ``x``, shape (m, n), float64.
+
+        An array, a ``LinearOperator``, or a sparse matrix where ``sparsity`` was given.
+        """
         if self._as_operator:
             return self.jac_operator(x, *args)
         function = self._function
+        if function.is_sparse:
+            refuse_dense_solvers()
         self.counts["jac"] += 1
         return _float64(self._jacobian(function.point(x), function.all_constants(args)))
 
@@ -295,6 +325,8 @@ def flat(y: Any, x: Any, adapter: Adapter) -> Any:
 
 def _float64(result: Any) -> Any:
     """A result, which data in tensors make a tensor, as a NumPy array."""
+    if hasattr(result, "tocsr"):
+        return result.astype(np.float64, copy=False)
     kind = library_of(result)
     return result if kind is None else kind.to_numpy(result).astype(np.float64, copy=False)
 
