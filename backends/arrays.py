@@ -331,11 +331,19 @@ def subtree_of(value: object) -> tuple[tuple[object, ...], Callable[[Any], objec
     return None
 
 
+def _is_more(cls: type[np.ndarray[Any, Any]]) -> bool:
+    """Whether an array of this class means more than its numbers: a mask, a unit, a product."""
+    if issubclass(cls, np.ma.MaskedArray | np.matrix):
+        return True
+    own = ("__array_ufunc__", "__array_function__")
+    return any(getattr(cls, name) is not getattr(np.ndarray, name) for name in own)
+
+
 def _find(value: object) -> ArrayLibrary | None:
     if isinstance(value, np.generic):
         return NUMPY_SCALAR if isinstance(value, np.number | np.bool_) else None
     if isinstance(value, np.ndarray):
-        return NUMPY
+        return None if _is_more(type(value)) else NUMPY
     if (row := registered(value)) is not None:
         return row[0]
     for own in ROWS.values():

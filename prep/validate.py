@@ -52,8 +52,10 @@ def find_problem(
     number that the operator needs.
     """
     for i in signature.active:
-        for n, leaf in enumerate(signature.arguments[i].leaves):
-            if text := _refusal(leaf, operator, name, holomorphic):
+        spec, leaves = signature.arguments[i]
+        inside = spec is not None and not spec.is_leaf()
+        for n, leaf in enumerate(leaves):
+            if text := _refusal(leaf, operator, name, holomorphic, inside):
                 return Problem(NotDifferentiableError, text, (i, n))
     for i, argument in enumerate(signature.arguments):
         for n, leaf in enumerate(argument.leaves):
@@ -85,13 +87,17 @@ def _lacking(leaf: Described, adapter: Adapter) -> np.dtype[Any] | None:
     return None if adapter.arrays.takes(leaf.dtype) else leaf.dtype
 
 
-def _refusal(leaf: Described, operator: Operator, name: str, holomorphic: bool) -> str:
+def _refusal(
+    leaf: Described, operator: Operator, name: str, holomorphic: bool, inside: bool
+) -> str:
     """What is wrong with an active leaf; empty if nothing is."""
     if isinstance(leaf, Argument):
         return ""
     if isinstance(leaf, Static):
         found = type(leaf.value).__name__
-        return f"must be floating-point, got {found}; wrap the argument in Const if it is constant."
+        whose = "this leaf" if inside else "the argument"
+        how = _conversion(leaf.value)
+        return f"must be floating-point, got {found}; {how}wrap {whose} in Const if it is constant."
     kind = leaf.dtype.kind
     if kind == "V":
         found = (leaf.dtype.names or (leaf.dtype.name,))[0]
@@ -119,6 +125,18 @@ def _name(signature: Signature, f: Callable[..., Any], position: int, leaf: int)
     name = signature.name(f, position)
     spec = signature.arguments[position].spec
     return name if spec is None else name + paths(spec)[leaf]
+
+
+def _conversion(value: object) -> str:
+    """How to make an array of an object that holds one."""
+    if isinstance(value, np.ma.MaskedArray):
+        return "pass `.filled(...)`, and the mask in Const, or "
+    if isinstance(value, np.matrix):
+        return "convert it with numpy.asarray, or "
+    for attribute, shown in (("to_numpy", ".to_numpy()"), ("magnitude", ".magnitude")):
+        if hasattr(value, attribute):
+            return f"pass its `{shown}`, or "
+    return ""
 
 
 def check_mode(mode: Mode, adapter: Adapter) -> None:

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from diffface.backends import registry
 from diffface.backends.arrays import library_of
-from diffface.backends.errors import NotDifferentiableError
+from diffface.backends.errors import InvalidArgumentError, NotDifferentiableError
 from diffface.backends.registry import Backend, resolve
 from diffface.operators.options import NO_SETTINGS, PREPARATION, check_choice, settings
 from diffface.prep.arguments.bind import bind
@@ -59,6 +59,12 @@ def call(
         refuse(f)
     if options.get("sparsity") is not None:
         return sparse.call(operator, wanted, f, args, options, backend_for)
+    if not args and "argnums" not in options:
+        name = operator.names[wanted]
+        raise InvalidArgumentError(
+            f"There is no active argument: `f` was given none. Call `{name}(f, *args)`, or "
+            f"`prepare_{name}(f)` for a callable that takes them."
+        )
     bound = bind(args, options.get("argnums"), options.get("kwargs"))
     chosen = _DEFAULT
     if not options.keys() <= NO_SETTINGS:

@@ -113,6 +113,10 @@ def _contents(value: Any, seen: _Seen) -> Iterable[Hashable]:
         yield tuple([(_state(k, seen), _state(v, seen)) for k, v in value.items()])
     elif isinstance(value, set | frozenset):
         yield frozenset([_state(each, seen) for each in value])
+    elif isinstance(value, np.ndarray):  # of a class that means more than its numbers
+        plain = np.asarray(value)
+        yield plain.shape, plain.dtype, plain.tobytes()
+        yield np.ma.getmaskarray(value).tobytes()
     elif _is_opaque(type(value)):
         # What `pickle` and `copy` would make it of.
         made, args, state, items, pairs, _ = (*value.__reduce_ex__(4), *[None] * 4)[:6]

@@ -14,7 +14,19 @@ READ_ONLY = np.broadcast_to(np.float64(0.0), (3,))
 Invalid, NotDifferentiable = dif.InvalidArgumentError, dif.NotDifferentiableError
 
 CONVERT = "convert it with astype(float) or float(), or wrap it in Const if it is constant."
+
+
+class Series:
+    def to_numpy(self) -> Any:
+        return np.ones(2)
+
+
+class Quantity:
+    magnitude = 1.0
+
+
 WRAP = "wrap the argument in Const if it is constant."
+WRAP_LEAF = "wrap this leaf in Const if it is constant."
 NONE_ACTIVE = "Leave at least one argument outside Const."
 NO_LEAVES = "There is nothing to differentiate: the active arguments have no leaves."
 COMPLEX = "differentiate with respect to its real and imaginary parts."
@@ -81,15 +93,29 @@ CALLS = {
         f"`x` must be floating-point, got str; {WRAP}"),
     "string leaf": Wrong(
         "jacobian", ({"a": X, "b": "s"},), {}, NotDifferentiable,
-        f"`x['b']` must be floating-point, got str; {WRAP}"),
+        f"`x['b']` must be floating-point, got str; {WRAP_LEAF}"),
     "callable leaf": Wrong(
         "jacobian", ([X, len],), {}, NotDifferentiable,
-        f"`x[1]` must be floating-point, got builtin_function_or_method; {WRAP}"),
+        f"`x[1]` must be floating-point, got builtin_function_or_method; {WRAP_LEAF}"),
+    "masked array": Wrong(
+        "gradient", (np.ma.array([1.0]),), {}, NotDifferentiable,
+        "`x` must be floating-point, got MaskedArray; pass `.filled(...)`, and the mask in Const, "
+        f"or {WRAP}"),
+    "matrix": Wrong(
+        "gradient", (np.ones((1, 1)).view(np.matrix),), {}, NotDifferentiable,
+        f"`x` must be floating-point, got matrix; convert it with numpy.asarray, or {WRAP}"),
+    "series": Wrong(
+        "gradient", (Series(),), {}, NotDifferentiable,
+        f"`x` must be floating-point, got Series; pass its `.to_numpy()`, or {WRAP}"),
+    "quantity": Wrong(
+        "gradient", ({"a": Quantity()},), {}, NotDifferentiable,
+        f"`x['a']` must be floating-point, got Quantity; pass its `.magnitude`, or {WRAP_LEAF}"),
     "None": Wrong("gradient", (None,), {}, Invalid, NO_LEAVES),
     "empty tree": Wrong("gradient", ({"a": ()},), {}, Invalid, NO_LEAVES),
     "no arguments": Wrong(
         "gradient", (), {}, Invalid,
-        f"There is no active argument: `f` was given none. {NONE_ACTIVE}"),
+        "There is no active argument: `f` was given none. Call `gradient(f, *args)`, or "
+        "`prepare_gradient(f)` for a callable that takes them."),
     "all Const": Wrong(
         "jacobian", (dif.Const(X), dif.Const(1.0)), {}, Invalid,
         f"There is no active argument: every one is Const, or `argnums` is empty. {NONE_ACTIVE}"),
@@ -105,7 +131,8 @@ CALLS = {
         f"`x` is complex, where derivative is not defined without holomorphic=True; {COMPLEX}"),
     "complex second derivative": Wrong(
         "second_derivative", (1j,), {}, NotDifferentiable,
-        f"`x` is complex, where second_derivative is not defined; {COMPLEX}"),
+        "`x` is complex, where second_derivative is not defined without holomorphic=True; "
+        f"{COMPLEX}"),
     "complex hessian": Wrong(
         "hessian", (X + 0j,), {}, NotDifferentiable,
         f"`x` is complex, where hessian is not defined; {COMPLEX}"),
@@ -163,8 +190,8 @@ CALLS = {
     "misspelt keyword": Wrong(
         "value_and_jacobian", (X,), {"chunksize": 2}, TypeError,
         "value_and_jacobian() got an unexpected keyword argument `chunksize`. Did you mean "
-        "`chunk_size`? It takes `argnums`, `backend`, `chunk_size`, `has_aux`, `holomorphic`, "
-        "`kwargs`, `mode`, `out`."),
+        "`chunk_size`? It takes `argnums`, `backend`, `check`, `chunk_size`, `format`, `has_aux`, "
+        "`holomorphic`, `kwargs`, `mode`, `out`, `sparsity`."),
     "misspelt preparation keyword": Wrong(
         "prepare_value_and_gradient", (X,), {"on_missmatch": "error"}, TypeError,
         "prepare_value_and_gradient() got an unexpected keyword argument `on_missmatch`. Did you "

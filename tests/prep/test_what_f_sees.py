@@ -368,3 +368,32 @@ def test_out_must_not_overlap(backend: str, prepared: bool) -> None:
     assert not o.any()
     call(X, 2 * X, out=(o[::2], o[1::2]))  # interlaced, but apart
     same(o, np.ravel([2 * X, X], "F"), FIRST[backend])
+
+
+@EVERYWHERE
+def test_trees_that_a_library_registers_are_trees_to_every_backend(backend: str) -> None:
+    jax = pytest.importorskip("jax")
+
+    class Powers:
+        def __init__(self, w: Any, n: int) -> None:
+            self.w, self.n = w, n
+
+    jax.tree_util.register_pytree_node(
+        Powers, lambda p: ((p.w,), p.n), lambda n, children: Powers(*children, n)
+    )
+    f = lambda p: (p.w**p.n).sum()
+    p = Powers(X, 3)
+    prepared = dif.prepare_gradient(f, p, backend=backend)
+    for g in (functools.partial(dif.gradient, f, backend=backend), prepared):
+        same(g(p).w, 3 * X**2, FIRST[backend])
+    own = Powers(jax.numpy.asarray([1.0, 2.0]), 2)
+    found = dif.gradient(f, own)  # jax, by the kind of its arrays
+    assert isinstance(found.w, jax.Array)
+
+
+def test_masked_arrays_in_const_keep_their_mask() -> None:
+    m = np.ma.array([1.0, 2.0, 3.0], mask=[0, 1, 0])
+    g = dif.prepare_gradient(lambda x, m: (x * m.filled(7.0)).sum(), backend="autograd")
+    same(g(X, dif.Const(m)), np.array([1.0, 7.0, 3.0]), 1e-14)
+    m[1] = 5.0
+    same(g(X, dif.Const(m)), np.array([1.0, 5.0, 3.0]), 1e-14)
