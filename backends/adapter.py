@@ -25,6 +25,8 @@ from diffface.backends.rule import Rule
 
 __all__ = ["Adapter", "Function", "Pull"]
 
+_NOTHING = nullcontext()
+
 
 class Adapter(ABC):
     """A backend. Subclasses are final frozen dataclasses; their fields, hashable, are its options.
@@ -202,7 +204,7 @@ class Adapter(ABC):
 
         Arrays are brought to the backend inside it.
         """
-        return nullcontext()
+        return _NOTHING
 
     def second_order(self) -> tuple["Adapter", "Adapter"]:
         """``(outer, inner)``: who differentiates the derivative that inner computes."""
@@ -228,6 +230,21 @@ class Adapter(ABC):
         columns = sum(map(size, examples[:primals]))
         rows = columns if order == 2 else sum(map(size, program(*examples)))
         return dense(rows, columns, f"the backend {self!r}, which shows no structure")
+
+    def carries(self, library: ArrayLibrary) -> bool:
+        """Whether derivatives that arrays of ``library`` carry go through this backend."""
+        return library is self.arrays
+
+    def is_nested(self) -> bool:
+        """Whether this library is differentiating or tracing something already, here and now."""
+        return False
+
+    def following(self, f: Any, traced: bool) -> AbstractContextManager[object]:
+        """Where results must carry the derivatives of arrays that come, or that ``f`` captures.
+
+        ``traced`` says whether any of those that come does.
+        """
+        return _NOTHING
 
     def first_order(self) -> "Adapter":
         """Who computes first derivatives: itself."""

@@ -76,6 +76,17 @@ class ArrayLibrary(ABC):
         """``array`` cut off from any derivative the caller is computing with it."""
         return self.fresh(array)
 
+    def is_traced(self, array: Array) -> bool:
+        """Whether ``array`` carries a derivative of the caller's, or stands for values to come.
+
+        Such arrays are not detached, copied or given to programs.
+        """
+        return False
+
+    def traced(self, array: Array) -> Array:
+        """A traced array as adapters take it."""
+        return array
+
     def fresh(self, array: Array) -> Array:
         """A C-contiguous copy of ``array`` (or itself, where arrays are immutable)."""
         _, _, device = self.describe(array)
@@ -122,6 +133,10 @@ class ArrayLibrary(ABC):
 
     # Prepared calls run source that is emitted for their signature. These are its expressions;
     # an empty one says that only the general way will do.
+
+    def untransformed(self, names: Names) -> str:
+        """True only where no transformation of the caller's hides from `guard`; empty if none."""
+        return ""
 
     def guard(self, a: str, example: Array, names: Names) -> str:
         """True only for an array like ``example`` that can be used as it is."""

@@ -53,6 +53,12 @@ class SparsityError(DifffaceError, ValueError):
     __module__ = "diffface"
 
 
+class MissingRuleError(UnsupportedOperatorError):
+    """A function that ``f`` calls has no derivative in the mode that was asked for."""
+
+    __module__ = "diffface"
+
+
 class PreparationWarning(UserWarning):
     """A prepared call runs slower than it could, and why."""
 

@@ -178,21 +178,27 @@ def push_by_transposing(adapter: Primitives, f: Function, x: Arrays) -> tuple[Ar
     """``(y, dx -> J dx, aux)``; ``f`` is evaluated once, however many directions follow.
 
     The pullback ``dy -> J^H dy`` is linear in ``dy``, so that its own pullback, at any ``dy``, is
-    ``dx -> J dx``. See J. Townsend, A new trick for calculating Jacobian vector products, 2017.
+    ``dx -> J dx``; not at zero, for which rules of libraries may skip work. See J. Townsend, A new
+    trick for calculating Jacobian vector products, 2017.
     """
     y, pull, aux = adapter.pullback(f, x)
-    zeros = tuple(map(adapter.xp.zeros_like, y))
-    _, push, _ = adapter.pullback(lambda dy: (pull(dy), ()), zeros)
+    ones = tuple(map(adapter.xp.ones_like, y))
+    _, push, _ = adapter.pullback(lambda dy: (pull(dy), ()), ones)
     return y, push, aux
 
 
 def push_by_rows(adapter: Primitives, f: Function, x: Arrays) -> tuple[Arrays, Pull, Arrays]:
-    """``(y, dx -> J dx, aux)`` from one pullback per real coordinate of ``y``.
+    """``(y, dx -> J dx, aux)`` from one pullback per real coordinate of ``y``."""
+    y, pull, aux = adapter.pullback(f, x)
+    return y, push_of_rows(adapter, x, y, pull), aux
+
+
+def push_of_rows(adapter: Primitives, x: Arrays, y: Arrays, pull: Pull) -> Pull:
+    """``dx -> J dx`` from one pullback per real coordinate of ``y``.
 
     ``dy_k = Re<e_k, J dx> + i Re<i e_k, J dx>``, with the second term for complex leaves only.
     """
     xp = adapter.xp
-    y, pull, aux = adapter.pullback(f, x)
     seeds = [basis(adapter, y)]
     if any(is_complex(adapter, a) for a in y):
         seeds.append(basis(adapter, y, imaginary=True))
@@ -210,4 +216,4 @@ def push_by_rows(adapter: Primitives, f: Function, x: Arrays) -> tuple[Arrays, P
     def empty(dx: Arrays) -> Arrays:
         return tuple(map(xp.zeros_like, y))
 
-    return y, push if any(map(size, y)) and any(map(size, x)) else empty, aux
+    return push if any(map(size, y)) and any(map(size, x)) else empty

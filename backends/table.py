@@ -56,7 +56,8 @@ ROWS = {
     ),
     "autograd": Row(
         "diffface.backends.autograd.adapter", "Autograd", ("autograd",), "autograd",
-        "autograd.tracer:Box", "", "diffface.backends.autograd.namespace.namespace:namespace",
+        "autograd.numpy.numpy_boxes:ArrayBox", "diffface.backends.autograd.arrays:BOXES",
+        "diffface.backends.autograd.namespace.namespace:namespace",
     ),
     "numpy": Row("diffface.backends.numpy.finite_differences", "FiniteDifferences"),
     "complex-step": Row("diffface.backends.numpy.complex_step", "ComplexStep"),

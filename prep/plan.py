@@ -7,14 +7,16 @@ from typing import Any
 import numpy as np
 
 from diffface.backends.adapter import Adapter, Function
-from diffface.backends.arrays import PYTHON, ArrayLibrary
+from diffface.backends.arrays import PYTHON, ArrayLibrary, library_of
 from diffface.backends.compiled import Array, Arrays, Compiled, Program
+from diffface.backends.errors import NotDifferentiableError
 from diffface.backends.registry import Backend
 from diffface.prep.arguments import seeds as _seeds
 from diffface.prep.arguments.signature import Argument, Call, Leaf, Signature, by_value, describe
+from diffface.prep.arguments.tree import leaves_of
 from diffface.prep.flat_function import FlatFunction, OutputStructure
 from diffface.prep.operator import First, Operator, Point, Recipe, Seeds, Settings
-from diffface.prep.result import Result
+from diffface.prep.result import Result, fresh
 from diffface.prep.validate import check_mode, find_problem
 
 
@@ -124,39 +126,87 @@ class Plan:
         structure = OutputStructure()
         if out is not None:
             self.result.check_out(out, _seeds.batch_of(seeds, self.settings.batched))
-        outputs = []
-        with self.inner.scope(self.dtypes):
+        traced = self.is_traced(primals, constants, seeds)
+        with self.inner.scope(self.dtypes), self.outer.following(f, traced):
             given: Callable[[], Arrays] = tuple
             if self.operator.seeds is not Seeds.NONE:
-                given = self._given(seeds, structure)
-            x, c = self.to_backend(primals, constants)
-            for output in self.derive(f, x, c, given, structure):
-                outputs.append(self.outer.arrays.fresh(output))  # noqa: PERF401 - one call less
+                given = self._given(seeds, structure, traced)
+            x, c = self.to_backend(primals, constants, traced=traced)
+            derived = self.derive(f, x, c, given, structure)
+        outputs = []
+        for output in derived:
+            outputs.append(fresh(output, self.outer.arrays))  # noqa: PERF401 - one call less
         like = self.result.like
         if like is not None and like.library is self.outer.arrays and out is None:
             return outputs[0]
         return self.result.assemble(tuple(outputs), structure, out)
 
+    def is_traced(
+        self, primals: Sequence[Any], constants: Sequence[Any], seeds: object = None
+    ) -> bool:
+        """Whether an array that came carries a derivative of the caller's, or stands for values.
+
+        Raises
+        ------
+        NotDifferentiableError
+            If the backend does not see it.
+        """
+        found = False
+        for value, leaf in zip(primals, self.signature.primals, strict=True):
+            if leaf.library.is_traced(value):
+                found = self._check_carried(leaf.library)
+        for value, leaf in zip(constants, self.signature.constants, strict=True):
+            if leaf.library.is_traced(value):
+                found = self._check_carried(leaf.library)
+        return found or (seeds is not None and self.seeds_traced(seeds))
+
+    def seeds_traced(self, seeds: object) -> bool:
+        """Like `is_traced`, of tangents or cotangents."""
+        found = False
+        for value in leaves_of(seeds):
+            library = library_of(value)
+            if library is not None and library.is_traced(value):
+                found = self._check_carried(library)
+        return found
+
+    def _check_carried(self, library: ArrayLibrary) -> bool:
+        for adapter in (self.inner, self.outer):
+            if not adapter.carries(library):
+                raise NotDifferentiableError(
+                    f"{adapter!r} cannot carry the derivative that {library.backend} is computing: "
+                    f"the arguments have {library.noun} that is being differentiated or traced. "
+                    f"Use backend={library.backend!r} here, too, or make the function one of "
+                    f"{library.backend} by `diffface.bridge`; or pass what no derivative is wanted "
+                    "of without it."
+                )
+        return True
+
     def to_backend(
-        self, primals: Sequence[Any], constants: Sequence[Any], copy: bool = False
-    ) -> tuple[Arrays, Arrays]:
+        self, primals: Sequence[Any], constants: Sequence[Any], copy: bool = False,
+        traced: bool = False,
+    ) -> tuple[Arrays, Arrays]:  # fmt: skip
         """Primals and constants as arrays of the backends that take them.
 
-        With ``copy`` they share no memory with what was given.
+        With ``copy`` they share no memory with what was given. Where any is ``traced``, those that
+        are stay as they are.
         """
         own = self.outer.arrays
         device = self.device if self.inner is self.outer else None
         x, c = [], []
         for value, leaf in zip(primals, self.signature.primals, strict=True):
-            if leaf.library is own and not copy:
+            if traced and leaf.library.is_traced(value):
+                x.append(leaf.library.traced(value))
+            elif leaf.library is own and not copy:
                 x.append(own.detach(value))
             else:
                 x.append(_carried(value, leaf.library, own, device, copy))
         own = self.inner.arrays
         for value, leaf in zip(constants, self.signature.constants, strict=True):
             # Python numbers stay what they are: frameworks promote them weakly.
-            stays = leaf.library is PYTHON
-            c.append(value if stays else _carried(value, leaf.library, own, self.device, copy))
+            if leaf.library is PYTHON or (traced and leaf.library.is_traced(value)):
+                c.append(value)
+            else:
+                c.append(_carried(value, leaf.library, own, self.device, copy))
         return tuple(x), tuple(c)
 
     def derive(
@@ -208,22 +258,24 @@ class Plan:
         settings, scalar = self.settings, self.operator.scalar
         return FlatFunction(f, self.signature, constants, self.inner, structure, settings, scalar)
 
-    def seeds(self, given: object, structure: OutputStructure) -> Arrays:
+    def seeds(self, given: object, structure: OutputStructure, traced: bool = False) -> Arrays:
         """The tangents or cotangents of a call as arrays, checked."""
         own, batched = self.outer.arrays, self.settings.batched
         if self.operator.seeds is Seeds.NONE:
             return ()
         if self.operator.seeds is Seeds.TANGENTS:
-            return _seeds.tangents(given, self.signature, own, batched)
-        return _seeds.cotangents(given, structure.y, structure.y_leaves, own, batched)
+            return _seeds.tangents(given, self.signature, own, batched, traced)
+        return _seeds.cotangents(given, structure.y, structure.y_leaves, own, batched, traced)
 
-    def _given(self, seeds: object, structure: OutputStructure) -> Callable[[], Arrays]:
+    def _given(
+        self, seeds: object, structure: OutputStructure, traced: bool
+    ) -> Callable[[], Arrays]:
         """What gives the seeds when they are needed; they are checked as early as can be."""
         if self.operator.seeds is Seeds.TANGENTS:
-            dx = self.seeds(seeds, structure)
+            dx = self.seeds(seeds, structure, traced)
             return lambda: dx
         # What cotangents must look like is known once f has been evaluated.
-        return lambda: self.seeds(seeds, structure)
+        return lambda: self.seeds(seeds, structure, traced)
 
 
 class Inner:

@@ -95,7 +95,8 @@ class Prepared:
             self._fixed = plan.signature
             hash(self._fixed)  # takes down the state of static constants
             # A batch has a size only once it comes.
-            if not recipe.settings.batched:
+            traced = plan.is_traced(primals, constants) or plan.outer.is_nested()
+            if not recipe.settings.batched and not traced:
                 self._specialise(plan, primals, constants, None)
 
     def _call(
@@ -123,15 +124,21 @@ class Prepared:
         call = self._bind(args, kwargs)
         plan, primals, constants = self._plan(call)
         signature = plan.signature
+        traced = plan.is_traced(primals, constants, seeds)
         if self._fixed is not None:
             if fits(signature, self._fixed):
                 signature = self._fixed
-            elif self._strict and not resembles(signature, self._fixed):
+            elif self._strict and not resembles(signature, self._fixed, traced):
                 raise PreparationMismatchError(report(self._fixed, signature, self._recipe.f))
+        if traced:
+            return plan.evaluate(self._recipe.f, primals, constants, seeds, out)
         if self._by_value:
             plan, constants = plan.by_value(constants)
             signature = plan.signature
         known = self._recall(self._key(signature, plan, seeds))
+        if known is None and plan.outer.is_nested():
+            # What f captures may carry a derivative that a program would freeze.
+            return plan.evaluate(self._recipe.f, primals, constants, seeds, out)
         if known is None:
             known = self._specialise(plan, primals, constants, seeds)
         return known.run(primals, constants, seeds, out)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from diffface.backends.arrays import NUMPY, PYTHON, ArrayLibrary
+from diffface.backends.arrays import NUMPY, PYTHON, ArrayLibrary, libraries, library_of
 from diffface.backends.compiled import Array, Arrays
 from diffface.prep.arguments.out import Slot, check, targets, write
 from diffface.prep.arguments.signature import Leaf, Signature
@@ -15,10 +15,24 @@ from diffface.prep.operator import Operator, Part
 
 
 def to_caller(array: Array, source: ArrayLibrary, target: ArrayLibrary, device: Hashable) -> Any:
-    """A fresh array of ``source`` as an array of the caller's library."""
+    """A fresh array of ``source`` as an array of the caller's library.
+
+    One that carries a derivative stays what it is.
+    """
+    own = libraries.get(type(array)) or library_of(array)
+    if own is not None and own.is_traced(array):
+        return array
     if source is target and not isinstance(array, np.generic):
         return array
     return target.from_numpy(source.to_numpy(array), device)
+
+
+def fresh(array: Array, source: ArrayLibrary) -> Array:
+    """An output of an evaluation, sharing no memory unless it carries a derivative."""
+    own = libraries.get(type(array)) or library_of(array)
+    if own is not None and own.is_traced(array):
+        return array
+    return source.fresh(array)
 
 
 class Result:

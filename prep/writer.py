@@ -70,6 +70,9 @@ class Writer:
         if source is None or not guard:
             raise Unknown
         self.guards.append(guard)
+        clear = source.untransformed(self.names)
+        if clear and clear not in self.guards:
+            self.guards.insert(0, clear)
         if constant and source is PYTHON:
             return a
         self.foreign |= source is not target

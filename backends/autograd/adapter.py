@@ -13,7 +13,8 @@ from autograd.tracer import isbox, new_box, trace_stack
 from autograd.util import toposort
 
 from diffface.backends.adapter import Adapter, Function, Pull
-from diffface.backends.arrays import NUMPY
+from diffface.backends.arrays import NUMPY, ArrayLibrary
+from diffface.backends.autograd.arrays import BOXES
 from diffface.backends.autograd.namespace import namespace
 from diffface.backends.autograd.primitive import call_rule
 from diffface.backends.autograd.recorder import record
@@ -98,6 +99,12 @@ class Autograd(Adapter):
 
     def primitive(self, rule: Rule, x: Arrays) -> Arrays:
         return call_rule(rule, x)
+
+    def carries(self, library: ArrayLibrary) -> bool:
+        return library is BOXES
+
+    def is_nested(self) -> bool:
+        return bool(trace_stack.top >= 0)
 
     def explain(self, error: Exception) -> str | None:
         if isinstance(error, AttributeError):

@@ -1,16 +1,18 @@
 """JAX."""
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, final
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax._src.core import trace_state_clean  # there is no public way to ask
 
 from diffface.backends.adapter import Adapter, Function, Pull
 from diffface.backends.compiled import Array, Arrays, Compiled, Program
+from diffface.backends.errors import MissingRuleError
 from diffface.backends.jax.arrays import JAX_ARRAYS
 from diffface.backends.jax.compile import compile_xla
 from diffface.backends.jax.primitive import call_rule
@@ -39,7 +41,8 @@ class JAX(Adapter):
     def pushforward(
         self, f: Function, x: Arrays, dx: Arrays, *, value: bool = True
     ) -> tuple[Arrays, Arrays, Arrays]:
-        return jax.jvp(f, (x,), (dx,), has_aux=True)
+        with _missing_rules():
+            return jax.jvp(f, (x,), (dx,), has_aux=True)
 
     def pushforwards(
         self, f: Function, x: Arrays, seeds: Arrays, *, chunk_size: int | None = None,
@@ -49,19 +52,22 @@ class JAX(Adapter):
             y, dy, aux = jax.jvp(f, (x,), (seed,), has_aux=True)
             return (y, aux), dy
 
-        if chunk_size is None:
-            (y, aux), dy = jax.vmap(push, out_axes=(None, 0))(seeds)
-            return y, dy, aux
-        y, aux = f(x) if value else ((), ())
-        return y, self.batch(lambda seed: push(seed)[1], seeds, chunk_size), aux
+        with _missing_rules():
+            if chunk_size is None:
+                (y, aux), dy = jax.vmap(push, out_axes=(None, 0))(seeds)
+                return y, dy, aux
+            y, aux = f(x) if value else ((), ())
+            return y, self.batch(lambda seed: push(seed)[1], seeds, chunk_size), aux
 
     def pullback(
         self, f: Function, x: Arrays, *, value: bool = True
     ) -> tuple[Arrays, Pull, Arrays]:
-        y, vjp, aux = jax.vjp(f, x, has_aux=True)
+        with _missing_rules():
+            y, vjp, aux = jax.vjp(f, x, has_aux=True)
 
         def pull(dy: Arrays) -> Arrays:
-            return _conj(vjp(_conj(dy))[0])
+            with _missing_rules():
+                return _conj(vjp(_conj(dy))[0])
 
         return y, pull, aux
 
@@ -102,6 +108,9 @@ class JAX(Adapter):
     def primitive(self, rule: Rule, x: Arrays) -> Arrays:
         return call_rule(rule, x)
 
+    def is_nested(self) -> bool:
+        return not trace_state_clean()
+
     def explain(self, error: Exception) -> str | None:
         if isinstance(error, jax.errors.TracerArrayConversionError) or (
             "setting an array element with a sequence" in str(error)
@@ -110,6 +119,24 @@ class JAX(Adapter):
         if isinstance(error, jax.errors.ConcretizationTypeError):
             return "a number was taken out of a JAX tracer"
         return None
+
+
+@contextmanager
+def _missing_rules() -> Iterator[None]:
+    """Say which mode a function has no rule for, where JAX does."""
+    try:
+        yield
+    except (TypeError, ValueError, NotImplementedError) as error:
+        text = str(error)
+        if "to a custom_vjp function" in text or "'custom_lin' not implemented" in text:
+            what, mode, other = "a jax.custom_vjp", "forward", "reverse"
+        elif text.startswith("Reverse-mode differentiation does not work"):
+            what, mode, other = "a while_loop of jax.lax", "reverse", "forward"
+        else:
+            raise
+        raise MissingRuleError(
+            f"`f` calls {what}, which has no {mode} mode; use mode={other!r} or mode='auto'."
+        ) from error
 
 
 def _is_wide(dtype: np.dtype[Any]) -> bool:

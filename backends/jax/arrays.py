@@ -67,6 +67,9 @@ class JAXArrays(ArrayLibrary):
     def detach(self, array: Array) -> Array:
         return array
 
+    def is_traced(self, array: Array) -> bool:
+        return isinstance(array, jax.core.Tracer)
+
     def fresh(self, array: Array) -> Array:
         return array
 

@@ -6,10 +6,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch._C import _functorch, _len_torch_dispatch_stack
+from torch.autograd import forward_ad
 
 from diffface.backends.arrays import NUMPY, NUMPY_SCALAR, PYTHON, ArrayLibrary
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.recording.names import Names
+from diffface.backends.torch.levels import is_traced
 
 
 class TorchArrays(ArrayLibrary):
@@ -66,6 +69,14 @@ class TorchArrays(ArrayLibrary):
     def detach(self, array: Array) -> Array:
         # Tensors made in inference mode cannot take part in any differentiation.
         return array.clone() if array.is_inference() else array.detach()
+
+    def is_traced(self, array: Array) -> bool:
+        return is_traced(array)
+
+    def untransformed(self, names: Names) -> str:
+        levels, stack = names(forward_ad), names(_len_torch_dispatch_stack)
+        transforms = names(_functorch.peek_interpreter_stack)
+        return f"{transforms}() is None and {levels}._current_level < 0 and not {stack}()"
 
     def fresh(self, array: Array) -> Array:
         plain = array.detach() if array.requires_grad else array

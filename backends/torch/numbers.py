@@ -7,6 +7,8 @@ from torch.overrides import TorchFunctionMode
 
 from diffface.backends.adapter import Function
 from diffface.backends.compiled import Arrays
+from diffface.backends.errors import NotDifferentiableError
+from diffface.backends.torch.levels import WITHOUT_RULE, is_traced
 
 _TAKERS = {
     torch.Tensor.__complex__,
@@ -21,11 +23,28 @@ class NumberTakenError(Exception):
     """A number was taken out of a tensor that is being differentiated."""
 
 
-class _Refusing(TorchFunctionMode):
+class Refusing(TorchFunctionMode):
+    """Refuses functions after which torch goes on without derivatives."""
+
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in _TAKERS and args[0].requires_grad:
             raise NumberTakenError
-        return func(*args, **(kwargs or {}))
+        result = func(*args, **(kwargs or {}))
+        name = getattr(func, "__name__", "")
+        if WITHOUT_RULE.search(name) and any(carries(a) for a in args) and not carries(result):
+            raise NotDifferentiableError(
+                f"`f` calls torch.special.{name.removeprefix('special_')}, of which torch has no "
+                "derivative and goes on as if it were a constant; write one as a "
+                "torch.autograd.Function."
+            )
+        return result
+
+
+def carries(value: Any) -> bool:
+    """Whether ``value`` is a tensor that is being differentiated."""
+    if not isinstance(value, torch.Tensor):
+        return False
+    return value.requires_grad or is_traced(value)
 
 
 def refuse_taken_numbers(f: Function, x: Arrays) -> None:
@@ -34,5 +53,5 @@ def refuse_taken_numbers(f: Function, x: Arrays) -> None:
     It is evaluated once more for that, which only functions without a derivative have to bear:
     to watch every call of torch takes long.
     """
-    with _Refusing():
+    with Refusing():
         f(x)

@@ -1,12 +1,14 @@
 """Derivatives at a point that stays while tangents or cotangents change."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Unpack
 
 from diffface.backends.adapter import Adapter, Pull
 from diffface.backends.arrays import ArrayLibrary
 from diffface.backends.compiled import Arrays
+from diffface.backends.errors import MissingRuleError
+from diffface.operators import calculus
 from diffface.operators.call import backend_for, refuse
 from diffface.operators.options import Options, settings
 from diffface.operators.pullback import PULLBACK
@@ -16,7 +18,7 @@ from diffface.prep.arguments.bind import bind
 from diffface.prep.flat_function import OutputStructure
 from diffface.prep.operator import Operator, Part, Recipe
 from diffface.prep.plan import plan_for
-from diffface.prep.result import to_caller
+from diffface.prep.result import fresh, to_caller
 
 
 class FixedPoint:
@@ -46,13 +48,23 @@ class FixedPoint:
         self.adapter: Adapter = self._plan.inner
         self.signature = self._plan.signature
         self.structure = OutputStructure()
+        self._f = f
+        self.traced = self._plan.is_traced(primals, constants)
         with self.scope():
-            self.x, c = self._plan.to_backend(primals, constants, copy=True)
+            self.x, c = self._plan.to_backend(primals, constants, copy=True, traced=self.traced)
         self.f = self._plan.flat(f, c, self.structure)
 
-    def scope(self) -> AbstractContextManager[object]:
+    @contextmanager
+    def scope(self) -> Iterator[None]:
         """Where anything of this point has to be computed."""
-        return self.adapter.scope(self._plan.dtypes)
+        following = self.adapter.following(self._f, self.traced)
+        with self.adapter.scope(self._plan.dtypes), following:
+            yield
+
+    def sees(self, seeds: object) -> bool:
+        """Whether ``seeds`` carry a derivative of the caller's."""
+        self.traced |= self._plan.seeds_traced(seeds)
+        return self.traced
 
     def result(self, part: Part, arrays: Arrays) -> Any:
         """A part of the result as the user sees it."""
@@ -72,7 +84,7 @@ class FixedPoint:
     def _taken(self, arrays: Arrays, targets: Sequence[tuple[ArrayLibrary, Hashable]]) -> list[Any]:
         own = self.adapter.arrays
         return [
-            to_caller(own.fresh(array), own, target, device)
+            to_caller(fresh(array, own), own, target, device)
             for array, (target, device) in zip(arrays, targets, strict=True)
         ]
 
@@ -117,9 +129,12 @@ def linearize(f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]) 
     adapter = point.adapter
     push: Pull | None = None
     with point.scope():
-        if adapter.reverse:
-            y, push, aux = adapter.linearize(point.f, point.x)
-        else:
+        try:
+            if adapter.reverse:
+                y, push, aux = adapter.linearize(point.f, point.x)
+        except MissingRuleError:  # no reverse mode: each direction evaluates f anew
+            pass
+        if push is None:
             y, aux = point.f(point.x)
 
     def run(dx: Arrays, batched: bool, chunk_size: int | None) -> Arrays:
@@ -132,8 +147,9 @@ def linearize(f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]) 
 
     def pushforward(tangents: Any, *, batched: bool = False, chunk_size: int | None = None) -> Any:
         """``J tangents`` at the point of linearisation; ``batched`` adds a leading axis."""
+        traced = point.sees(tangents)
         with point.scope():
-            dx = _seeds.tangents(tangents, point.signature, adapter.arrays, batched)
+            dx = _seeds.tangents(tangents, point.signature, adapter.arrays, batched, traced)
             dy = run(dx, batched, chunk_size)
             return point.result(Part.LIKE_Y, dy)
 
@@ -179,14 +195,15 @@ def vjp(f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]) -> Any
     point = FixedPoint(PULLBACK, "vjp", f, args, options)
     adapter = point.adapter
     with point.scope():
-        y, pull, aux = adapter.pullback(point.f, point.x)
+        y, pull, aux = calculus.pullback(adapter, point.f, point.x)
     # f may be evaluated again below, at stencil points; what it returned here is what counts.
     structure, leaves = point.structure.y, point.structure.y_leaves
 
     def pullback(cotangents: Any, *, batched: bool = False, chunk_size: int | None = None) -> Any:
         """``J^H cotangents`` at the fixed point; ``batched`` adds a leading axis."""
+        traced = point.sees(cotangents)
         with point.scope():
-            dy = _seeds.cotangents(cotangents, structure, leaves, adapter.arrays, batched)
+            dy = _seeds.cotangents(cotangents, structure, leaves, adapter.arrays, batched, traced)
             dx = adapter.batch(pull, dy, chunk_size) if batched else pull(dy)
             return point.result(Part.LIKE_X, dx)
 

@@ -1,8 +1,11 @@
 """The calculus that operators share: gradients, and Jacobians by columns or by rows."""
 
-from diffface.backends.adapter import Adapter, Function
+from functools import partial
+
+from diffface.backends.adapter import Adapter, Function, Pull
 from diffface.backends.compiled import Array, Arrays
-from diffface.backends.generic import basis, is_complex, size
+from diffface.backends.errors import MissingRuleError
+from diffface.backends.generic import basis, gradient_by_basis, is_complex, pull_by_basis, size
 from diffface.backends.second_order import bridge
 from diffface.prep.operator import First, Mode, Point
 
@@ -13,7 +16,7 @@ def gradient_function(point: Point) -> Function:
     adapter, value = point.adapter, point.value
 
     def first(f: Function, x: Arrays) -> tuple[Arrays, Arrays]:
-        y, dx, aux = adapter.gradient(f, x, value=value)
+        y, dx, aux = gradient(adapter, f, x, value)
         return dx, y + aux
 
     return to_differentiate(point, first)
@@ -26,14 +29,56 @@ def to_differentiate(point: Point, first: First) -> Function:
     return bridge(point.outer, point.adapter, point.compiled(first))
 
 
+# The framework may lack a rule in the mode that is the natural one: then it is the other.
+
+
+def gradient(
+    adapter: Adapter, f: Function, x: Arrays, value: bool
+) -> tuple[Arrays, Arrays, Arrays]:
+    """``adapter.gradient``, by columns where a function has no reverse rule."""
+    try:
+        return adapter.gradient(f, x, value=value)
+    except MissingRuleError:
+        return gradient_by_basis(adapter, f, x, value)
+
+
+def pullback(adapter: Adapter, f: Function, x: Arrays) -> tuple[Arrays, Pull, Arrays]:
+    """``adapter.pullback``, by columns where a function has no reverse rule."""
+    try:
+        y, pull, aux = adapter.pullback(f, x)
+    except MissingRuleError:
+        return pull_by_basis(adapter, f, x, True)
+
+    def safe(dy: Arrays) -> Arrays:
+        try:
+            return pull(dy)
+        except MissingRuleError:
+            return pull_by_basis(adapter, f, x, False)[1](dy)
+
+    return y, safe, aux
+
+
+def pushforward(
+    adapter: Adapter, f: Function, x: Arrays, dx: Arrays, value: bool
+) -> tuple[Arrays, Arrays, Arrays]:
+    """``adapter.pushforward``, by pullbacks where a function has no forward rule."""
+    try:
+        return adapter.pushforward(f, x, dx, value=value)
+    except MissingRuleError:
+        y, push, aux = adapter.linearize(f, x)
+        return y, push(dx), aux
+
+
 def push(adapter: Adapter, f: Function, point: Point) -> tuple[Arrays, Arrays, Arrays]:
     """``(y, J dx, aux)`` along the tangents of a call, or along each of their batch."""
-    settings, seeds = point.settings, point.seeds()
+    settings, seeds, value = point.settings, point.seeds(), point.value
     if not settings.batched:
-        return adapter.pushforward(f, point.x, seeds, value=point.value)
-    return adapter.pushforwards(
-        f, point.x, seeds, chunk_size=settings.chunk_size, value=point.value
-    )
+        return pushforward(adapter, f, point.x, seeds, value)
+    try:
+        return adapter.pushforwards(f, point.x, seeds, chunk_size=settings.chunk_size, value=value)
+    except MissingRuleError:
+        y, push, aux = adapter.linearize(f, point.x)
+        return y, adapter.batch(push, seeds, settings.chunk_size), aux
 
 
 def jacobian(
@@ -48,8 +93,39 @@ def jacobian(
 ) -> tuple[Arrays, Arrays, Arrays]:
     """``(y, blocks, aux)``: block ``k * len(x) + j`` is dy_k/dx_j, of shape y_k.shape + x_j.shape.
 
-    ``mode="auto"`` goes by rows (reverse) where there are fewer outputs than inputs.
+    ``mode="auto"`` goes by rows (reverse) where there are fewer outputs than inputs, and where the
+    framework has no rule for that, the other way.
     """
+    make = partial(
+        _jacobian, adapter, f, x, chunk_size=chunk_size, holomorphic=holomorphic, value=value
+    )
+    if mode != "auto":
+        return make(mode=mode)
+    try:
+        return make(mode=mode)
+    except MissingRuleError as error:
+        if not (adapter.forward and adapter.reverse):
+            raise
+        try:
+            return make(mode="reverse")
+        except MissingRuleError:
+            pass
+        try:
+            return make(mode="forward")
+        except MissingRuleError:
+            raise error from None
+
+
+def _jacobian(
+    adapter: Adapter,
+    f: Function,
+    x: Arrays,
+    *,
+    mode: Mode,
+    chunk_size: int | None,
+    holomorphic: bool = False,
+    value: bool,
+) -> tuple[Arrays, Arrays, Arrays]:
     inputs = sum(map(size, x))
     if inputs == 0:
         y, aux = f(x)
@@ -63,7 +139,7 @@ def jacobian(
     if outputs == 0:
         return y, _zeros(adapter, y, x), aux
     if mode == "auto" and adapter.forward and outputs >= inputs:
-        return jacobian(
+        return _jacobian(
             adapter, f, x, mode="forward", chunk_size=chunk_size, holomorphic=holomorphic,
             value=value,
         )  # fmt: skip

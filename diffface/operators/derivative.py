@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Unpack
 
 from diffface.backends.compiled import Arrays
+from diffface.operators import calculus
 from diffface.operators.call import call, prepare
 from diffface.operators.options import PrepareOptions, ScalarOptions
 from diffface.prep.operator import Operator, Part, Point
@@ -12,7 +13,7 @@ from diffface.prep.prepared import Prepared
 
 def _derive(at: Point) -> tuple[tuple[Arrays, ...], Arrays]:
     one = at.adapter.xp.ones_like(at.x[0])
-    y, dy, aux = at.adapter.pushforward(at.f, at.x, (one,), value=at.value)
+    y, dy, aux = calculus.pushforward(at.adapter, at.f, at.x, (one,), at.value)
     return (y, dy), aux
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Unpack
 
 from diffface.backends.compiled import Arrays
+from diffface.operators import calculus
 from diffface.operators.call import call, prepare
 from diffface.operators.options import Options, PrepareOptions
 from diffface.prep.operator import Operator, Part, Point
@@ -11,7 +12,7 @@ from diffface.prep.prepared import Prepared
 
 
 def _derive(at: Point) -> tuple[tuple[Arrays, ...], Arrays]:
-    y, dx, aux = at.adapter.gradient(at.f, at.x, value=at.value)
+    y, dx, aux = calculus.gradient(at.adapter, at.f, at.x, at.value)
     return (y, dx), aux
 
 

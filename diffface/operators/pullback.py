@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Unpack
 
 from diffface.backends.compiled import Arrays
+from diffface.operators import calculus
 from diffface.operators.call import call, prepare
 from diffface.operators.options import PrepareOptions, SeededOptions
 from diffface.prep.operator import Operator, Part, Point, Seeds
@@ -11,7 +12,7 @@ from diffface.prep.prepared import Prepared
 
 
 def _derive(at: Point) -> tuple[tuple[Arrays, ...], Arrays]:
-    y, pull, aux = at.adapter.pullback(at.f, at.x)
+    y, pull, aux = calculus.pullback(at.adapter, at.f, at.x)
     dy, settings = at.seeds(), at.settings
     dx = at.adapter.batch(pull, dy, settings.chunk_size) if settings.batched else pull(dy)
     return (y, dx), aux

@@ -5,7 +5,7 @@ from typing import Any, Unpack
 
 from diffface.backends.adapter import Function
 from diffface.backends.compiled import Arrays
-from diffface.operators.calculus import to_differentiate
+from diffface.operators.calculus import pushforward, to_differentiate
 from diffface.operators.call import call, prepare
 from diffface.operators.options import PrepareOptions, ScalarOptions
 from diffface.prep.operator import Operator, Part, Point
@@ -17,11 +17,11 @@ def _derive(at: Point) -> tuple[tuple[Arrays, ...], Arrays]:
     adapter, value = at.adapter, at.value
 
     def first(f: Function, x: Arrays) -> tuple[Arrays, Arrays]:
-        y, dy, aux = adapter.pushforward(f, x, (adapter.xp.ones_like(x[0]),), value=value)
+        y, dy, aux = pushforward(adapter, f, x, (adapter.xp.ones_like(x[0]),), value)
         return dy, y + aux
 
     one = at.outer.xp.ones_like(at.x[0])
-    dy, ddy, rest = at.outer.pushforward(to_differentiate(at, first), at.x, (one,), value=at.value)
+    dy, ddy, rest = pushforward(at.outer, to_differentiate(at, first), at.x, (one,), at.value)
     return (rest[: len(ddy)], dy, ddy), rest[len(ddy) :]
 
 

@@ -23,7 +23,9 @@ from diffface.prep.arguments.tree import (
 Expected = tuple[tuple[int, ...], np.dtype[Any], Any]
 
 
-def tangents(given: object, signature: Signature, own: ArrayLibrary, batched: bool) -> Arrays:
+def tangents(
+    given: object, signature: Signature, own: ArrayLibrary, batched: bool, traced: bool = False
+) -> Arrays:
     """Tangents of the active arguments as arrays of the library ``own``."""
     entries = [given] if signature.bare else _entries(given, len(signature.active))
     seeds: list[Any] = []
@@ -36,17 +38,22 @@ def tangents(given: object, signature: Signature, own: ArrayLibrary, batched: bo
             if isinstance(leaf, Leaf)
         ]
         structure = _Structure(place.spec, NAMESPACE, place.active)
-        seeds += _checked(entry, structure, expected, own, batched, name, "the active argument")
+        seeds += _checked(
+            entry, structure, expected, own, batched, traced, name, "the active argument"
+        )  # fmt: skip
     _same_batch(seeds, batched, "tangents")
     return tuple(seeds)
 
 
 def cotangents(
-    given: object, spec: Spec | None, expected: Sequence[Expected], own: ArrayLibrary, batched: bool
-) -> Arrays:
+    given: object, spec: Spec | None, expected: Sequence[Expected], own: ArrayLibrary,
+    batched: bool, traced: bool = False,
+) -> Arrays:  # fmt: skip
     """Cotangents of ``f``'s result as arrays of the library ``own``."""
     structure = _Structure(spec, RESULTS, None)
-    seeds = _checked(given, structure, expected, own, batched, "cotangents", "the result of `f`")
+    seeds = _checked(
+        given, structure, expected, own, batched, traced, "cotangents", "the result of `f`"
+    )  # fmt: skip
     _same_batch(seeds, batched, "cotangents")
     return tuple(seeds)
 
@@ -78,7 +85,7 @@ class _Structure(NamedTuple):
 
 def _checked(
     given: object, structure: _Structure, expected: Sequence[Expected], own: ArrayLibrary,
-    batched: bool, name: str, whose: str,
+    batched: bool, traced: bool, name: str, whose: str,
 ) -> list[Any]:  # fmt: skip
     spec, namespace, active = structure
     leaves, places = [given], [""]
@@ -93,14 +100,15 @@ def _checked(
         if active is not None:
             places = [places[i] for i in active]
     return [
-        _seed(leaf, want, own, batched, name + place, whose)
+        _seed(leaf, want, own, batched, traced, name + place, whose)
         for leaf, want, place in zip(leaves, expected, places, strict=True)
     ]
 
 
 def _seed(
-    value: Any, want: Expected, own: ArrayLibrary, batched: bool, name: str, whose: str
-) -> Any:
+    value: Any, want: Expected, own: ArrayLibrary, batched: bool, traced: bool, name: str,
+    whose: str,
+) -> Any:  # fmt: skip
     library = library_of(value)
     shape, dtype, device = want
     if library is None:
@@ -121,6 +129,13 @@ def _seed(
             f"`{name}` must have the dtype of {whose}, {dtype.name}, got {found_dtype.name}; "
             f"convert it with astype."
         )
+    if traced and library.is_traced(value):
+        if found_dtype != dtype:
+            raise InvalidArgumentError(
+                f"`{name}` must have the dtype of {whose}, {dtype.name}, got {found_dtype.name}; "
+                "convert it with astype."
+            )
+        return library.traced(value)
     if library is own and found_dtype == dtype:
         return library.detach(value)
     return own.from_numpy(np.asarray(library.to_numpy(value), dtype), device)

@@ -1,0 +1,49 @@
+"""Boxes: autograd's arrays while it differentiates."""
+
+from collections.abc import Hashable
+from typing import Any
+
+import autograd.numpy as anp
+import numpy as np
+from autograd.tracer import getval
+
+from diffface.backends.arrays import ArrayLibrary, NumPyArrays
+from diffface.backends.compiled import Array
+from diffface.backends.recording.names import Names
+
+
+class Boxes(NumPyArrays):
+    """``autograd.numpy.numpy_boxes.ArrayBox``: NumPy arrays and numbers that are being traced."""
+
+    name = "autograd"
+    backend = "autograd"
+    noun = "an autograd box"
+    writable = False
+
+    def describe(self, array: Array) -> tuple[tuple[int, ...], np.dtype[Any], Hashable]:
+        inside = np.asarray(_inside(array))
+        return inside.shape, inside.dtype, None
+
+    def is_traced(self, array: Array) -> bool:
+        return True
+
+    def traced(self, array: Array) -> Array:
+        # Numbers become arrays, which have a shape and a dtype.
+        return array if hasattr(_inside(array), "dtype") else anp.reshape(array, ())
+
+    def guard(self, a: str, example: Array, names: Names) -> str:
+        return ""
+
+    def convert_in(self, a: str, source: ArrayLibrary, names: Names) -> tuple[str, str]:
+        return "", ""
+
+
+def _inside(array: Array) -> Any:
+    """The value under all boxes."""
+    value = getval(array)
+    while value is not array:
+        array, value = value, getval(value)
+    return value
+
+
+BOXES = Boxes()
