@@ -21,15 +21,21 @@ class Boxes(NumPyArrays):
     writable = False
 
     def describe(self, array: Array) -> tuple[tuple[int, ...], np.dtype[Any], Hashable]:
-        inside = np.asarray(_inside(array))
-        return inside.shape, inside.dtype, None
+        try:
+            return array.shape, array.dtype, None
+        except AttributeError:  # a Python number
+            return (), np.asarray(_inside(array)).dtype, None
 
     def is_traced(self, array: Array) -> bool:
         return True
 
     def traced(self, array: Array) -> Array:
         # Numbers become arrays, which have a shape and a dtype.
-        return array if hasattr(_inside(array), "dtype") else anp.reshape(array, ())
+        try:
+            _ = array.dtype
+        except AttributeError:
+            return anp.reshape(array, ())
+        return array
 
     def guard(self, a: str, example: Array, names: Names) -> str:
         return ""

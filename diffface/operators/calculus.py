@@ -160,7 +160,8 @@ def _from_columns(adapter: Adapter, columns: Arrays, x: Arrays) -> Arrays:
     for column in columns:
         offset = 0
         for leaf in x:
-            part = xp.moveaxis(column[offset : offset + size(leaf)], 0, -1)
+            part = column[offset : offset + size(leaf)]
+            part = xp.permute_dims(part, (*range(1, len(part.shape)), 0))
             block = xp.reshape(part, (*column.shape[1:], *leaf.shape))
             blocks.append(like(adapter, block, leaf))
             offset += size(leaf)

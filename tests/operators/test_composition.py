@@ -23,12 +23,14 @@ def quartic(x: Any) -> Any:
     return dif.namespace(x).sum(x**4)
 
 
-def operator(name: str, f: Any, way: str, backend: str | None = None, **options: Any) -> Any:
+def operator(
+    name: str, f: Any, way: str, backend: str | None = None, like: Any = X, **options: Any
+) -> Any:
     """``x -> op(f, x)``, prepared as ``way`` says outside of what differentiates it."""
     seeds = {key: options.pop(key) for key in ("tangents", "cotangents") if key in options}
     if way == "plain":
         return lambda x: getattr(dif, name)(f, x, backend=backend, **seeds, **options)
-    example = (X,) if way == "prepared" else ()
+    example = (like,) if way == "prepared" else ()
     prepared = getattr(dif, f"prepare_{name}")(f, *example, backend=backend, **options)
     return lambda x: prepared(x, **seeds)
 
@@ -174,7 +176,7 @@ def tensors() -> torch.Tensor:
 def test_backward(name: str, way: str) -> None:
     f, options, right = INSIDE[name]
     options = {key: torch.ones(2, dtype=torch.float64) for key in options}
-    inner = operator(name, f, way, "torch", **options)
+    inner = operator(name, f, way, "torch", tensors(), **options)
     w = tensors().requires_grad_()
     torch.sum(inner(w) ** 2).backward()
     assert w.grad is not None
@@ -200,7 +202,7 @@ def test_captured_tensors_that_require_grad(name: str) -> None:
 def test_torch_func(name: str, way: str) -> None:
     f, options, right = INSIDE[name]
     options = {key: torch.ones(2, dtype=torch.float64) for key in options}
-    inner = operator(name, f, way, "torch", **options)
+    inner = operator(name, f, way, "torch", tensors(), **options)
     x, one = tensors(), torch.ones(2, dtype=torch.float64)
 
     def square(x: Any) -> Any:
@@ -220,7 +222,7 @@ def test_torch_func(name: str, way: str) -> None:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("mode", ["real", "fake"])
 def test_make_fx_records_the_derivative(way: str, mode: str) -> None:
-    inner = operator("gradient", quartic, way, "torch")
+    inner = operator("gradient", quartic, way, "torch", tensors())
     graph = make_fx(inner, tracing_mode=mode)(tensors())
     np.testing.assert_allclose(graph(2 * tensors()).detach(), 4 * (2 * X) ** 3, rtol=1e-12)
 
@@ -241,8 +243,8 @@ def test_a_compiled_callable_never_sees_fake_tensors() -> None:
 def test_jax_transformations(name: str, way: str) -> None:
     f, options, right = INSIDE[name]
     with jax.enable_x64(True):
-        inner = operator(name, f, way, "jax", **options)
         x, one = jnp.asarray(X), jnp.ones(2)
+        inner = operator(name, f, way, "jax", x, **options)
 
         def square(x: Any) -> Any:
             return jnp.sum(inner(x) ** 2)
@@ -335,6 +337,8 @@ SECOND = {
 }
 
 
+# A record that differs gives way to eager evaluation.
+@pytest.mark.filterwarnings("ignore::diffface.PreparationWarning")
 @pytest.mark.parametrize("case", SECOND)
 def test_second_derivatives_on_torch(case: str) -> None:
     f, t, right = SECOND[case]
@@ -397,6 +401,7 @@ def only_forward(x: Any) -> Any:
     return jax.lax.while_loop(lambda s: s[0] < 1, lambda s: (s[0] + 1, jnp.sin(s[1])), (0, x))[1]
 
 
+@pytest.mark.filterwarnings("ignore::diffface.PreparationWarning")
 @pytest.mark.parametrize(
     ("f", "has", "lacks"),
     [(only_reverse, "reverse", "forward"), (only_forward, "forward", "reverse")],
