@@ -142,7 +142,7 @@ def _load(name: str) -> Backend:
                 f"{type(backend).__name__}."
             )
         return backend
-    close = difflib.get_close_matches(name, names(), n=1, cutoff=0.4)
+    close = difflib.get_close_matches(name.lower(), names(), n=1)
     nearest = f" Did you mean {close[0]!r}?" if close else ""
     raise UnknownBackendError(f"There is no backend {name!r}.{nearest} {_installed_names()}.")
 

@@ -19,7 +19,6 @@ from diffface.backends.errors import (
     UnsupportedOperatorError,
 )
 from diffface.backends.listing import BackendInfo, list_backends
-from diffface.backends.listing import backend_class as _backend_class
 from diffface.backends.namespace import namespace
 from diffface.backends.registry import register_backend
 from diffface.backends.second_order import SecondOrder
@@ -50,6 +49,8 @@ from diffface.operators.jacobian import (
     prepare_value_and_jacobian,
     value_and_jacobian,
 )
+from diffface.operators.listing import attribute as _attribute
+from diffface.operators.listing import list_keywords as _list_keywords
 from diffface.operators.pullback import (
     prepare_pullback,
     prepare_value_and_pullback,
@@ -167,4 +168,11 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # The classes of backends import their libraries, so they are fetched when asked for.
-    return _backend_class(name)
+    return _attribute(name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__", "backends", "testing"])
+
+
+_list_keywords(list(globals().values()))

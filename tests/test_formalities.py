@@ -1,5 +1,6 @@
 """Public names: complete, documented, and named by one grammar."""
 
+import importlib.metadata
 import inspect
 import re
 import types
@@ -75,8 +76,9 @@ def test_main_forms_document_their_parameters(name):
 @pytest.mark.parametrize("operator", OPERATORS, ids=main_name)
 def test_main_forms_document_their_keywords(operator):
     text = section(main_name(operator), "Parameters")
-    options = text[text.index("**options") :]
-    assert set(re.findall(r"``(\w+)``", options)) == operator.keywords
+    documented = re.findall(r"^(\w+) :.*\n +\S", text, re.MULTILINE)
+    assert operator.keywords <= set(documented)
+    assert len(documented) == len(set(documented))
 
 
 @pytest.mark.parametrize("operator", OPERATORS, ids=main_name)
@@ -91,10 +93,51 @@ def test_variants_refer_to_the_main_form(operator):
 def test_function_first_then_arguments_then_keywords(operator):
     seeds = [] if operator.seeds is Seeds.NONE else [operator.seeds.value]
     for name in operator.names.values():
-        called = list(inspect.signature(getattr(dif, name)).parameters)
-        prepared = list(inspect.signature(getattr(dif, f"prepare_{name}")).parameters)
-        assert called == ["f", "args", *seeds, "options"]
-        assert prepared == ["f", "example_args", "options"]
+        called = inspect.signature(getattr(dif, name)).parameters
+        prepared = inspect.signature(getattr(dif, f"prepare_{name}")).parameters
+        start = 2 + len(seeds)
+        assert list(called)[:start] == ["f", "args", *seeds]
+        assert set(list(called)[start:]) == operator.keywords
+        assert list(prepared)[:2] == ["f", "example_args"]
+        assert set(list(prepared)[2:]) == (operator.keywords - {"out"}) | PREPARATION
+
+
+def test_keywords_show_their_defaults():
+    shown = inspect.signature(dif.prepare_jacobian).parameters
+    defaults = {name: p.default for name, p in shown.items() if p.kind is p.KEYWORD_ONLY}
+    assert defaults | {
+        "backend": None, "argnums": None, "has_aux": False, "kwargs": None, "mode": "auto",
+        "chunk_size": None, "holomorphic": False, "on_mismatch": "error", "fallback": "eager",
+    } == defaults  # fmt: skip
+    assert inspect.signature(dif.objective).parameters["argnums"].default == 0
+
+
+def test_dir_is_what_is_public():
+    assert dir(dif) == sorted([*dif.__all__, "__version__", "backends", "testing"])
+    assert all(hasattr(dif, name) for name in dir(dif))
+    assert dif.__version__ == importlib.metadata.version("diffface")
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        ("grad", "`diffface.gradient`"),
+        ("jacfwd", '`diffface.jacobian` with `mode="forward"`'),
+        ("jacrev", '`diffface.jacobian` with `mode="reverse"`'),
+        ("jvp", "`diffface.pushforward`"),
+        ("value_and_grad", "`diffface.value_and_gradient`"),
+        (
+            "vmap",
+            "`batched=True` of `diffface.pushforward`, `diffface.pullback` and `diffface.hvp`",
+        ),
+    ],
+)
+def test_names_of_other_libraries_lead_to_ours(name, ours):
+    message = (
+        f"module 'diffface' has no attribute {name!r}; what other libraries call so is {ours}."
+    )
+    with pytest.raises(AttributeError, match=f"^{re.escape(message)}$"):
+        getattr(dif, name)
 
 
 def test_keywords_of_preparations_are_their_own():

@@ -7,14 +7,16 @@ and ``run(options)``, which does it and returns the exit code.
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 
 from diffface.backends.errors import DifffaceError
 from diffface.cli import backends as _backends
 from diffface.cli import bench as _bench
 from diffface.cli import check as _check
+from diffface.cli import doctor as _doctor
 from diffface.cli.usage import Parser, UsageError, nearest
 
-COMMANDS = (_backends, _bench, _check)
+COMMANDS = (_backends, _bench, _check, _doctor)
 
 # What a command returns is its own affair, but for these: as argparse does, and as shells do for
 # programs that are ended by the signals SIGINT and SIGPIPE.
@@ -61,11 +63,19 @@ def _run(argv: list[str]) -> int:
         description="One thin interface to derivatives over JAX, PyTorch, autograd and NumPy.",
         epilog="example: python -m diffface backends\n\nEach command has a --help of its own.",
     )
+    parser.add_argument("--version", action="version", version=version("diffface"))
     commands = parser.add_subparsers(metavar="command", title="commands")
     for command in COMMANDS:
         command.add(commands)
     if argv and not argv[0].startswith("-") and argv[0] not in commands.choices:
         raise UsageError(f"there is no command {argv[0]!r}.{nearest(argv[0], commands.choices)}")
     options = parser.parse_args(argv or ["--help"])
-    code: int = options.run(options)
+    try:
+        code: int = options.run(options)
+    except SystemExit as ended:
+        # A script without a guard ends when it is imported, with code 0 and as if all were well.
+        raise UsageError(
+            f"the code that was given ended the program (exit code {ended.code!r}); keep what "
+            "should not run at import under `if __name__ == '__main__':`."
+        ) from None
     return code

@@ -10,7 +10,7 @@ from diffface.backends.compiled import Arrays
 from diffface.backends.errors import MissingRuleError
 from diffface.operators import calculus
 from diffface.operators.call import backend_for, refuse
-from diffface.operators.options import Options, settings
+from diffface.operators.options import PointOptions, settings
 from diffface.operators.pullback import PULLBACK
 from diffface.operators.pushforward import PUSHFORWARD
 from diffface.prep.arguments import seeds as _seeds
@@ -40,7 +40,7 @@ class FixedPoint:
     ) -> None:  # fmt: skip
         if not callable(f):
             refuse(f)
-        allowed = Options.__optional_keys__ - {"out"}
+        allowed = PointOptions.__optional_keys__
         recipe = Recipe(operator, (1,), f, settings(options, allowed, name))
         call = bind(args, options.get("argnums"), options.get("kwargs"))
         backend = backend_for(options.get("backend"), call)
@@ -89,7 +89,7 @@ class FixedPoint:
         ]
 
 
-def linearize(f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]) -> Any:
+def linearize(f: Callable[..., Any], /, *args: Any, **options: Unpack[PointOptions]) -> Any:
     """Value of a function, and its pushforward at that point for many directions.
 
     Parameters
@@ -99,7 +99,7 @@ def linearize(f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]) 
     *args : array, number, or tree of them; Const
         Arguments of ``f``. Those not wrapped in ``Const`` are active and must be floating-point.
         They are copied: the caller may overwrite them afterwards.
-    **options : Options
+    **options : PointOptions
         ``backend``, ``argnums``, ``has_aux``, ``kwargs``.
 
     Returns
@@ -156,7 +156,7 @@ def linearize(f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]) 
     return point.with_aux(y, pushforward, aux)
 
 
-def vjp(f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]) -> Any:
+def vjp(f: Callable[..., Any], /, *args: Any, **options: Unpack[PointOptions]) -> Any:
     """Value of a function, and its pullback at that point for many cotangents.
 
     Parameters
@@ -166,7 +166,7 @@ def vjp(f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]) -> Any
     *args : array, number, or tree of them; Const
         Arguments of ``f``. Those not wrapped in ``Const`` are active and must be floating-point.
         They are copied: the caller may overwrite them afterwards.
-    **options : Options
+    **options : PointOptions
         ``backend``, ``argnums``, ``has_aux``, ``kwargs``.
 
     Returns

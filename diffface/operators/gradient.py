@@ -1,12 +1,13 @@
 """Gradients of scalar functions."""
 
 from collections.abc import Callable
-from typing import Any, Unpack
+from typing import Any, Unpack, overload
 
 from diffface.backends.compiled import Arrays
 from diffface.operators import calculus
 from diffface.operators.call import call, prepare
-from diffface.operators.options import Options, PrepareOptions
+from diffface.operators.options import Argument, BareOptions, Options, PrepareOptions
+from diffface.prep.arguments.const import Const
 from diffface.prep.operator import Operator, Part, Point
 from diffface.prep.prepared import Prepared
 
@@ -23,6 +24,16 @@ GRADIENT = Operator(
     scalar=True,
     keywords=Options.__optional_keys__,
 )
+
+
+@overload
+def gradient(
+    f: Callable[..., Any], x: Argument, /, *constants: Const[Any], **options: Unpack[BareOptions]
+) -> Argument: ...
+
+
+@overload
+def gradient(f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]) -> Any: ...
 
 
 def gradient(f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]) -> Any:
@@ -60,6 +71,16 @@ def gradient(f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]) -
     array([ 3., 12.])
     """
     return call(GRADIENT, (1,), f, args, options)
+
+
+@overload
+def value_and_gradient(
+    f: Callable[..., Any], x: Argument, /, *constants: Const[Any], **options: Unpack[BareOptions]
+) -> tuple[Any, Argument]: ...
+
+
+@overload
+def value_and_gradient(f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]) -> Any: ...
 
 
 def value_and_gradient(f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]) -> Any:

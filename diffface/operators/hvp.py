@@ -1,12 +1,13 @@
 """Hessian-vector products."""
 
 from collections.abc import Callable
-from typing import Any, Unpack
+from typing import Any, Unpack, overload
 
 from diffface.backends.compiled import Arrays
 from diffface.operators.calculus import gradient_function, push
 from diffface.operators.call import call, prepare
-from diffface.operators.options import PrepareOptions, SeededOptions
+from diffface.operators.options import Argument, BareOptions, PrepareOptions, SeededOptions
+from diffface.prep.arguments.const import Const
 from diffface.prep.operator import Operator, Part, Point, Seeds
 from diffface.prep.prepared import Prepared
 
@@ -26,6 +27,23 @@ HVP = Operator(
     complex_arguments=False,
     keywords=SeededOptions.__optional_keys__,
 )
+
+
+@overload
+def hvp(
+    f: Callable[..., Any],
+    x: Argument,
+    /,
+    *constants: Const[Any],
+    tangents: Any,
+    **options: Unpack[BareOptions],
+) -> Argument: ...
+
+
+@overload
+def hvp(
+    f: Callable[..., Any], /, *args: Any, tangents: Any, **options: Unpack[SeededOptions]
+) -> Any: ...
 
 
 def hvp(
@@ -72,6 +90,23 @@ def hvp(
     array([4., 2.])
     """
     return call(HVP, (2,), f, args, options, tangents)
+
+
+@overload
+def gradient_and_hvp(
+    f: Callable[..., Any],
+    x: Argument,
+    /,
+    *constants: Const[Any],
+    tangents: Any,
+    **options: Unpack[BareOptions],
+) -> tuple[Argument, Argument]: ...
+
+
+@overload
+def gradient_and_hvp(
+    f: Callable[..., Any], /, *args: Any, tangents: Any, **options: Unpack[SeededOptions]
+) -> Any: ...
 
 
 def gradient_and_hvp(

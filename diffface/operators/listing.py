@@ -1,10 +1,30 @@
-"""Which operators there are: found in their files, so that a new one needs no list."""
+"""Which operators there are, found in their files; keywords and names as users look them up."""
 
+import ast
 import importlib
+import inspect
 import pkgutil
+import re
+import sys
+from collections.abc import Iterable
+from functools import cache
+from importlib.metadata import version
+from typing import Any, get_args, get_type_hints, is_typeddict
 
 import diffface.operators
+from diffface.backends.listing import backend_class
+from diffface.operators.options import PREPARATION
 from diffface.prep.operator import Operator, Part
+
+# What other libraries call them.
+OTHER_NAMES = {
+    "grad": "`diffface.gradient`",
+    "jacfwd": '`diffface.jacobian` with `mode="forward"`',
+    "jacrev": '`diffface.jacobian` with `mode="reverse"`',
+    "jvp": "`diffface.pushforward`",
+    "value_and_grad": "`diffface.value_and_gradient`",
+    "vmap": "`batched=True` of `diffface.pushforward`, `diffface.pullback` and `diffface.hvp`",
+}
 
 
 def operators() -> list[Operator]:
@@ -19,3 +39,81 @@ def operators() -> list[Operator]:
 def main_name(operator: Operator) -> str:
     """The name under which nothing but the derivative itself is returned."""
     return operator.names[(len(operator.parts) - 1,)]
+
+
+def list_keywords(public: Iterable[Any]) -> None:
+    """Show ``**options`` of public functions as what they are: for ``help`` and for tooltips.
+
+    Their signatures get every keyword with its default, their documentation the meaning of each,
+    from the TypedDict that types them. The code that runs stays as it is.
+    """
+    allowed: dict[str, frozenset[str]] = {}
+    for operator in operators():
+        for name in operator.names.values():
+            allowed[name] = operator.keywords
+            allowed[f"prepare_{name}"] = (operator.keywords - {"out"}) | PREPARATION
+    for function in public:
+        if inspect.isfunction(function) and "options" in function.__annotations__:
+            (typed,) = get_args(function.__annotations__["options"])
+            _list(function, typed, allowed.get(function.__name__, frozenset(typed.__annotations__)))
+
+
+def _list(function: Any, typed: Any, allowed: frozenset[str]) -> None:
+    signature, texts, types = inspect.signature(function), _meanings(typed), _types(typed)
+    *named, _ = signature.parameters.values()
+    keywords = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=_default(texts[name]),
+            annotation=types[name],
+        )
+        for name in types
+        if name in allowed
+    ]
+    function.__signature__ = signature.replace(parameters=[*named, *keywords])
+    text = "".join(texts[keyword.name] for keyword in keywords)
+    paragraph = r"    \*\*options : .*\n(?: {8}.*\n)+"
+    function.__doc__ = re.sub(paragraph, lambda _: text, function.__doc__ or "")
+
+
+def _default(meaning: str) -> Any:
+    """As numpydoc has it: the first of a set, or what stands after "default", or None."""
+    found = re.match(r".*?(?:\{|, default )([^,}\n]+)", meaning)
+    return ast.literal_eval(found[1]) if found else None
+
+
+_types = cache(get_type_hints)
+
+
+@cache
+def _meanings(typed: Any) -> dict[str, str]:
+    """What each keyword of a TypedDict means, from its docstring and those of what it extends."""
+    own = typed.__annotations__
+    found: dict[str, str] = {}
+    for base in vars(sys.modules[typed.__module__]).values():
+        # A TypedDict does not know its bases: they are those with some of its keywords.
+        if is_typeddict(base) and base.__annotations__.keys() <= own.keys():
+            entries = re.findall(r"^ {4}\w+ : .*\n(?: {8}.*\n)+", base.__doc__ or "", re.MULTILINE)
+            found |= {entry.split()[0]: entry for entry in entries}
+    return {name: found.get(name, f"    {name}\n") for name in own}
+
+
+def attribute(name: str) -> Any:
+    """What ``diffface.name`` is, where that is found out when it is asked for.
+
+    Raises
+    ------
+    AttributeError
+        If there is nothing; says what diffface calls it, if another library has that name.
+    """
+    if name == "__version__":
+        return version("diffface")
+    if name == "testing":
+        return importlib.import_module("diffface.testing")
+    if name in OTHER_NAMES:
+        raise AttributeError(
+            f"module 'diffface' has no attribute {name!r}; what other libraries call so is "
+            f"{OTHER_NAMES[name]}."
+        )
+    return backend_class(name)

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, TypeVar
 
 import numpy as np
 
@@ -10,31 +10,55 @@ from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.registry import Backend
 from diffface.prep.operator import Mode, Settings
 
+# One active argument, whose derivative has its type.
+Argument = TypeVar("Argument")
 
-class Options(TypedDict, total=False):
-    """Keywords of every operator.
+# The names of diffface's own backends. One from outside is passed as an object, for type checkers.
+BackendName = Literal["jax", "torch", "autograd", "numpy", "complex-step"]
+
+
+class BareOptions(TypedDict, total=False):
+    """Keywords that leave the structure of the result as it is.
 
     Attributes
     ----------
     backend : str or backend object, optional
         Who differentiates. By default the innermost ``with diffface.using(...)``, else the
         framework that the first active array belongs to, else ``"numpy"``.
+    kwargs : mapping, optional
+        Constants passed to ``f`` by name.
+    """
+
+    backend: BackendName | Backend | None
+    kwargs: Mapping[str, Any] | None
+
+
+class PointOptions(BareOptions, total=False):
+    """Keywords of every operator and of functions at a fixed point.
+
+    Attributes
+    ----------
     argnums : int or sequence of int, optional
         Which arguments are active; negative numbers count from the end. An int gives the bare
         result, a sequence a tuple. By default all that are not wrapped in ``Const``: one gives the
         bare result, several a tuple.
     has_aux : bool, default False
         ``f`` returns ``(value, aux)``; aux is not differentiated and comes last in the result.
-    kwargs : mapping, optional
-        Constants passed to ``f`` by name.
+    """
+
+    argnums: int | Sequence[int] | None
+    has_aux: bool
+
+
+class Options(PointOptions, total=False):
+    """Keywords of every operator.
+
+    Attributes
+    ----------
     out : array or tree of arrays, optional
         NumPy or torch arrays of the structure of the result, which are overwritten and returned.
     """
 
-    backend: str | Backend | None
-    argnums: int | Sequence[int] | None
-    has_aux: bool
-    kwargs: Mapping[str, Any] | None
     out: Any
 
 

@@ -11,6 +11,7 @@ from diffface.backends.arrays import PYTHON, library_of
 from diffface.backends.errors import InvalidArgumentError, NotDifferentiableError
 from diffface.backends.registry import Backend
 from diffface.operators.call import backend_for
+from diffface.operators.options import BackendName
 from diffface.prep.arguments.signature import Call, Leaf
 from diffface.prep.arguments.tree import SORTED, Spec, flatten, paths, unflatten
 
@@ -186,7 +187,7 @@ def _own(part: Any, leaf: Leaf) -> Any:
     return leaf.library.from_numpy(fresh, leaf.device)
 
 
-def ravel(tree: Any, *, backend: str | Backend | None = None) -> tuple[Any, Unravel]:
+def ravel(tree: Any, *, backend: BackendName | Backend | None = None) -> tuple[Any, Unravel]:
     """A tree of arrays as one flat vector, and the way back.
 
     Parameters

@@ -11,7 +11,7 @@ from diffface.backends.arrays import library_of
 from diffface.backends.registry import Backend
 from diffface.operators.call import backend_for, refuse
 from diffface.operators.jacobian import prepare_jacobian
-from diffface.operators.options import check_choice, settings
+from diffface.operators.options import BackendName, check_choice, settings
 from diffface.operators.pullback import prepare_pullback
 from diffface.operators.pushforward import prepare_pushforward
 from diffface.operators.value import prepare_value
@@ -43,7 +43,7 @@ class ProblemOptions(TypedDict, total=False):
         Whether a sparse matrix is compared with a derivative at every evaluation.
     """
 
-    backend: str | Backend | None
+    backend: BackendName | Backend | None
     argnums: int | Sequence[int] | None
     kwargs: Mapping[str, Any] | None
     fallback: Literal["eager", "error"]

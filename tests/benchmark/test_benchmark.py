@@ -267,7 +267,7 @@ def test_results_of_jax_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     x = np.random.default_rng(0).normal(size=(400, 400))
     waited = only(benchmark(heavy, x, backends=["jax"], reference=x, effort=QUICK))
     assert "unblocked" not in waited.flags
-    kind = dif.JAX.kind
+    kind = dif.JAX.arrays
     monkeypatch.setattr(type(kind), "wait", NumPyArrays.wait)
     row = only(benchmark(heavy, x, backends=["jax"], reference=x, effort=QUICK))
     assert "unblocked" in row.flags

@@ -369,3 +369,30 @@ def test_support_is_measured(monkeypatch):
 def test_reasons_of_the_same_kind_are_one():
     found = [Support("a", name, "real functions", "why", differences=False) for name in "xy"]
     assert reasons_table(found).rows == [("a", "real functions", "x, y", "why")]
+
+
+def test_code_that_ends_the_program_is_no_success(tmp_path, monkeypatch, capsys):
+    (tmp_path / "script_without_guard.py").write_text("raise SystemExit(0)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    words = ["check", "script_without_guard:f", "--args", "script_without_guard:x"]
+    assert main(words) == WRONG_USAGE
+    assert "the code that was given ended the program (exit code 0)" in capsys.readouterr().err
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"{dif.__version__}\n"
+
+
+def test_doctor(capsys):
+    assert main(["doctor"]) == 0
+    found = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
+    assert ["numpy", "works"] in found
+    assert ["linear", "algebra"] in found
+
+
+def test_doctor_finds_wrong_gradients(monkeypatch, capsys):
+    monkeypatch.setattr(dif, "gradient", lambda f, x, backend: 0 * x)
+    assert main(["doctor"]) == 1
+    assert "wrong gradient of sum(x**3): install it anew" in capsys.readouterr().out

@@ -513,3 +513,15 @@ def test_every_kind_of_finding_is_documented():
         if path.suffix == ".py"
     )  # fmt: skip
     assert set(re.findall(r'Finding\(\s*"([^"]+)"', code)) <= documented
+
+
+@pytest.mark.parametrize("where", ["always", "in jax"])
+def test_a_function_that_ends_the_program_fails(where):
+    def ends(x):
+        if where == "always" or "jax" in type(x).__module__:
+            raise SystemExit(0)
+        return dif.namespace(x).sum(x**2)
+
+    report = check(ends, np.array([1.0, 2.0]), backends=["jax", "autograd"])
+    assert not report.ok
+    assert {row.backend for row in report.rows if row.problem == "SystemExit: 0"} >= {"jax"}

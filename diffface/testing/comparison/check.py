@@ -124,7 +124,7 @@ def _reference(point: Subject, backends: Mapping[str, Backend]) -> Reference | N
 def _can(point: Subject, backend: Backend, primals: Arrays | None) -> bool:
     try:
         point.value(backend, primals)
-    except Exception:  # noqa: BLE001 - whatever a framework raises, another may do it
+    except (Exception, SystemExit):  # noqa: BLE001 - whatever one raises, another may do it
         return False
     return True
 

@@ -194,7 +194,8 @@ def ask(
             result = _call(subject, operator, backend, way, holomorphic)
             found = result[0] if subject.options["has_aux"] else result
             leaves = numbers(found, backend.first_order())
-        except Exception as error:  # noqa: BLE001 - whatever a framework raises is the answer
+        # Whatever a framework raises is the answer; so is a function that ends the program.
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the same
             return Outcome(None, f"{type(error).__name__}: {error}")
     slow = [str(w.message) for w in caught if issubclass(w.category, PreparationWarning)]
     return Outcome(leaves, slow=slow[0] if slow else "")
