@@ -1,7 +1,7 @@
 """Random programs: portable functions of trees of arrays, made of steps that a seed draws.
 
 They draw what people rarely write: options under which a function does nothing, empty arrays and
-arrays of size 1, constants of odd types, containers of all kinds.
+arrays of size 1, constants of odd types, containers of all kinds, operators inside.
 """
 
 from collections import OrderedDict, namedtuple
@@ -91,6 +91,12 @@ class RandomProgram:
         y = self.vector(tree)
         xp = dif.namespace(y)
         return xp.sum(xp.sin(y) + 0.25 * y * y)
+
+    def nested(self, tree: Any) -> Array:
+        """Return a number that depends on a gradient at all values."""
+        y = self.vector(tree)
+        xp = dif.namespace(y)
+        return xp.sum(y * dif.gradient(lambda z: xp.sum(xp.sin(z) * z), y))
 
     def shuffled(self, tree: Any) -> Any:
         """Return the same tree with the keys of its dicts in another order."""

@@ -125,3 +125,18 @@ def test_backends_agree(seed: int) -> None:
     results = [dif.gradient(program.scalar, program.example, backend=b) for b in AD]
     for result in results[1:]:
         close(result, results[0])
+
+
+@seeds
+@backends
+def test_operators_inside(backend: str, seed: int) -> None:
+    program = RandomProgram(seed)
+    x, v = program.example, program.random_like(program.example)
+    found = dif.gradient(program.nested, x, backend=backend)
+
+    def expected(x: Any) -> Any:
+        y = program.vector(x)
+        return np.sum(y * (np.cos(y) * y + np.sin(y)))
+
+    if program.smooth:
+        close(flat(found) @ flat(v), difference(expected, x, v), 1e-8)
