@@ -3,8 +3,10 @@
 Knows: what some aten operations mean.
 Must not know: how the graph is run.
 
-Every rule is exact but for the sign of a zero. Derivatives are full of products with one, first
-powers, negations and sums of padded pieces, and each costs a kernel launch.
+Every rule gives the same numbers wherever the program is called, infinities, subnormal numbers and
+NaN included. Some change the sign of a zero, and are used only where nobody can tell but by the
+sign bit of a result. Derivatives are full of products with one, first powers, negations and sums of
+padded pieces, and each costs a kernel launch.
 """
 
 import math
@@ -22,6 +24,7 @@ from diffface.backends.torch.graph.graph import (
     filling,
     looks_like,
     name_of,
+    sees_sign_of_zero,
     value_of,
 )
 
@@ -39,7 +42,8 @@ _PADDED = (aten.slice_backward.default, aten.select_backward.default)
 
 def rewrite(node: fx.Node) -> fx.Node | None:
     """Return a cheaper node for the same result, or None."""
-    if name_of(node) in _RELABELS:
+    name = name_of(node)
+    if name in _RELABELS and not (name == "aten::sum" and sees_sign_of_zero(node)):
         (source, *_) = node.args
         if isinstance(source, fx.Node) and looks_like(source.meta["val"], node.meta["val"]):
             return source
@@ -58,16 +62,29 @@ def _mul(node: fx.Node) -> fx.Node | None:
         b = n
     else:
         return _changed(node, aten.mul.Tensor, a, b)
-    if not _carries_result(a, node):
+    if not _is_real(a, b, node):
         return None
     if b == 1:
         return a  # type: ignore[no-any-return]
     if b == -1:
         return call(node, aten.neg.default, a)
     inner, factor = _scaled(a)
-    if factor is not None and (_is_power_of_two(factor) or _is_power_of_two(b)):
+    if factor is not None and _may_join(factor, b, node):
         return call(node, aten.mul.Tensor, inner, factor * b)
     return _changed(node, aten.mul.Tensor, a, b)
+
+
+def _may_join(first: Any, then: Any, node: fx.Node) -> bool:
+    """Whether ``(x * first) * then`` is ``x * (first * then)``, whatever ``x`` is.
+
+    Of the products only the last may round, and none may leave the range of the dtype before the
+    result does.
+    """
+    if abs(first) == 1:
+        return True
+    limit = torch.finfo(node.meta["val"].dtype).max
+    grows = abs(first) >= 1 and abs(then) >= 1
+    return _is_power_of_two(first) and grows and abs(first * then) <= limit
 
 
 def _neg(node: fx.Node) -> fx.Node | None:
@@ -82,7 +99,7 @@ def _div(node: fx.Node) -> fx.Node | None:
     n = filling(b)
     if n is None:
         return _changed(node, aten.div.Tensor, a, b)
-    if not _carries_result(a, node):
+    if not _is_real(a, n, node):
         return None
     if _is_power_of_two(n):
         return a if n == 1 else call(node, aten.mul.Tensor, a, 1 / n)
@@ -112,9 +129,10 @@ def _add(node: fx.Node) -> fx.Node | None:
     if filling(a) is not None:
         a, b = b, a
     if (n := filling(b)) is not None:
-        if not _carries_result(a, node):
+        if not _is_real(a, n, node):
             return None
-        return a if n == 0 else _changed(node, aten.add.Tensor, a, n)
+        keeps = n == 0 and not (_is_plus_zero(n) and sees_sign_of_zero(node))
+        return a if keeps else _changed(node, aten.add.Tensor, a, n)
     for x, y in ((a, b), (b, a)):
         if y.target is aten.neg.default and _carries_result(x, node):
             return call(node, aten.sub.Tensor, x, y.args[0])
@@ -130,11 +148,12 @@ def _sub(node: fx.Node) -> fx.Node | None:
         return None
     a, b = _operands(node)
     if (n := filling(b)) is not None:
-        if not _carries_result(a, node):
+        if not _is_real(a, n, node):
             return None
-        return a if n == 0 else _changed(node, aten.sub.Tensor, a, n)
+        keeps = n == 0 and (_is_plus_zero(n) or not sees_sign_of_zero(node))
+        return a if keeps else _changed(node, aten.sub.Tensor, a, n)
     if filling(a) is not None:
-        if not _carries_result(b, node) or not isinstance(filling(a), (int, float)):
+        if not _is_real(b, filling(a), node):
             return None
         return call(node, aten.rsub.Scalar, b, filling(a))
     if b.target is aten.neg.default and _carries_result(a, node):
@@ -147,7 +166,7 @@ def _sub(node: fx.Node) -> fx.Node | None:
 
 def _slice_scatter(node: fx.Node) -> fx.Node | None:
     into, source, dim, start, end, step = _padded(node.args, (None, None, 0, None, None, 1))
-    if filling(into) != 0 or node.kwargs:
+    if not _is_plus_zero(filling(into)) or node.kwargs:
         return None
     start, end = start or 0, (1 << 63) - 1 if end is None else end
     shape = list(node.meta["val"].shape)
@@ -156,7 +175,7 @@ def _slice_scatter(node: fx.Node) -> fx.Node | None:
 
 def _select_scatter(node: fx.Node) -> fx.Node | None:
     into, source, dim, index = node.args
-    if filling(into) != 0:
+    if not _is_plus_zero(filling(into)):
         return None
     shape = list(node.meta["val"].shape)
     return call(node, aten.select_backward.default, source, shape, dim, index)
@@ -222,6 +241,19 @@ def _carries_result(x: Any, node: fx.Node) -> bool:
     )
 
 
+def _is_real(x: Any, number: Any, node: fx.Node) -> bool:
+    """Whether ``x`` alone decides the result, which is real, and ``number`` is real as well.
+
+    Products of complex numbers have four terms, of which a zero, an infinity or NaN is part.
+    """
+    real = isinstance(number, (int, float)) and not node.meta["val"].is_complex()
+    return real and _carries_result(x, node)
+
+
+def _is_plus_zero(number: Any) -> bool:
+    return isinstance(number, (int, float)) and number == 0 and math.copysign(1, number) == 1
+
+
 def _changed(node: fx.Node, target: Any, *args: Any) -> fx.Node | None:
     if node.target is target and node.args == args:
         return None
@@ -234,7 +266,7 @@ def _scaled(x: Any) -> tuple[Any, Any]:
         return x.args[0], -1
     if isinstance(x, fx.Node) and x.target is aten.mul.Tensor:
         inner, factor = x.args
-        if not isinstance(factor, fx.Node) and _carries_result(inner, x):
+        if not isinstance(factor, fx.Node) and _is_real(inner, factor, x):
             return inner, factor
     return x, None
 
@@ -244,5 +276,5 @@ def _padded(args: Any, defaults: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _is_power_of_two(n: Any) -> bool:
-    """Whether a product with ``n`` is exact."""
+    """Whether a quotient by ``n`` is the product with its inverse."""
     return isinstance(n, (int, float)) and math.frexp(abs(n))[0] == 0.5 and 2**-64 < abs(n) < 2**64

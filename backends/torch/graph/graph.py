@@ -44,6 +44,46 @@ def addresses_memory(node: fx.Node) -> bool:
     return name_of(node).startswith("aten::as_strided")
 
 
+# What these make of a zero is the same number for either sign, but for the sign of a zero
+_BLIND = aten_names(
+    """
+    _log_softmax _log_softmax_backward_data _softmax _softmax_backward_data _to_copy _unsafe_view
+    abs add addcmul addmm alias amax amin asinh atan baddbmm bmm cat clamp clamp_max clamp_min clone
+    constant_pad_nd cos cosh cumsum detach dot elu eq erf erfc exp expand expm1 gather ge gelu gt
+    index index_add index_put index_select le leaky_relu lift_fresh_copy log log1p logsumexp lt
+    masked_fill maximum mean minimum mm mul mv ne neg permute relu rsub scatter scatter_add select
+    select_backward select_scatter sigmoid sigmoid_backward silu sin sinh slice slice_backward
+    slice_scatter softplus sqrt square squeeze stack sub sum t tan tanh tanh_backward
+    threshold_backward transpose tril triu unsqueeze var view where
+    """
+)
+
+
+def mark_sight_of_zero(graph: fx.Graph) -> None:
+    """Note at every node whether an operation can tell the sign of a zero in its result."""
+    for node in reversed(graph.nodes):
+        node.meta["sees"] = any(
+            user.op == "call_function" and (user.meta["sees"] or _tells_sign_of_zero(user, node))
+            for user in node.users
+        )
+
+
+def _tells_sign_of_zero(user: fx.Node, node: fx.Node) -> bool:
+    value, name = user.meta.get("val"), name_of(user)
+    if not isinstance(value, torch.Tensor) or value.is_complex():
+        return True
+    if name == "aten::div":
+        return user.args[1] is node
+    if user.target is aten.pow.Tensor_Scalar:
+        return not user.args[1] > 0  # type: ignore[operator]
+    return name not in _BLIND
+
+
+def sees_sign_of_zero(node: fx.Node) -> bool:
+    """Whether an operation can tell the sign of a zero in the result of ``node``."""
+    return bool(node.meta.get("sees", True))
+
+
 def root_of(x: Any) -> fx.Node:
     """Return the node in whose memory the result of ``x`` lies, as far as schemas tell."""
     *_, root = bases_of(x)

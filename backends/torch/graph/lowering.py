@@ -14,7 +14,15 @@ import torch
 from torch import Tensor, fx
 
 from diffface.backends.torch.graph.constants import keep
-from diffface.backends.torch.graph.graph import aten, aten_names, filling, looks_like, name_of
+from diffface.backends.torch.graph.graph import (
+    aten,
+    aten_names,
+    filling,
+    looks_like,
+    mark_sight_of_zero,
+    name_of,
+    sees_sign_of_zero,
+)
 
 # A filled tensor of more elements than this is made anew at every run
 _KEPT = 1 << 16
@@ -50,8 +58,12 @@ LOWERED = frozenset(_SUMS.values())
 
 def lower(module: fx.GraphModule) -> None:
     """Fuse sums of padded pieces, and keep filled tensors, in the graph of ``module``."""
+    mark_sight_of_zero(module.graph)
     for node in list(module.graph.nodes):
         if node.target is aten.add.Tensor and len(node.args) == 2 and not node.kwargs:
+            # What is not in the piece keeps its sign where it is zero
+            if sees_sign_of_zero(node):
+                continue
             for into, piece in (node.args, node.args[::-1]):
                 if _fits(into, piece, node):
                     _fuse(node, into, piece)

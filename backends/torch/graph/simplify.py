@@ -27,6 +27,7 @@ from diffface.backends.torch.graph.graph import (
     evaluate,
     is_random,
     looks_like,
+    mark_sight_of_zero,
     root_of,
     stand_in,
     value_of,
@@ -49,6 +50,7 @@ def simplify(module: fx.GraphModule) -> None:
     module.graph.eliminate_dead_code()
     # What one pass uncovers (an operand with one user left), the next one uses
     for _ in range(2):
+        mark_sight_of_zero(module.graph)
         one_pass = _Pass(module)
         for node in list(module.graph.nodes):
             one_pass.visit(node)
@@ -106,7 +108,9 @@ def _key(x: Any) -> Any:
         return tuple(_key(item) for item in x)
     if isinstance(x, dict):
         return tuple((name, _key(item)) for name, item in x.items())
-    # 1 == 1.0 == True, and 0.0 == -0.0
+    # 1 == 1.0 == True, and 0.0 == -0.0, in complex numbers, too
+    if isinstance(x, complex):
+        return complex, _key(x.real), _key(x.imag)
     return (type(x), x, math.copysign(1, x)) if isinstance(x, (int, float)) else (type(x), x)
 
 
