@@ -28,6 +28,13 @@ from diffface.backends.torch.graph.replay import BELOW, replay
 # Inductor keeps process-wide state while it compiles
 _COMPILING = threading.RLock()
 
+# Whether anyone watches the operations of torch
+_MODES = torch._C._len_torch_dispatch_stack
+_LEVEL = torch._C._functorch.maybe_current_level
+_TRACING = torch._C._get_tracing_state
+# Tensors that are nothing but memory
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
+
 _OPTIONS = {
     "alignment_asserts": False,
     "compile_threads": 1,  # else a pool of processes would stay behind
@@ -111,7 +118,7 @@ def _compile(module: fx.GraphModule, examples: Arrays) -> Compiled:
         output.meta["user_visible_output_idxs"] = list(range(len(output.args[0])))
         record_original_output_strides(graph)
         compiled: Any = compile_fx_inner(graph, fakes)
-    run = _write(compiled.current_callable, examples, constants)
+    run = _write(compiled.current_callable, graph, examples, constants)
     native = CompiledGraph(graph, constants, compiled.source_code, run)
     return Compiled(run, "inductor", native)
 
@@ -155,28 +162,47 @@ def _copy(node: fx.Node, before: fx.Node) -> fx.Node:
         return before.graph.call_function(aten.clone.default, (node,), kwargs)
 
 
-def _write(call: Program, examples: Arrays, constants: Arrays) -> Program:
+def _write(call: Program, module: fx.GraphModule, examples: Arrays, constants: Arrays) -> Program:
     """Write the function that calls the generated code, with as little as possible around it."""
     names = [f"x{i}" for i in range(len(examples))]
-    lines = [f"def run({', '.join(names)}):"]
-    for name, x in zip(names, examples, strict=True):
-        # The kernels read bare memory: row by row, and no negation or conjugation still to do
-        bare = f"{name}.is_contiguous() and not {name}.is_neg()"
-        bare += f" and not {name}.is_conj()" if x.is_complex() else ""
-        lines.append(
-            f"    if not ({bare}): {name} = {name}.resolve_conj().resolve_neg().contiguous()"
-        )
     given = ", ".join([*names, *(f"c{i}" for i in range(len(constants)))])
     apart, calls_torch = _observe(call, (*map(TORCH.fresh, examples), *constants))
+    # The kernels read bare memory: row by row, and no negation or conjugation still to do
+    bare = [
+        f"type({name}) is Tensor and {name}.is_contiguous() and not {name}.is_neg()"
+        + (f" and not {name}.is_conj()" if x.is_complex() else "")
+        for name, x in zip(names, examples, strict=True)
+    ]
     result = f"tuple(call([{given}]))" if apart else f"tuple(x.clone() for x in call([{given}]))"
-    lines.append(
-        f"    with below(keys): return {result}" if calls_torch else f"    return {result}"
-    )
+    lines = [
+        f"def run({', '.join(names)}):",
+        f"    if modes() or level() is not None or tracing() or not ({' and '.join(bare)}):",
+        f"        return general({', '.join(names)})",
+        f"    {'with below(keys): ' if calls_torch else ''}return {result}",
+    ]
+
+    def general(*inputs: Array) -> Arrays:
+        if _is_watched() or not all(type(x) in _PLAIN for x in inputs):
+            outputs: Arrays = module(*inputs, *constants)
+            return tuple(x.clone() for x in outputs)
+        plain = (x.detach().resolve_conj().resolve_neg().contiguous() for x in inputs)
+        return run(*plain)
+
     scope: dict[str, Any] = {f"c{i}": constant for i, constant in enumerate(constants)}
     scope |= {"below": torch._C._ExcludeDispatchKeyGuard, "keys": BELOW, "call": call}
+    scope |= {"modes": _MODES, "level": _LEVEL, "tracing": _TRACING, "Tensor": torch.Tensor}
+    scope["general"] = general
     exec("\n".join(lines), scope)  # noqa: S102 - the text is written right here
     run: Program = scope["run"]
     return run
+
+
+def _is_watched() -> bool:
+    """Whether operations are not just run: fake tensors, transforms and tracers want to see them.
+
+    Generated code reads memory, past all of them; the graph itself is for them.
+    """
+    return bool(_MODES()) or _LEVEL() is not None or bool(_TRACING())
 
 
 def _observe(call: Program, inputs: Arrays) -> tuple[bool, bool]:
