@@ -1,0 +1,166 @@
+"""Rewriting a graph keeps its numbers: prepared near one, called anywhere."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import diffface as dif
+
+torch = pytest.importorskip("torch")
+
+# Factors whose products leave the range of float32, or nearly.
+FACTORS = (1e30, 2.0**60, 2.0**-60, 1e-30, 3.0, -1.0, 1.0, 0.5, 2.0**127, -2.0, 2.0**-140)
+BINARY: dict[str, Callable[[Any, float], Any]] = {
+    "times": lambda x, c: x * c,
+    "over": lambda x, c: x / c,
+    "plus": lambda x, c: x + c,
+    "minus": lambda x, c: x - c,
+    "from": lambda x, c: c - x,
+    "inverse": lambda x, c: c / x,
+    "times filled": lambda x, c: x * torch.full_like(x, c),
+    "over filled": lambda x, c: x / torch.full_like(x, c),
+    "plus filled": lambda x, c: torch.full_like(x, c) + x,
+    "minus filled": lambda x, c: x - torch.full_like(x, c),
+}
+UNARY: dict[str, Callable[[Any], Any]] = {
+    "negative": lambda x: -x,
+    "square": lambda x: x**2,
+    "first power": lambda x: x**1,
+    "no power": lambda x: x**0,
+    "zero added": lambda x: x + 0.0,
+    "minus zero added": lambda x: x + -0.0,
+    "zero taken": lambda x: x - 0.0,
+    "minus zero taken": lambda x: x - -0.0,
+    "sum of one": lambda x: x.reshape(-1, 1).sum(1),
+    "half negative": lambda x: torch.cat([-x[:2], x[2:]]),
+    "padded": lambda x: x + torch.cat([x.new_zeros(2), x[2:]]),
+    "put into zeros": lambda x: torch.slice_scatter(torch.zeros_like(x), x[1:], 0, 1),
+    "put into minus zeros": lambda x: torch.slice_scatter(-torch.zeros_like(x), x[1:], 0, 1),
+}
+SPECIAL = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e-30, 1e-45, 3e-39, 3e38, -1e30, 65504.0]
+
+
+def everywhere(dtype: Any) -> Any:
+    """Numbers of every size, those with names first."""
+    rng = np.random.default_rng(5)
+    sizes = rng.choice([-1, 1], 60) * 2.0 ** rng.uniform(-160, 128, 60)
+    with np.errstate(over="ignore"):
+        return torch.tensor(np.array([*SPECIAL, *sizes], dtype))
+
+
+def programs(count: int, seed: int) -> list[Callable[[Any], Any]]:
+    """Random chains of operations that rules look at."""
+    rng = np.random.default_rng(seed)
+
+    def chain(steps: list[Any]) -> Callable[[Any], Any]:
+        def f(x: Any) -> Any:
+            for name, factor in steps:
+                x = UNARY[name](x) if factor is None else BINARY[name](x, factor)
+            return x
+
+        return f
+
+    names = [*UNARY, *BINARY]
+    return [
+        chain(
+            [
+                (name, None if name in UNARY else FACTORS[rng.integers(len(FACTORS))])
+                for name in rng.choice(names, 3)
+            ]
+        )
+        for _ in range(count)
+    ]
+
+
+def same_numbers(found: Any, expected: Any) -> None:
+    """To the bit, but for the sign of a zero."""
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(found.numpy(), expected.detach().numpy())
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("seed", range(20))
+def test_random_chains(seed: int, dtype: str) -> None:
+    x = everywhere(dtype)
+    for f in programs(3, seed):
+        prepared = dif.prepare_value_and_pushforward(
+            f, torch.ones_like(x), backend="torch", fallback="error"
+        )
+        expected = torch.func.jvp(f, (x,), (torch.ones_like(x),))
+        value, slope = prepared(x, tangents=torch.ones_like(x))
+        same_numbers(value, f(x))
+        torch.testing.assert_close(slope, expected[1], rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("outer", ["reciprocal", "atan2", "copysign", "rsqrt", "negative power"])
+@pytest.mark.parametrize("inner", UNARY)
+def test_the_sign_of_a_zero_where_it_decides(inner: str, outer: str) -> None:
+    ends: dict[str, Callable[[Any], Any]] = {
+        "reciprocal": lambda y: 1 / y,
+        "atan2": lambda y: torch.atan2(y, -torch.ones_like(y)),
+        "copysign": lambda y: torch.copysign(torch.ones_like(y), y),
+        "rsqrt": torch.rsqrt,
+        "negative power": lambda y: y**-3,
+    }
+    f = lambda x: ends[outer](UNARY[inner](x))
+    x = everywhere("f8")
+    prepared = dif.prepare_value_and_jacobian(f, torch.ones_like(x), backend="torch")
+    same_numbers(prepared(x)[0], f(x))
+
+
+def test_a_sum_of_padded_pieces_where_the_sign_of_a_zero_decides() -> None:
+    def f(x: Any) -> Any:
+        y = torch.slice_scatter(torch.zeros_like(x), x[1:] * 2, 0, 1)
+        return 1 / (x + y)
+
+    x = torch.tensor([-0.0, -0.0, 1.0])
+    prepared = dif.prepare_value_and_jacobian(f, torch.ones_like(x), backend="torch")
+    same_numbers(prepared(x)[0], f(x))
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_factors_that_would_overflow_together(compiled: bool) -> None:
+    f = lambda x: ((x * 1e30) * 2.0**60).sum()
+    g = dif.prepare_value_and_gradient(f, torch.ones(2), backend=dif.Torch(compile=compiled))
+    x = torch.full((2,), 1e-30)
+    same_numbers(g(x)[0], f(x))
+    assert torch.isfinite(g(x)[0])
+
+
+@pytest.mark.parametrize("number", [-1 - 0j, complex(-1, -0.0), 1 + 0j, 1j, complex(0.0, -0.0)])
+@pytest.mark.parametrize("power", [0.5, 2, 1])
+def test_complex_constants_keep_their_signs(number: complex, power: float) -> None:
+    def f(x: Any) -> Any:
+        z = x * torch.tensor(number, dtype=torch.complex128)
+        whole = (torch.tensor(number, dtype=torch.complex128) * x[0] * 1.0) ** power
+        return torch.view_as_real(torch.stack([*z, *(-(z * 2.0)), whole, torch.sqrt(z[0])]))
+
+    x = torch.tensor([1.0, -0.0, np.inf], dtype=torch.float64)
+    prepared = dif.prepare_value_and_jacobian(f, torch.ones_like(x), backend="torch")
+    found, expected = prepared(x)[0], f(x)
+    np.testing.assert_array_equal(found.numpy(), expected.numpy())
+    finite = ~torch.isnan(expected)
+    assert (torch.signbit(found) == torch.signbit(expected))[finite].all()
+
+
+def test_equal_complex_constants_of_other_signs_are_two() -> None:
+    above, below = complex(-1, 0.0), complex(-1, -0.0)
+
+    def f(x: Any) -> Any:
+        up = torch.sqrt(torch.full((2,), above, dtype=torch.complex128))
+        down = torch.sqrt(torch.full((2,), below, dtype=torch.complex128))
+        return (x * up).imag.sum() + 3 * (x * down).imag.sum()
+
+    x = torch.ones(2, dtype=torch.float64)
+    assert dif.prepare_value_and_gradient(f, x, backend="torch")(x)[0] == f(x) == -4
+
+
+def test_integers_wrap_as_in_torch() -> None:
+    def f(x: Any) -> Any:
+        n = torch.full((2,), 2**62) * 2 + torch.full((2,), 7, dtype=torch.int32) * 2**30
+        return (x * n).sum()
+
+    x = torch.ones(2, dtype=torch.float64)
+    assert dif.prepare_value_and_gradient(f, x, backend="torch")(x)[0] == f(x)
