@@ -1,8 +1,10 @@
 """JAX."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, final
 
 import jax
@@ -17,6 +19,7 @@ from diffface.backends.jax.arrays import JAX_ARRAYS
 from diffface.backends.jax.compile import compile_xla
 from diffface.backends.jax.primitive import call_rule
 from diffface.backends.recording.agreement import check_agreement
+from diffface.backends.recording.user_frame import users_stacklevel
 from diffface.backends.rule import Rule
 
 
@@ -103,7 +106,12 @@ class JAX(Adapter):
         raise TypeError
 
     def scope(self, dtypes: Sequence[np.dtype[Any]]) -> AbstractContextManager[object]:
-        return jax.enable_x64(True) if any(map(_is_wide, dtypes)) else nullcontext()
+        if not any(map(_is_wide, dtypes)):
+            return nullcontext()
+        if not jax.enable_x64.value and any(map(_may_be_key, dtypes)):
+            warn_of_draws()
+        wide: AbstractContextManager[object] = jax.enable_x64(True)
+        return wide
 
     def primitive(self, rule: Rule, x: Arrays) -> Arrays:
         return call_rule(rule, x)
@@ -142,6 +150,24 @@ def _missing_rules() -> Iterator[None]:
 def _is_wide(dtype: np.dtype[Any]) -> bool:
     # JAX has dtypes of its own, of keys for random numbers.
     return isinstance(dtype, np.dtype) and dtype.itemsize == (16 if dtype.kind == "c" else 8)
+
+
+def _may_be_key(dtype: Any) -> bool:
+    # Keys of the old kind are arrays of this dtype.
+    return bool(jnp.issubdtype(dtype, jax.dtypes.prng_key)) or dtype == np.uint32
+
+
+@cache
+def warn_of_draws() -> None:
+    """Say once that draws under 64 bits are other ones."""
+    warnings.warn(
+        "a random key (or an array of its dtype) is among the arguments, and others are float64: "
+        "`f` runs with jax_enable_x64, under which jax.random draws float64 numbers by default, "
+        "other ones than without. Give dtype=jnp.float32 to jax.random, or set jax_enable_x64 "
+        "yourself, to have the same draws in your own calls of `f`.",
+        UserWarning,
+        stacklevel=users_stacklevel(),
+    )
 
 
 def _conj(arrays: Arrays) -> Arrays:

@@ -10,6 +10,7 @@ import pytest
 from helpers import same
 
 import diffface as dif
+from diffface.backends.jax.adapter import warn_of_draws
 
 jax = pytest.importorskip("jax")
 jnp = jax.numpy
@@ -127,6 +128,29 @@ def test_dataclasses_that_jax_knows() -> None:
         same(np.asarray(found.w), np.asarray(right.w))
 
 
+@pytest.mark.parametrize("make_key", [jax.random.key, jax.random.PRNGKey])
+def test_one_warning_that_draws_differ_under_64_bits(make_key: Any) -> None:
+    def f(x: Any, key: Any) -> Any:
+        return (x * jax.random.normal(key, x.shape)).sum()
+
+    warn_of_draws.cache_clear()
+    key = dif.Const(make_key(0))
+    dif.gradient(f, X.astype("f4"), key, backend="jax")
+    with jax.enable_x64(True):
+        dif.gradient(f, X, key, backend="jax")
+    with pytest.warns(UserWarning, match="a random key") as caught:
+        dif.gradient(f, X, key, backend="jax")
+    dif.gradient(f, X, key, backend="jax")
+    assert [str(w.message) for w in caught] == [
+        "a random key (or an array of its dtype) is among the arguments, and others are float64: "
+        "`f` runs with jax_enable_x64, under which jax.random draws float64 numbers by default, "
+        "other ones than without. Give dtype=jnp.float32 to jax.random, or set jax_enable_x64 "
+        "yourself, to have the same draws in your own calls of `f`."
+    ]
+    assert caught[0].filename == __file__
+
+
+@pytest.mark.filterwarnings("ignore:a random key:UserWarning")
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 def test_keys_are_arguments(dtype: str) -> None:
     def f(x: Any, key: Any) -> Any:
