@@ -21,6 +21,7 @@ from diffface.backends.generic import (
     push_by_transposing,
     size,
 )
+from diffface.backends.recording.reachable import undisturbed
 from diffface.backends.rule import Rule
 
 __all__ = ["Adapter", "Function", "Pull"]
@@ -205,6 +206,10 @@ class Adapter(ABC):
         Arrays are brought to the backend inside it.
         """
         return _NOTHING
+
+    def undisturbed(self, f: object) -> AbstractContextManager[object]:
+        """Puts back, once a preparation is over, what the calls of ``f`` changed around it."""
+        return undisturbed(f)
 
     def second_order(self) -> tuple["Adapter", "Adapter"]:
         """``(outer, inner)``: who differentiates the derivative that inner computes."""

@@ -61,17 +61,12 @@ class Executable:
         self._shapes: list[tuple[tuple[int, ...], Any]] = []
         self.entry: Entry | None = None
         try:
-            with plan.inner.scope(plan.dtypes):
-                x, c = plan.to_backend(primals, constants)
-                examples = (*x, *c, *self._example_seeds(x, c, seeds))
-                program = plan.program(f, self._structure)
-                self.compiled, outputs = self._build(program, examples)
+            with plan.inner.undisturbed(f):
+                self.compiled, outputs = self._prepare(primals, constants, seeds)
         except (CannotRecord, NotDifferentiableError) as error:
             numbers = any(leaf.library is PYTHON for leaf in plan.signature.constants)
             if isinstance(error, Disagreement) and numbers:
                 raise  # it may be right once these are static
-            # A function that cannot be differentiated at all says so here.
-            self._try_eagerly(primals, constants, seeds)
             self._fall_back(error, "every")
             return
         self._shapes = [plan.outer.arrays.describe(a)[:2] for a in outputs]
@@ -79,6 +74,23 @@ class Executable:
             plan, self.compiled, self._structure, primals, constants, seeds, outputs, defaults,
             general,
         )  # fmt: skip
+
+    def _prepare(
+        self, primals: Sequence[Any], constants: Sequence[Any], seeds: object
+    ) -> tuple[Compiled, Arrays]:
+        """The compiled program, and its outputs at the examples."""
+        plan = self.plan
+        try:
+            with plan.inner.scope(plan.dtypes):
+                x, c = plan.to_backend(primals, constants)
+                examples = (*x, *c, *self._example_seeds(x, c, seeds))
+                program = plan.program(self._f, self._structure)
+                return self._build(program, examples)
+        except (CannotRecord, NotDifferentiableError) as error:
+            # A function that cannot be differentiated at all says so here.
+            if not isinstance(error, Disagreement):
+                self._try_eagerly(primals, constants, seeds)
+            raise
 
     def _build(self, program: Program, examples: Arrays) -> tuple[Compiled, Arrays]:
         """``program`` compiled, and its outputs at ``examples``."""

@@ -30,6 +30,7 @@ from diffface.backends.torch.levels import (
 )
 from diffface.backends.torch.numbers import NumberTakenError, Refusing, refuse_taken_numbers
 from diffface.backends.torch.primitive import call_rule
+from diffface.backends.torch.state import unchanged
 
 # torch counts levels of forward differentiation in globals that all threads share.
 _LEVELS = threading.RLock()
@@ -279,6 +280,9 @@ class Torch(Adapter):
             scopes.enter_context(Refusing())
             return scopes
         return _AS_IT_IS if _follow.get() is follow else _Following(follow)
+
+    def undisturbed(self, f: object) -> AbstractContextManager[object]:
+        return unchanged(f)
 
     def explain(self, error: Exception) -> str | None:
         if isinstance(error, NumberTakenError):

@@ -10,12 +10,14 @@ from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.errors import CannotRecord
 from diffface.backends.recording.agreement import check_agreement
 from diffface.backends.recording.numbers import build_with_numbers
+from diffface.backends.recording.reachable import Belongings, Generators
 from diffface.backends.torch.arrays import TORCH
 from diffface.backends.torch.graph.graph import is_random
 from diffface.backends.torch.graph.inductor import inductor
 from diffface.backends.torch.graph.replay import replay
 from diffface.backends.torch.graph.simplify import simplify
 from diffface.backends.torch.graph.trace import trace
+from diffface.backends.torch.state import is_fake
 
 
 def build(
@@ -41,11 +43,19 @@ def build(
     """
     if any(a.layout != torch.strided for a in examples if isinstance(a, torch.Tensor)):
         raise CannotRecord("an argument is a sparse tensor")
-    # First as a plain call: torch words some errors otherwise while tracing.
+    generators = Generators(program)
+    # First as a plain call: torch words some errors otherwise while tracing, and what the function
+    # makes once and keeps should be made of tensors that are real.
     expected = program(*map(_copy, examples))
+    if generators.have_drawn():
+        raise CannotRecord("it draws random numbers that torch does not know; pass them in")
 
     def record(program: Program, examples: Arrays) -> Compiled:
-        module = trace(program, examples)
+        belongings = Belongings(program)
+        try:
+            module = trace(program, examples)
+        finally:
+            belongings.clear_out(is_fake)
         simplify(module)
         return inductor(module, examples) if compiled else replay(module)
 

@@ -20,6 +20,7 @@ from torch._subclasses.fake_tensor import (
     in_kernel_invocation_manager,
 )
 from torch.overrides import TorchFunctionMode
+from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from diffface.backends.errors import CannotRecord
@@ -43,6 +44,7 @@ _READERS = {
 }
 # Asked for at every turn
 _DEVICE = torch.ops.prim.device.default
+_BATCH_NORM = aten.native_batch_norm.default
 # What the results of these look like is left to torch's C++, without what fake tensors put around
 _QUICK = aten_names(
     """
@@ -129,9 +131,14 @@ class Recorder(TorchDispatchMode):
         if operation.is_composite:
             with self:
                 return func.decompose(*args, **kwargs)
-        if operation.writes and any(map(_is_real, written(func, args, kwargs))):
+        into = written(func, args, kwargs) if operation.writes else ()
+        if func is _BATCH_NORM and args[5]:
+            into = args[3:5]  # running averages, of which its schema says nothing
+        if any(map(_is_real, into)):
             raise self._escapes.note("it writes to a tensor that it captured")
-        if operation.draws and not torch.equal(self._random, torch.get_rng_state()):
+        if kwargs.get("generator") is not None:
+            raise self._escapes.note("it draws random numbers from a generator of its own")
+        if operation.draws and self._is_seeded():
             raise self._escapes.note("it seeds torch's random number generator")
         result = self._run_quickly(func, args, kwargs) if operation.is_quick else None
         if result is None:
@@ -140,6 +147,10 @@ class Recorder(TorchDispatchMode):
             func = aten.lift_fresh_copy.default
         self._note(func, args, kwargs, result)
         return result
+
+    def _is_seeded(self) -> bool:
+        with no_dispatch():
+            return not torch.equal(self._random, torch.get_rng_state())
 
     def _run(self, func: Any, args: Any, kwargs: Any) -> Any:
         try:

@@ -1,0 +1,203 @@
+"""What a function can reach besides its arguments: its closure, its globals, and what they hold."""
+
+import gc
+import random
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import _lru_cache_wrapper, partial
+from types import CellType, CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+import numpy as np
+
+from diffface.backends.recording.user_frame import in_library
+
+# Larger containers are data, and hold nothing of interest
+_MANY = 10_000
+_ATOMS = (bool, bytes, complex, float, int, np.generic, range, slice, str, type, type(None))
+_EMPTY = type("Empty", (), {})
+_CONTAINERS = (deque, dict, frozenset, list, set, tuple)
+
+
+def reachable(start: object) -> Iterator[object]:
+    """Yield ``start`` and what it refers to, as far as the user's own code can tell."""
+    seen: dict[int, object] = {}
+    pending = [start]
+    while pending and len(seen) < 10 * _MANY:
+        x = pending.pop()
+        if isinstance(x, _ATOMS) or id(x) in seen:
+            continue
+        seen[id(x)] = x  # kept, so that no other gets its identity
+        if not isinstance(x, ModuleType):
+            yield x
+        pending += _held(x)
+
+
+def _held(x: object) -> Iterable[object]:
+    """The objects that ``x`` holds itself."""
+    if isinstance(x, FunctionType):
+        return _held_by_function(x)
+    if isinstance(x, MethodType):
+        return x.__self__, x.__func__
+    if isinstance(x, partial):
+        return x.func, *x.args, *x.keywords.values()
+    if isinstance(x, _lru_cache_wrapper):
+        return gc.get_referents(x)
+    held = _attributes(x)
+    if isinstance(x, _CONTAINERS) and len(x) <= _MANY:
+        held += x.values() if isinstance(x, dict) else x
+    return held
+
+
+def _attributes(x: object) -> list[object]:
+    held = [*getattr(x, "__dict__", {}).values()] if not isinstance(x, ModuleType) else []
+    for base in type(x).__mro__:
+        module = sys.modules.get(base.__module__)
+        names = vars(base).get("__slots__", ())
+        held += [getattr(x, n, None) for n in ((names,) if isinstance(names, str) else names)]
+        if base is not object and not in_library(getattr(module, "__file__", None) or "<"):
+            held += vars(base).values()
+    return held
+
+
+def _held_by_function(f: FunctionType) -> list[object]:
+    held = [*(f.__defaults__ or ()), *(f.__kwdefaults__ or {}).values(), *vars(f).values()]
+    held += map(_content, f.__closure__ or ())
+    if not in_library(f.__code__.co_filename):
+        names = set(_names(f.__code__))
+        found = [f.__globals__[name] for name in names if name in f.__globals__]
+        held += found
+        for module in found:
+            if isinstance(module, ModuleType) and not in_library(module.__file__ or "<"):
+                held += [value for name, value in vars(module).items() if name in names]
+    return held
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
+
+
+class Generators:
+    """The states of the random number generators of Python and NumPy that ``f`` can draw from."""
+
+    def __init__(self, f: object) -> None:
+        kinds = (random.Random, np.random.BitGenerator, np.random.Generator, np.random.RandomState)
+        found = [x for x in reachable(f) if isinstance(x, kinds)]
+        hidden: Any = (random._inst, np.random.mtrand._rand)
+        self._before = [(x, _state(x)) for x in (*hidden, *found)]
+
+    def have_drawn(self) -> bool:
+        """Whether any state is another than it was."""
+        return any(repr(_state(x)) != repr(state) for x, state in self._before)
+
+    def restore(self) -> None:
+        """Put all states back."""
+        for x, state in self._before:
+            if isinstance(x, random.Random):
+                x.setstate(state)
+            elif isinstance(x, np.random.RandomState):
+                x.set_state(state)
+            else:
+                getattr(x, "bit_generator", x).state = state
+
+
+def _state(x: Any) -> Any:
+    if isinstance(x, random.Random):
+        return x.getstate()
+    if isinstance(x, np.random.RandomState):
+        kind, keys, *rest = x.get_state()
+        return kind, tuple(keys), *rest
+    return _plain(getattr(x, "bit_generator", x).state)
+
+
+def _plain(state: Any) -> Any:
+    """A state whose text shows all of it."""
+    if isinstance(state, dict):
+        return {key: _plain(value) for key, value in state.items()}
+    return state.tolist() if isinstance(state, np.ndarray) else state
+
+
+@contextmanager
+def undisturbed(f: object) -> Iterator[None]:
+    """Put generators that ``f`` can reach back afterwards: to prepare ``f`` is no call of it."""
+    generators = Generators(f)
+    try:
+        yield
+    finally:
+        generators.restore()
+
+
+class Belongings:
+    """The places that ``f`` can put things in, with what is there before it is recorded.
+
+    A function that fills a cache while it is recorded leaves there what means nothing afterwards.
+    """
+
+    def __init__(self, f: object) -> None:
+        self._places = [place for x in reachable(f) for place in _places(x)]
+
+    def clear_out(self, is_foreign: Callable[[object], bool]) -> bool:
+        """Put back what was where foreign objects are now; whether there were any."""
+        found = False
+        for content, put_back, before in self._places:
+            known = set(map(id, before))
+            new = [x for x in content() if id(x) not in known]
+            if any(is_foreign(held) for x in new for held in reachable(x)):
+                put_back()
+                found = True
+        return found
+
+
+# What is there, how to put back what was there, and that
+_Place = tuple[Callable[[], Iterable[object]], Callable[[], None], list[object]]
+
+
+def _places(x: Any) -> Iterator[_Place]:
+    if isinstance(x, _lru_cache_wrapper):
+        yield partial(gc.get_referents, x), x.cache_clear, gc.get_referents(x)
+    elif type(x) is dict:
+        yield x.values, partial(_refill, x, dict(x)), [*x.values()]
+    elif type(x) in (deque, list, set):
+        yield partial(iter, x), partial(_refill, x, [*x]), [*x]
+    elif isinstance(x, FunctionType):
+        yield from _places_of_function(x)
+    if isinstance(getattr(x, "__dict__", None), dict):
+        own = vars(x)
+        yield own.values, partial(_refill, own, dict(own)), [*own.values()]
+
+
+def _places_of_function(f: FunctionType) -> Iterator[_Place]:
+    for cell in f.__closure__ or ():
+        if (before := _content(cell)) is not _EMPTY:
+            put_back = partial(setattr, cell, "cell_contents", before)
+            yield partial(_contents, cell), put_back, [before]
+    if not in_library(f.__code__.co_filename):
+        for name in set(_names(f.__code__)) & f.__globals__.keys():
+            before = f.__globals__[name]
+            put_back = partial(f.__globals__.__setitem__, name, before)
+            yield partial(_named, f.__globals__, name), put_back, [before]
+
+
+def _named(scope: dict[str, Any], name: str) -> list[object]:
+    return [scope.get(name)]
+
+
+def _contents(cell: CellType) -> list[object]:
+    return [_content(cell)]
+
+
+def _content(cell: CellType) -> object:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not yet filled
+        return _EMPTY
+
+
+def _refill(container: Any, before: Any) -> None:
+    container.clear()
+    container.extend(before) if hasattr(container, "extend") else container.update(before)

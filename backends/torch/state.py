@@ -1,0 +1,53 @@
+"""State that a preparation must not change: tensors that a function keeps, and torch's own."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensor
+
+from diffface.backends.recording.reachable import reachable, undisturbed
+
+# A captured tensor of more elements is data, not a state that the function keeps
+_LARGE = 1 << 22
+
+
+@contextmanager
+def unchanged(f: object) -> Iterator[None]:
+    """Put back what ``f`` changes of generators and of tensors: to prepare it is no call of it."""
+    with undisturbed(f):
+        random, buffers = torch.get_rng_state(), Buffers(f)
+        try:
+            yield
+        finally:
+            buffers.restore()
+            if not torch.equal(random, torch.get_rng_state()):
+                torch.set_rng_state(random)
+
+
+class Buffers:
+    """The tensors without derivatives that ``f`` can reach, as they are before it is called.
+
+    A function may count its calls, or keep running averages; to prepare it is no call.
+    """
+
+    def __init__(self, f: object) -> None:
+        found = (x for x in reachable(f) if isinstance(x, torch.Tensor) and not is_fake(x))
+        self._before = [
+            (x, x.clone())
+            for x in found
+            if not x.requires_grad and x.layout == torch.strided and x.numel() <= _LARGE
+        ]
+
+    def restore(self) -> None:
+        """Put back what was there where something else is now."""
+        with torch.no_grad():
+            for x, before in self._before:
+                if x.shape == before.shape and not torch.equal(x, before):
+                    x.copy_(before)
+
+
+def is_fake(x: object) -> bool:
+    """Whether ``x`` is a tensor that stands for another while a function is traced."""
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor
+    return isinstance(x, torch.Tensor) and (isinstance(x, FakeTensor) or wrapped(x))
