@@ -272,6 +272,20 @@ class Adapter(ABC):
             f"`{rule.name}`; write the function without, or use another backend."
         )
 
+    # Whether arrays of the library can be written to while they are differentiated.
+    writes: ClassVar[bool] = True
+
+    def scratch(self, shape: tuple[int, ...], x: Arrays) -> Array:
+        """Zeros of ``shape``, of the dtype of all of ``x``, for a function of ``x`` to write to."""
+        return self.xp.zeros(shape, dtype=self.xp.result_type(*x))
+
+    def updated(self, array: Array, index: Any, value: Array) -> Array:
+        """A copy of ``array`` with ``value`` at ``index``; asked for where `writes` is False."""
+        raise UnsupportedOperatorError(
+            f"{self!r} cannot differentiate functions that write into arrays; use a backend that "
+            "can."
+        )
+
     def explain(self, error: Exception) -> str | None:
         """Hint for the user if ``error`` came from a function that is not portable; else None."""
         return None

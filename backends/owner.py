@@ -16,6 +16,9 @@ from diffface.backends.table import ROWS
 # rules. It is set while it does so.
 evaluating: ContextVar[Adapter | None] = ContextVar("evaluating", default=None)
 
+# The backend for which a rule computes: it may hand it plain NumPy arrays, as autograd does.
+computing: ContextVar[Adapter | None] = ContextVar("computing", default=None)
+
 _PLAIN = (float, int, bool, complex, str, type(None), np.ndarray)
 _names: dict[type, str] = dict.fromkeys(_PLAIN, "")
 

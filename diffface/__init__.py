@@ -81,6 +81,8 @@ from diffface.prep.prepared import Prepared
 from diffface.rules.bridge import bridge
 from diffface.rules.custom_rule import custom_rule
 from diffface.rules.elementwise import elementwise
+from diffface.rules.implicit import argmin, fixed_point, implicit
+from diffface.rules.in_place import Cache, in_place
 from diffface.sparse.pattern import Sparsity
 
 if TYPE_CHECKING:
@@ -95,6 +97,7 @@ __all__ = [
     "Autograd",
     "BackendInfo",
     "BackendNotAvailableError",
+    "Cache",
     "ComplexStep",
     "Const",
     "DifffaceError",
@@ -114,17 +117,21 @@ __all__ = [
     "UnknownBackendError",
     "Unravel",
     "UnsupportedOperatorError",
+    "argmin",
     "bridge",
     "closure",
     "constraint",
     "custom_rule",
     "derivative",
     "elementwise",
+    "fixed_point",
     "gradient",
     "gradient_and_hvp",
     "hessian",
     "hessian_sparsity",
     "hvp",
+    "implicit",
+    "in_place",
     "jacobian",
     "jacobian_sparsity",
     "linearize",

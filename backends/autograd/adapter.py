@@ -18,6 +18,7 @@ from diffface.backends.autograd.arrays import BOXES
 from diffface.backends.autograd.namespace import namespace
 from diffface.backends.autograd.primitive import call_rule
 from diffface.backends.autograd.recorder import record
+from diffface.backends.autograd.writing import write
 from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.errors import UnsupportedOperatorError
 from diffface.backends.generic import loop
@@ -96,6 +97,11 @@ class Autograd(Adapter):
 
     def scope(self, dtypes: Sequence[np.dtype[Any]]) -> AbstractContextManager[object]:
         return _TRACING
+
+    writes = False
+
+    def updated(self, array: Array, index: Any, value: Array) -> Array:
+        return write(array, index, value)
 
     def primitive(self, rule: Rule, x: Arrays) -> Arrays:
         return call_rule(rule, x)

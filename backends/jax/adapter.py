@@ -113,6 +113,11 @@ class JAX(Adapter):
         wide: AbstractContextManager[object] = jax.enable_x64(True)
         return wide
 
+    writes = False
+
+    def updated(self, array: Array, index: Any, value: Array) -> Array:
+        return array.at[index].set(value)
+
     def primitive(self, rule: Rule, x: Arrays) -> Arrays:
         return call_rule(rule, x)
 

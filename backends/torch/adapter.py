@@ -264,6 +264,15 @@ class Torch(Adapter):
         scopes.enter_context(torch.enable_grad())
         return scopes
 
+    def scratch(self, shape: tuple[int, ...], x: Arrays) -> Array:
+        out = torch.zeros(shape, dtype=xp.result_type(*x), device=x[0].device)
+        # A zero that is batched and carries tangents as x does, or torch could not write there.
+        never = torch.zeros((), dtype=torch.bool, device=out.device)
+        for a in x:
+            if a.is_floating_point() or a.is_complex():
+                out = out + torch.where(never, a.sum(), torch.zeros_like(a.sum())).to(out.dtype)
+        return out
+
     def primitive(self, rule: Rule, x: Arrays) -> Arrays:
         return call_rule(rule, x)
 

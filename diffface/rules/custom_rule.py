@@ -126,6 +126,11 @@ class CustomRule:
             )
         return names
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the parameters."""
+        return tuple(self._signature.parameters)
+
     # Calls
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

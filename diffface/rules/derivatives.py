@@ -5,7 +5,8 @@ general rule, then the other mode's rule transposed (by a basis of directions if
 then the derivative of the function itself.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NoReturn
@@ -15,6 +16,7 @@ import numpy as np
 from diffface.backends.adapter import Adapter
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import NotDifferentiableError
+from diffface.backends.owner import computing
 from diffface.backends.registry import resolve
 from diffface.backends.rule import Active, Output, Puller, Pusher
 from diffface.prep.arguments.tree import Spec, unflatten
@@ -86,7 +88,9 @@ class RuledOperation(Operation):
     ) -> tuple[Array | None, ...]:
         shapes, found = saved
         names = self.arguments.names_of(active)
-        entries = self._entries(rule.compute(names, found, unflatten(shapes.tree, dy)))
+        with _computing_for(adapter):
+            returned = rule.compute(names, found, unflatten(shapes.tree, dy))
+        entries = self._entries(returned)
         dx: list[Array | None] = [None] * len(shapes.x)
         for parameter in sorted({self.arguments.parameters[i] for i in active}):
             name = self.arguments.names[parameter]
@@ -126,7 +130,8 @@ class RuledOperation(Operation):
     ) -> Arrays:  # fmt: skip
         tangents = self.arguments.tangents(dx, lambda i: adapter.xp.zeros_like(x[i]))
         args = tuple(self.arguments.filled(x))
-        returned = rule.compute(self.arguments.names_of(active), args, tangents)
+        with _computing_for(adapter):
+            returned = rule.compute(self.arguments.names_of(active), args, tangents)
         subject = f"The pushforward rule of `{self.name}`"
         try:
             leaves = self.tree(x).flatten_up_to(returned)
@@ -243,6 +248,15 @@ class RuledOperation(Operation):
         given = tuple(dx[i] for i in places)
         found = transpose_by_basis(linear, tuple(y[i] for i in inexact), given)
         return _put(zeros, inexact, found)
+
+
+@contextmanager
+def _computing_for(adapter: Adapter) -> Iterator[None]:
+    token = computing.set(adapter)
+    try:
+        yield
+    finally:
+        computing.reset(token)
 
 
 def _numpy() -> Adapter:

@@ -1,0 +1,172 @@
+"""Arrays that cannot be written to, as arrays that can: writes become new arrays.
+
+What functions need that write into an argument, on backends whose arrays are immutable.
+"""
+
+import operator
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import numpy as np
+
+from diffface.backends.compiled import Array
+from diffface.backends.errors import NotDifferentiableError
+
+# ``(a, index, value) -> a`` with ``value`` at ``index``.
+Update = Callable[[Array, Any, Array], Array]
+
+
+class Mutable:
+    """An array, or a view of a part of another one, that takes writes.
+
+    Reading elements gives plain arrays; reading slices gives views, as in NumPy, so that writing
+    to them writes to the whole.
+    """
+
+    __array_priority__ = 1e6
+
+    def __init__(self, array: Array, update: Update, xp: Any) -> None:
+        self._array = array
+        self._update = update
+        self._xp = xp
+        self._base: Mutable | None = None
+        self._index: Any = None
+
+    @classmethod
+    def _part(cls, base: "Mutable", index: Any) -> "Mutable":
+        view = cls(None, base._update, base._xp)
+        view._base, view._index = base, index
+        return view
+
+    @property
+    def value(self) -> Array:
+        """The array as it is now."""
+        return self._array if self._base is None else self._base.value[self._index]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As of an array."""
+        return tuple(self.value.shape)
+
+    @property
+    def ndim(self) -> int:
+        """As of an array."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """As of an array."""
+        return int(np.prod(self.shape))
+
+    @property
+    def dtype(self) -> Any:
+        """As of an array."""
+        return self.value.dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: Any) -> Any:
+        shape = _shape_at(self.shape, index)
+        return Mutable._part(self, index) if shape and _is_basic(index) else self.value[index]
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        if isinstance(value, Mutable):
+            if value._base is self and value._index is index:
+                return  # of `out[index] += ...`, which has been written already
+            value = value.value
+        shape = _shape_at(self.shape, index)
+        found = np.shape(value) if np.isscalar(value) or isinstance(value, list) else value.shape
+        if shape is not None and np.broadcast_shapes(tuple(found), shape) != shape:
+            raise ValueError(f"could not broadcast input from shape {found} into shape {shape}")
+        if not _is_basic(index) and found and _repeats(self.shape, index):
+            raise NotDifferentiableError(
+                "An index names an element twice, and what is written there is not defined; write "
+                "to each element once."
+            )
+        whole = self._update(self.value, index, value)
+        if self._base is None:
+            self._array = whole
+        else:
+            self._base[self._index] = whole
+
+    def fill(self, value: Any) -> None:
+        """Write ``value`` everywhere."""
+        self[...] = value
+
+    def copy(self) -> Array:
+        """The array as it is now."""
+        return self.value
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        function = getattr(self._xp, ufunc.__name__)
+        if method != "__call__" or options:
+            return NotImplemented
+        return function(*map(_plain, inputs))
+
+    def __array_function__(self, f: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        plain = [list(map(_plain, a)) if isinstance(a, list | tuple) else _plain(a) for a in args]
+        return getattr(self._xp, f.__name__)(*plain, **kwargs)
+
+    def __jax_array__(self) -> Array:
+        return self.value
+
+    def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise TypeError("A plain NumPy function was called on an array that is written to.")
+
+    def __bool__(self) -> bool:
+        return bool(self.value)
+
+    def __iter__(self) -> Any:
+        return (self[i] for i in range(len(self)))
+
+
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, Mutable) else value
+
+
+def _repeats(shape: tuple[int, ...], index: Any) -> bool:
+    try:
+        chosen = np.arange(int(np.prod(shape))).reshape(shape)[index]
+    except (IndexError, TypeError):  # values are hidden
+        return False
+    return bool(len(np.unique(chosen)) != chosen.size)
+
+
+def _is_basic(index: Any) -> bool:
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(p is None or p is Ellipsis or isinstance(p, slice | int) for p in parts)
+
+
+def _shape_at(shape: tuple[int, ...], index: Any) -> tuple[int, ...] | None:
+    """The shape of what is at ``index``, which must be inside; None where values are hidden."""
+    parts = index if isinstance(index, tuple) else (index,)
+    if not all(
+        p is None or p is Ellipsis or isinstance(p, slice | int | list | np.ndarray | np.integer)
+        for p in parts
+    ):
+        return None
+    found: tuple[int, ...] = np.broadcast_to(np.empty(()), shape)[index].shape
+    return found
+
+
+def _binary(name: str) -> None:
+    op = getattr(operator, name)
+    setattr(Mutable, f"__{name}__", lambda self, other: op(self.value, _plain(other)))
+    setattr(Mutable, f"__r{name}__", lambda self, other: op(_plain(other), self.value))
+
+    def in_place(self: Mutable, other: Any) -> Mutable:
+        self[...] = op(self.value, _plain(other))
+        return self
+
+    setattr(Mutable, f"__i{name}__", in_place)
+
+
+for _name in ("add", "sub", "mul", "truediv", "pow", "matmul", "mod", "floordiv"):
+    _binary(_name)
+for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
+    _op = getattr(operator, _name)
+    setattr(Mutable, f"__{_name}__", lambda self, other, op=_op: op(self.value, _plain(other)))
+for _name in ("neg", "abs", "pos"):
+    _op = getattr(operator, _name)
+    setattr(Mutable, f"__{_name}__", lambda self, op=_op: op(self.value))

@@ -1,0 +1,179 @@
+"""Functions that write their result into an argument, as functions that return it."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from diffface.backends.adapter import Adapter
+from diffface.backends.errors import InvalidArgumentError, NotDifferentiableError
+from diffface.backends.mutable import Mutable
+from diffface.backends.owner import belongs_to_a_backend, evaluating, owner_of
+from diffface.prep.arguments.const import Const
+from diffface.prep.arguments.tree import flatten, leaves_of, unflatten
+from diffface.rules.arguments import is_array
+
+# An argument's number, a shape, or a function of the arguments that returns a shape or an array.
+Like = int | tuple[int, ...] | Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """What a function of `in_place` gets new memory for."""
+
+    shape: tuple[int, ...]
+
+
+class Cache(Const[Buffer]):
+    """An argument of a function made by `in_place` that the function may scribble into.
+
+    It gets new memory of that shape at every call, full of zeros, of the precision of the other
+    arguments, and on each backend an array that derivatives pass through.
+
+    Parameters
+    ----------
+    like : array or tuple of int
+        An array of that shape, or the shape.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import diffface as dif
+    >>> def f(out, x, work):
+    ...     work[:] = x * x
+    ...     out[:] = work[::-1]
+    >>> g = dif.in_place(f)
+    >>> dif.jacobian(g, np.array([1.0, 2.0]), dif.Cache((2,)), backend="jax")
+    array([[0., 4.],
+           [2., 0.]])
+    """
+
+    def __init__(self, like: Any) -> None:
+        Const.__init__(self, Buffer(like if isinstance(like, tuple) else tuple(np.shape(like))))
+
+
+def in_place(f: Callable[..., Any], /, like: Like = 0) -> Callable[..., Any]:
+    """Make ``y = g(*args)`` of ``f(out, *args)``, which writes its result into ``out``.
+
+    With NumPy and torch, ``out`` is real memory. With JAX and autograd it is an array that records
+    what is written: ``out[i] = v``, ``out[i] += v``, ``out[...] *= v``, also by slices of slices.
+
+    Parameters
+    ----------
+    f : callable
+        Writes into its first argument, which is full of zeros, and returns nothing.
+    like : int, tuple of int, or callable
+        The shape of ``out``: that of the argument with this number, a shape, or a function of the
+        arguments that returns a shape or an array. Its dtype is that of all arguments together.
+
+    Returns
+    -------
+    callable
+        The function ``g``, for every operator and backend.
+
+    Raises
+    ------
+    NotDifferentiableError
+        At a call, if ``f`` returns something else, writes into another argument (that would be a
+        `Cache`), or writes twice into one element by one index.
+    IndexError, ValueError
+        At a call, where NumPy raises them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import diffface as dif
+    >>> def heat(dx, x, p):
+    ...     dx[0] = dx[-1] = 0.0
+    ...     dx[1:-1] = p * (x[:-2] - 2 * x[1:-1] + x[2:])
+    >>> g = dif.in_place(heat)
+    >>> dif.jacobian(g, dif.Const(np.array([0.0, 1.0, 0.0])), 2.0, backend="autograd")
+    array([ 0., -2.,  0.])
+    """
+
+    @functools.wraps(f)
+    def g(*args: Any, **kwargs: Any) -> Any:
+        leaves = [leaf for a in (*args, *kwargs.values()) for leaf in leaves_of(a)]
+        adapter = owner_of(leaves)
+        shape = _shape(like, args)
+        arrays = [a for a in leaves if is_array(a)]
+        if adapter is None or adapter is evaluating.get():
+            make = functools.partial(
+                np.zeros, dtype=np.result_type(np.float16, *arrays, *_floats(leaves))
+            )
+            return _written(f, make(shape), _guarded(args, make), kwargs)
+        own = next(a for a in arrays if belongs_to_a_backend(a))
+        lifted = tuple(adapter.lift(a, own) for a in arrays)
+        make = functools.partial(_fresh, adapter, lifted)
+        return _written(f, make(shape), _guarded(args, make), kwargs)
+
+    return g
+
+
+def _floats(leaves: list[Any]) -> list[Any]:
+    return [a for a in leaves if isinstance(a, float | complex)]
+
+
+def _fresh(adapter: Adapter, x: tuple[Any, ...], shape: tuple[int, ...]) -> Any:
+    array = adapter.scratch(shape, x)
+    return array if adapter.writes else Mutable(array, adapter.updated, adapter.xp)
+
+
+def _guarded(args: tuple[Any, ...], make: Callable[[tuple[int, ...]], Any]) -> list[Any]:
+    """``args`` with memory for caches, and arrays of NumPy that cannot be written to."""
+
+    def guard(leaf: Any) -> Any:
+        if isinstance(leaf, Buffer):
+            return make(leaf.shape)
+        if type(leaf) is not np.ndarray:
+            return leaf
+        view = leaf.view()
+        view.flags.writeable = False
+        return view
+
+    guarded = []
+    for a in args:
+        leaves, spec = flatten(a.value if isinstance(a, Const) else a)
+        guarded.append(unflatten(spec, map(guard, leaves)))
+    return guarded
+
+
+def _written(f: Callable[..., Any], out: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    versions = [getattr(a, "_version", None) for a in args]
+    try:
+        returned = f(out, *args, **kwargs)
+    except ValueError as error:
+        if "read-only" not in str(error):
+            raise
+        raise NotDifferentiableError(_MUST_NOT) from error
+    if versions != [getattr(a, "_version", None) for a in args]:
+        raise NotDifferentiableError(_MUST_NOT)
+    if returned is not None and returned is not out:
+        raise NotDifferentiableError(
+            "`f` must write its result into its first argument and return nothing, got "
+            f"{type(returned).__name__}; a function that returns its result needs no `in_place`."
+        )
+    return out.value if isinstance(out, Mutable) else out
+
+
+_MUST_NOT = (
+    "`f` writes into an argument other than its first; pass that one as `diffface.Cache(like)`, or "
+    "copy it in `f`."
+)
+
+
+def _shape(like: Like, args: tuple[Any, ...]) -> tuple[int, ...]:
+    found: Any = like
+    if isinstance(like, int):
+        if not -len(args) <= like < len(args):
+            raise InvalidArgumentError(
+                f"`like` is the number of an argument, got {like} where there are {len(args)}."
+            )
+        found = args[like]
+    elif callable(like):
+        found = like(*args)
+    if isinstance(found, tuple) and all(isinstance(n, int) for n in found):
+        return found
+    return tuple(found.shape) if hasattr(found, "shape") else tuple(np.shape(found))

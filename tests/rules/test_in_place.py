@@ -1,0 +1,112 @@
+"""Functions that write into an argument, on every backend."""
+
+import numpy as np
+import pytest
+from helpers import AD, BACKENDS, STRATEGY
+
+import diffface as dif
+
+N = 20
+X = np.linspace(0.1, 1, N) ** 2
+P, T = np.array(1.5), np.array(0.7)
+SECOND = np.diag(np.full(N, -2.0)) + np.diag(np.ones(N - 1), 1) + np.diag(np.ones(N - 1), -1)
+
+
+def by_elements(dx, x, p, t):
+    for i in range(N):
+        dx[i] = -2 * x[i]
+        if i > 0:
+            dx[i] += x[i - 1]
+        if i < N - 1:
+            dx[i] += x[i + 1]
+        dx[i] *= p * t
+
+
+def by_slices(dx, x, p, t):
+    dx[1:-1] = x[:-2] - 2 * x[1:-1] + x[2:]
+    dx[0] = -2 * x[0] + x[1]
+    dx[-1] = x[-2] - 2 * x[-1]
+    view = dx[2:8]
+    view[1:3] *= 2.0
+    view[1:3] /= 2.0
+    dx[[4, 2]] = dx[[4, 2]] * 1.0
+    dx[...] *= p * t
+
+
+every_backend = pytest.mark.parametrize("backend", BACKENDS)
+every_ad = pytest.mark.parametrize("backend", AD)
+
+
+@every_backend
+@pytest.mark.parametrize("f", [by_elements, by_slices])
+@pytest.mark.parametrize("prepared", [False, True], ids=["once", "prepared"])
+def test_the_heat_equation(f, backend, prepared):
+    g = dif.in_place(f)
+    args = (X, P, dif.Const(T))
+    for mode in ("forward", "reverse") if backend in AD else ("forward",):
+        if prepared:
+            j = dif.prepare_jacobian(g, *args, backend=backend, mode=mode, fallback="error")
+            assert j.strategy == STRATEGY[backend]
+            dx, dp = j(X, P, T)
+        else:
+            dx, dp = dif.jacobian(g, *args, backend=backend, mode=mode)
+        np.testing.assert_allclose(dx, P * T * SECOND, rtol=1e-7, atol=1e-8)
+        np.testing.assert_allclose(dp, T * SECOND @ X, rtol=1e-7, atol=1e-8)
+    np.testing.assert_allclose(g(X, P, T), P * T * SECOND @ X)
+
+
+@every_backend
+def test_two_dimensions_and_a_cache(backend):
+    def f(out, x, work):
+        work[:, 0] = x * x
+        work[:, 1] = work[:, 0] * x
+        out[0, :] = work[::-1, 0]
+        out[1, :] = work[:, 1]
+
+    g = dif.in_place(f, like=lambda x, work: (2, *x.shape))
+    x = np.array([1.0, 2.0, 3.0])
+    found = dif.jacobian(g, x, dif.Cache((3, 2)), backend=backend)
+    expected = np.stack([np.diag(2 * x)[::-1], np.diag(3 * x**2)])
+    np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-7)
+
+
+@every_backend
+def test_writing_into_a_constant(backend):
+    def f(out, x, a):
+        a[0] = 5.0
+        out[:] = a * x
+
+    a = np.ones(N)
+    with pytest.raises((dif.NotDifferentiableError, TypeError)) as caught:
+        dif.jacobian(dif.in_place(f), X, dif.Const(a), backend=backend)
+    assert backend == "jax" or "`diffface.Cache(like)`" in str(caught.value)
+    np.testing.assert_array_equal(a, 1.0)
+
+
+@every_ad
+def test_what_numpy_refuses(backend):
+    def outside(out, x):
+        out[N] = x[0]
+
+    def too_long(out, x):
+        out[:3] = x
+
+    with pytest.raises(IndexError):
+        dif.jacobian(dif.in_place(outside), X, backend=backend)
+    with pytest.raises((ValueError, RuntimeError)):
+        dif.jacobian(dif.in_place(too_long), X, backend=backend)
+
+
+@pytest.mark.parametrize("backend", ["jax", "autograd"])
+def test_an_element_named_twice(backend):
+    def f(out, x):
+        out[[0, 0]] = x[:2]
+
+    with pytest.raises(dif.NotDifferentiableError, match="names an element twice"):
+        dif.jacobian(dif.in_place(f), X, backend=backend)
+
+
+@every_backend
+def test_a_function_that_returns_its_result(backend):
+    with pytest.raises(dif.NotDifferentiableError, match="must write its result into its first"):
+        dif.jacobian(dif.in_place(lambda out, x: x * 2.0), X, backend=backend)
