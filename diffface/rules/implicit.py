@@ -237,7 +237,7 @@ def _(active: Any, args: Any, tangents: Any) -> Any:
     return solve_dense(matrix, right)
 
 
-def fixed_point(f: Callable[..., Any], solve: Callable[..., Any], /, **options: Any) -> CustomRule:
+def fixed_point(f: Callable[..., Any], solve: Callable[..., Any], /, **keywords: Any) -> CustomRule:
     """Make ``x(p)`` with ``x = f(x, p)`` a function that can be differentiated.
 
     Parameters
@@ -246,7 +246,7 @@ def fixed_point(f: Callable[..., Any], solve: Callable[..., Any], /, **options: 
         ``f(x, *params)``, written with `diffface.namespace`.
     solve : callable
         ``solve(*params)`` returns the array ``x``.
-    **options
+    **keywords
         As for `implicit`.
 
     Returns
@@ -274,10 +274,10 @@ def fixed_point(f: Callable[..., Any], solve: Callable[..., Any], /, **options: 
     >>> dif.jacobian(root, np.array([4.0]), backend="torch")
     array([[0.25]])
     """
-    return implicit(lambda x, *params: x - f(x, *params), solve, **options)
+    return implicit(lambda x, *params: x - f(x, *params), solve, **keywords)
 
 
-def argmin(f: Callable[..., Any], solve: Callable[..., Any], /, **options: Any) -> CustomRule:
+def argmin(f: Callable[..., Any], solve: Callable[..., Any], /, **keywords: Any) -> CustomRule:
     """Make the minimiser ``x(p)`` of ``f(x, p)`` a function that can be differentiated.
 
     Parameters
@@ -287,7 +287,7 @@ def argmin(f: Callable[..., Any], solve: Callable[..., Any], /, **options: Any) 
         minimum, which lies in the open.
     solve : callable
         ``solve(*params)`` returns the array ``x``.
-    **options
+    **keywords
         As for `implicit`.
 
     Returns
@@ -325,4 +325,4 @@ def argmin(f: Callable[..., Any], solve: Callable[..., Any], /, **options: Any) 
         # With respect to the parameters as well, which may be differentiated outside.
         return adapter.gradient(of_all, (x, *(leaves[i] for i in places)))[1][0]
 
-    return implicit(slope, solve, **options)
+    return implicit(slope, solve, **keywords)

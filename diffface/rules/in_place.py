@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,11 +18,19 @@ from diffface.rules.arguments import is_array
 Like = int | tuple[int, ...] | Callable[..., Any]
 
 
-@dataclass(frozen=True, slots=True)
 class Buffer:
-    """What a function of `in_place` gets new memory for."""
+    """What a function of `in_place` gets new memory for; no dataclass, which would be a tree."""
 
-    shape: tuple[int, ...]
+    __slots__ = ("shape",)
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Buffer) and self.shape == other.shape
+
+    def __hash__(self) -> int:
+        return hash(self.shape)
 
 
 class Cache(Const[Buffer]):
@@ -152,8 +159,8 @@ def _written(f: Callable[..., Any], out: Any, args: list[Any], kwargs: dict[str,
         raise NotDifferentiableError(_MUST_NOT)
     if returned is not None and returned is not out:
         raise NotDifferentiableError(
-            "`f` must write its result into its first argument and return nothing, got "
-            f"{type(returned).__name__}; a function that returns its result needs no `in_place`."
+            "`f` must write its result into its first argument and return nothing; a function that "
+            "returns its result needs no `in_place`."
         )
     return out.value if isinstance(out, Mutable) else out
 
