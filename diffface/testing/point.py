@@ -55,7 +55,7 @@ class Instance:
 
     def given(self, name: str, *seeds: Tree) -> Tree:
         """The answer called ``name`` as the scenario states it."""
-        found = getattr(self.scenario, name)
+        found = getattr(self.scenario, name, None)
         return None if found is None else found(*seeds, *self.plain, **self.kwargs)
 
     def seeds(self, name: str, k: int = 0) -> Tree:

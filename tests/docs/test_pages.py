@@ -61,8 +61,24 @@ def test_tables_are_those_of_the_code(page):
 @pytest.mark.parametrize(
     ("recipe", "files"),
     [
-        ("A new backend", ["backends/name.py", "backends/registry.py", "pyproject.toml"]),
-        ("A new operator", ["diffface/operators/name.py", "diffface/__init__.py"]),
+        (
+            "A new backend",
+            [
+                "backends/name.py",
+                "backends/table.py",
+                "diffface/operators/options.py",
+                "pyproject.toml",
+            ],
+        ),
+        (
+            "A new operator",
+            [
+                "diffface/operators/name.py",
+                "diffface/__init__.py",
+                "diffface/testing/names.py",
+                "diffface/testing/point.py",
+            ],
+        ),
     ],
 )
 def test_recipes_touch_few_files(recipe, files):
