@@ -52,6 +52,7 @@ CHECKERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checker", CHECKERS)
 def test_types_in_a_script_of_a_user(checker: str, tmp_path: Path) -> None:
     words, revealed = CHECKERS[checker]

@@ -208,6 +208,7 @@ def recipe_files(title: str) -> set[str]:
     return set(re.findall(r"^\d\. `([^`]+)`", section, re.MULTILINE))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("title", RECIPES)
 def test_the_recipe_names_every_file(title: str, tmp_path: Path) -> None:
     follow, test = RECIPES[title]
