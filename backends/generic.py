@@ -190,10 +190,13 @@ def push_by_transposing(adapter: Primitives, f: Function, x: Arrays) -> tuple[Ar
 def push_by_rows(adapter: Primitives, f: Function, x: Arrays) -> tuple[Arrays, Pull, Arrays]:
     """``(y, dx -> J dx, aux)`` from one pullback per real coordinate of ``y``."""
     y, pull, aux = adapter.pullback(f, x)
-    return y, push_of_rows(adapter, x, y, pull), aux
+    return y, push_of_rows(adapter, x, y, pull, adapter.batch), aux
 
 
-def push_of_rows(adapter: Primitives, x: Arrays, y: Arrays, pull: Pull) -> Pull:
+def push_of_rows(
+    adapter: Primitives, x: Arrays, y: Arrays, pull: Pull,
+    batch: Callable[[Pull, Arrays], Arrays],
+) -> Pull:  # fmt: skip
     """``dx -> J dx`` from one pullback per real coordinate of ``y``.
 
     ``dy_k = Re<e_k, J dx> + i Re<i e_k, J dx>``, with the second term for complex leaves only.
@@ -202,7 +205,7 @@ def push_of_rows(adapter: Primitives, x: Arrays, y: Arrays, pull: Pull) -> Pull:
     seeds = [basis(adapter, y)]
     if any(is_complex(adapter, a) for a in y):
         seeds.append(basis(adapter, y, imaginary=True))
-    parts = [adapter.batch(pull, batch) for batch in seeds]
+    parts = [batch(pull, each) for each in seeds]
 
     def coordinates(rows: Arrays, dx: Arrays) -> Array:
         return sum(

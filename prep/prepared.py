@@ -128,7 +128,7 @@ class Prepared:
         if self._fixed is not None:
             if fits(signature, self._fixed):
                 signature = self._fixed
-            elif plan.outer.is_nested() and resembles(signature, self._fixed, True):
+            elif (traced or plan.outer.is_nested()) and resembles(signature, self._fixed, True):
                 traced = True
             elif self._strict and not resembles(signature, self._fixed):
                 raise PreparationMismatchError(report(self._fixed, signature, self._recipe.f))

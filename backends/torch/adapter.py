@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, final
 
 import array_api_compat.torch as xp
@@ -135,7 +136,10 @@ class Torch(Adapter):
         """
         y, pull, aux = self.pullback(f, x)
         few = sum(map(size, y)) <= _FEW or uses_norms(y)
-        return y, (push_of_rows(self, x, y, pull) if few else self._transposed(x, y, pull)), aux
+        if not few:
+            return y, self._transposed(x, y, pull), aux
+        # One after the other: batched, some rules take another branch (NaN for det).
+        return y, push_of_rows(self, x, y, pull, partial(loop, xp=xp)), aux
 
     def linearize(self, f: Function, x: Arrays) -> tuple[Arrays, Pull, Arrays]:
         y, pull, aux = self.pullback(f, x)
@@ -150,7 +154,7 @@ class Torch(Adapter):
             try:
                 return transposed(dx)
             except MissingRuleError:  # of a function that can be differentiated once
-                return push_of_rows(self, x, y, pull)(dx)
+                return push_of_rows(self, x, y, pull, self.batch)(dx)
 
         return push
 
