@@ -13,6 +13,7 @@ from diffface.backends.owner import belongs_to_a_backend, evaluating, owner_of
 from diffface.prep.arguments.const import Const
 from diffface.prep.arguments.tree import flatten, leaves_of, unflatten
 from diffface.rules.arguments import is_array
+from diffface.rules.operation import copied
 
 # An argument's number, a shape, or a function of the arguments that returns a shape or an array.
 Like = int | tuple[int, ...] | Callable[..., Any]
@@ -128,14 +129,21 @@ def _fresh(adapter: Adapter, x: tuple[Any, ...], shape: tuple[int, ...]) -> Any:
     return array if adapter.writes else Mutable(array, adapter.updated, adapter.xp)
 
 
-def _guarded(args: tuple[Any, ...], make: Callable[[tuple[int, ...]], Any]) -> list[Any]:
-    """``args`` with memory for caches, and arrays of NumPy that cannot be written to."""
+def _guarded(
+    args: tuple[Any, ...], make: Callable[[tuple[int, ...]], Any]
+) -> tuple[list[Any], list[Any]]:
+    """``args`` with memory for caches and all else out of reach, and the copies to watch."""
+    watched: list[Any] = []
 
     def guard(leaf: Any) -> Any:
         if isinstance(leaf, Buffer):
             return make(leaf.shape)
         if type(leaf) is not np.ndarray:
-            return leaf
+            if not is_array(leaf):
+                return leaf
+            # Nobody's memory is written to before it is noticed.
+            watched.append(copied(leaf))
+            return watched[-1]
         view = leaf.view()
         view.flags.writeable = False
         return view
@@ -144,18 +152,21 @@ def _guarded(args: tuple[Any, ...], make: Callable[[tuple[int, ...]], Any]) -> l
     for a in args:
         leaves, spec = flatten(a.value if isinstance(a, Const) else a)
         guarded.append(unflatten(spec, map(guard, leaves)))
-    return guarded
+    return guarded, watched
 
 
-def _written(f: Callable[..., Any], out: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
-    versions = [getattr(a, "_version", None) for a in args]
+def _written(
+    f: Callable[..., Any], out: Any, guarded: tuple[list[Any], list[Any]], kwargs: dict[str, Any]
+) -> Any:
+    args, watched = guarded
+    versions = [getattr(a, "_version", None) for a in watched]
     try:
         returned = f(out, *args, **kwargs)
     except ValueError as error:
         if "read-only" not in str(error):
             raise
         raise NotDifferentiableError(_MUST_NOT) from error
-    if versions != [getattr(a, "_version", None) for a in args]:
+    if versions != [getattr(a, "_version", None) for a in watched]:
         raise NotDifferentiableError(_MUST_NOT)
     if returned is not None and returned is not out:
         raise NotDifferentiableError(
