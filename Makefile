@@ -3,14 +3,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+PYTEST := $(BIN)/python -m pytest --quiet --numprocesses=auto --maxprocesses=4
 
-.PHONY: help demo test lint format coverage results tables clean
+.PHONY: help demo test test-slow test-all lint types format coverage results tables clean
 .SILENT:
 
 help:
 	echo "make demo      fit two published problems with every backend's Jacobian"
-	echo "make test      run the whole test suite"
+	echo "make test      run the tests but those that take long and guard rarely"
+	echo "make test-all  run the whole test suite"
 	echo "make lint      check style"
+	echo "make types     check types"
 	echo "make format    mend style"
 	echo "make coverage  run the tests and show the lines they miss"
 	echo "make results   measure docs/results.md anew; a quiet machine and half an hour"
@@ -21,18 +24,27 @@ demo: $(INSTALLED)
 	$(BIN)/python docs/examples/nist.py
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest --quiet --numprocesses=auto --maxprocesses=4
+	$(PYTEST) -m "not slow"
+
+test-slow: $(INSTALLED)
+	$(PYTEST) -m slow
+
+test-all: $(INSTALLED)
+	$(PYTEST)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check --quiet
 	$(BIN)/ruff format --quiet --check
+
+types: $(INSTALLED)
+	$(BIN)/mypy --package diffface
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --quiet --fix
 	$(BIN)/ruff format --quiet
 
 coverage: $(INSTALLED)
-	$(BIN)/python -m pytest --quiet --numprocesses=auto --maxprocesses=4 --cov --cov-report=term
+	$(PYTEST) --cov --cov-report=term
 
 results: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \

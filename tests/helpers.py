@@ -212,3 +212,8 @@ def prepare_and_call(operator: str, f: Callable[..., Any], backend: str, **optio
 CALLERS = pytest.mark.parametrize("caller", [call_eagerly, prepare_and_call])
 EVERYWHERE = pytest.mark.parametrize("backend", BACKENDS)
 PREPARED = pytest.mark.parametrize("prepared", [False, True], ids=["eager", "prepared"])
+# Variants that return more are derived alike for all operators.
+EVERY_OPERATOR = pytest.mark.parametrize(
+    "operator",
+    [pytest.param(name, marks=pytest.mark.slow) if "and" in name else name for name in OPERATORS],
+)

@@ -87,16 +87,20 @@ class Case:
         return call, prepared
 
 
-def cases(scenario: Scenario, kinds: tuple[ArrayLibrary, ...]) -> Iterator[Case]:
+def cases(
+    scenario: Scenario, kinds: tuple[ArrayLibrary, ...], variants: bool = True
+) -> Iterator[Case]:
     """The questions to ask about a scenario.
 
     ``kinds`` are NumPy's arrays and, last, the backend's own. Every operator that has an answer is
-    asked for, unprepared and prepared; core scenarios ask in every way.
+    asked for, unprepared and prepared; core scenarios ask in every way. With ``variants``, so are
+    the functions that return the value as well, and those of a fixed point.
     """
     answered = supported(scenario)
     for function in FUNCTIONS:
         operator = operator_of(function)
-        if operator not in answered:
+        variant = len(FUNCTIONS[function]) > 1
+        if operator not in answered or (variant and not variants):
             continue
         for preparation, kind in _ways(scenario, function, kinds):
             yield Case(scenario, function, preparation, kind)

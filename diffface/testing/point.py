@@ -242,3 +242,17 @@ def kinds_of_x(leaf: object) -> tuple[ArrayLibrary, ArrayLibrary]:
     kind = library_of(leaf)
     assert kind is not None
     return (NUMPY if kind in PLAIN else kind), kind
+
+
+def shape_class(scenario: Scenario) -> tuple[str, str]:
+    """What ``f`` takes and returns: a number, vector, matrix or tree, empty or complex."""
+    here, _ = points(scenario)
+    return _shape(here.x), _shape(here.given("value"))
+
+
+def _shape(tree: Tree) -> str:
+    if leaves(tree)[0] is not tree:
+        return "tree"
+    array = np.asarray(tree)
+    shape = ("number", "vector", "matrix", "tensor")[array.ndim] if array.size else "empty"
+    return f"complex {shape}" if array.dtype.kind == "c" else shape

@@ -11,6 +11,7 @@ from diffface.testing.closed_form.scenario import Scenario
 from diffface.testing.closed_form.table import scenarios as default_scenarios
 from diffface.testing.limits import Limit, known_limits
 from diffface.testing.names import operator_of
+from diffface.testing.point import shape_class
 from diffface.testing.protocol import run
 
 
@@ -54,12 +55,17 @@ def conformance(
         test_mine = conformance("mine")
     """
     chosen = default_scenarios() if scenarios is None else scenarios
+    # Variants are derived alike for all functions: core scenarios and one of each shape will do.
+    first: dict[tuple[str, str], Scenario] = {}
+    for scenario in (*default_scenarios(), *chosen):
+        first.setdefault(shape_class(scenario), scenario)
+    varied = [*first.values(), *(scenario for scenario in chosen if scenario.core)]
     parameters = [
         pytest.param(backend, case, id=f"{backend}-{case}", marks=_marks(case, table))
         for backend in backends
         for table in [known_limits(backend) if limits is None else limits]
         for scenario in chosen
-        for case in cases(scenario, _kinds(backend))
+        for case in cases(scenario, _kinds(backend), scenario in varied)
         if operators is None or operator_of(case.function) in operators
     ]
 

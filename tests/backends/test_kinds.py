@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from helpers import (
     AD,
+    EVERY_OPERATOR,
     EVERYWHERE,
     KINDS,
     NUMBER,
-    OPERATORS,
     PREPARED,
     SCALAR,
     cube_sum,
@@ -23,7 +23,6 @@ from helpers import (
 
 import diffface as dif
 
-EVERY_OPERATOR = pytest.mark.parametrize("operator", OPERATORS)
 VALUES = [1.0, 2.0, 3.0]
 
 

@@ -8,6 +8,8 @@ from helpers import BACKENDS, FIRST, KINDS, SECOND, make, same
 
 import diffface as dif
 
+pytestmark = pytest.mark.numerical
+
 CONSTANT = np.array([[2.0, 0.5, 0.0], [0.5, 3.0, 0.25], [0.0, 0.25, 4.0]])
 X = np.array([0.5, -1.25, 2.0])
 

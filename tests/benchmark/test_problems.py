@@ -34,6 +34,8 @@ from diffface.benchmark.problems import (
 )
 from diffface.benchmark.problems.bundle_adjustment import rotate
 
+pytestmark = pytest.mark.numerical
+
 LIBRARIES = ("jax", "torch", "autograd")
 
 GMM_FILE = """2 3 1

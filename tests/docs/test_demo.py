@@ -14,6 +14,7 @@ SPEC = importlib.util.spec_from_file_location("nist", ROOT / "docs" / "examples"
 nist = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(nist)
 
+pytestmark = pytest.mark.numerical
 BACKENDS = ("jax", "torch", "autograd", "numpy", "complex-step")
 # A sum of squares in float64 is flat to this, relatively, around its minimum; there a solver stops.
 FLAT = 1e-14

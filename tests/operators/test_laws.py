@@ -26,6 +26,7 @@ from lawful import (
 import diffface as dif
 from diffface.testing.trees import leaves, mapped
 
+pytestmark = pytest.mark.numerical
 REAL = trees(arrays())
 COMPLEX = trees(st.one_of(arrays(np.complex128), arrays()))
 every_backend = pytest.mark.parametrize("backend", backends())
@@ -49,6 +50,7 @@ def test_adjoint(backend: str, x: Any) -> None:
     check_adjoint(mixing, x, backend)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", backends("complex argument", "pullback"))
 @LAW
 @given(z=COMPLEX.filter(lambda tree: any(map(np.iscomplexobj, leaves(tree)))))
@@ -102,6 +104,7 @@ def test_hessian(backend: str, x: Any) -> None:
         near(product[i], total, atol)
 
 
+@pytest.mark.slow
 @every_backend
 @pytest.mark.parametrize("function", ["pushforward", "value_and_pushforward", "linearize"])
 @LAW
@@ -110,6 +113,7 @@ def test_batch_of_tangents(backend: str, function: str, x: Any, size: int) -> No
     check_batch(backend, function, mixing, x, [seed(x, k) for k in range(size)])
 
 
+@pytest.mark.slow
 @every_backend
 @pytest.mark.parametrize("function", ["pullback", "value_and_pullback", "vjp"])
 @LAW
@@ -118,6 +122,7 @@ def test_batch_of_cotangents(backend: str, function: str, x: Any, size: int) -> 
     check_batch(backend, function, mixing, x, [seed(mixing(x), k) for k in range(size)])
 
 
+@pytest.mark.slow
 @every_backend
 @pytest.mark.parametrize("function", ["hvp", "gradient_and_hvp"])
 @LAW
@@ -140,6 +145,7 @@ def check_batch(backend: str, function: str, f: Any, x: Any, seeds: list[Any]) -
     near(ask(stacked(*seeds), True), stacked(*singles), tolerance(backend, order, f(x), *singles))
 
 
+@pytest.mark.slow
 @every_backend
 @pytest.mark.parametrize("function", ["jacobian", "hessian"])
 @LAW
@@ -155,6 +161,7 @@ def test_chunks_and_modes(backend: str, function: str, x: Any, size: int) -> Non
         near(operator(f, x, backend=backend, mode=mode, chunk_size=size), reference, atol)
 
 
+@pytest.mark.slow
 @every_backend
 @LAW
 @given(x=VECTORS, size=st.integers(1, 5))

@@ -25,6 +25,7 @@ def point(function: str, tree: Any) -> tuple[Any, Any, dict[str, Any]]:
     return f, x, {} if seeds is None else {seeds: seed(x if seeds == "tangents" else f(x), 0.4)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", backends())
 @pytest.mark.parametrize("function", PREPARABLE)
 @LAW.__class__(LAW, max_examples=2)
@@ -54,6 +55,7 @@ def test_value_comes_first(backend: str, function: str) -> None:
         near(part, alone, 10 * tolerance(backend, ORDER[name], f(x), alone))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", backends())
 @pytest.mark.parametrize("function", [name for name in PREPARABLE if operator_of(name) in SEEDS])
 def test_prepared_batch(backend: str, function: str) -> None:

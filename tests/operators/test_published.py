@@ -13,6 +13,7 @@ import diffface as dif
 from diffface.backends.registry import resolve
 from diffface.testing.protocol import relative
 
+pytestmark = pytest.mark.numerical
 every_backend = pytest.mark.parametrize("backend", backends())
 F64 = np.dtype(float)
 

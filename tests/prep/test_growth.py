@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import BACKENDS, NUMBER, OPERATORS, STRATEGY, function, make
+from helpers import BACKENDS, EVERY_OPERATOR, NUMBER, STRATEGY, function, make
 
 import diffface as dif
 
@@ -48,6 +48,7 @@ def _resident() -> int:
 
 
 @needs_resident
+@pytest.mark.slow
 @pytest.mark.parametrize("of", ["numpy", "own"])
 @pytest.mark.parametrize("backend", ["jax", "torch", "autograd"])
 def test_programs(backend: str, of: str) -> None:
@@ -58,6 +59,7 @@ def test_programs(backend: str, of: str) -> None:
 
 
 @needs_resident
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("c++"), reason="needs a C++ compiler")
 def test_inductor() -> None:
     g = dif.prepare_gradient(square, X, backend=dif.Torch(compile=True))
@@ -66,6 +68,7 @@ def test_inductor() -> None:
 
 
 @needs_resident
+@pytest.mark.slow
 def test_results_written_into_an_array() -> None:
     out = np.empty(3)
     g = dif.prepare_gradient(square, X, backend="autograd")
@@ -73,6 +76,7 @@ def test_results_written_into_an_array() -> None:
 
 
 @needs_resident
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["numpy", "complex-step"])
 def test_stencils(backend: str) -> None:
     calls = CALLS // 5  # of a function that costs next to nothing, still
@@ -82,6 +86,7 @@ def test_stencils(backend: str) -> None:
 
 
 @needs_resident
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["torch", "autograd"])
 def test_eager_calls(backend: str) -> None:
     calls = CALLS // 50
@@ -102,6 +107,7 @@ def test_lazy_callables_forget_signatures(backend: str) -> None:
 
 
 @needs_resident
+@pytest.mark.slow
 def test_forgotten_programs_are_freed() -> None:
     """Of torch's and JAX's, those libraries keep parts in caches of their own."""
     g = dif.prepare_gradient(square, backend="autograd")
@@ -112,7 +118,7 @@ def test_forgotten_programs_are_freed() -> None:
 @pytest.mark.parametrize(
     ("backend", "of"), [*((b, "numpy") for b in BACKENDS), ("jax", "jax"), ("torch", "torch")]
 )
-@pytest.mark.parametrize("operator", OPERATORS)
+@EVERY_OPERATOR
 def test_no_operator_keeps_arrays_alive(of: str, operator: str, backend: str) -> None:
     values: Any = 2.0 if operator in NUMBER else X
     x = make(of, values)

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import (
+    EVERY_OPERATOR,
     EVERYWHERE,
     FIRST,
     NUMBER,
-    OPERATORS,
     PREPARED,
     VECTOR,
     cube_sum,
@@ -31,7 +31,7 @@ def values(operator: str) -> Any:
 
 @EVERYWHERE
 @PREPARED
-@pytest.mark.parametrize("operator", OPERATORS)
+@EVERY_OPERATOR
 @pytest.mark.parametrize("of", ["numpy", "torch"])
 def test_results_are_fresh(operator: str, of: str, prepared: bool, backend: str) -> None:
     """Writable, C-contiguous, and no part shares memory with an argument or another part."""

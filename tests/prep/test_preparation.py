@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from helpers import (
     BACKENDS,
+    EVERY_OPERATOR,
     FIRST,
-    OPERATORS,
     STRATEGY,
     cube_sum,
     expected,
@@ -36,7 +36,7 @@ def test_what_help_shows() -> None:
 
 
 @EVERYWHERE
-@pytest.mark.parametrize("operator", OPERATORS)
+@EVERY_OPERATOR
 def test_every_operator_at_other_values(operator: str, backend: str) -> None:
     number = "derivative" in operator
     first, others = (0.5, (2.0, -1.5)) if number else (X, (X[::-1] + 1, -X))

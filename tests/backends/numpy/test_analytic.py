@@ -10,6 +10,7 @@ from helpers import Counted
 import diffface as dif
 from diffface import NotDifferentiableError
 
+pytestmark = pytest.mark.numerical
 X = np.array([1.0, 2.0, 3.0])
 REFUSED = pytest.raises(NotDifferentiableError, match="`f` is not analytic")
 

@@ -9,6 +9,7 @@ import pytest
 import diffface as dif
 from diffface import NotDifferentiableError
 
+pytestmark = pytest.mark.numerical
 X = np.array([0.5, -1.25, 3.0, 700.0])
 CALLERS = pytest.mark.parametrize("prepared", [True, False])
 
