@@ -19,6 +19,7 @@ from diffface.backends.jax.arrays import JAX_ARRAYS
 from diffface.backends.jax.compile import compile_xla
 from diffface.backends.jax.primitive import call_rule
 from diffface.backends.recording.agreement import check_agreement
+from diffface.backends.recording.reachable import Belongings
 from diffface.backends.recording.user_frame import users_stacklevel
 from diffface.backends.rule import Rule
 
@@ -85,8 +86,10 @@ class JAX(Adapter):
     def build(self, program: Program, examples: Arrays) -> Compiled:
         # A Python number needs no 64 bits: JAX types those weakly.
         wide = any(_is_wide(a.dtype) for a in examples if hasattr(a, "dtype"))
-        compiled = compile_xla(program, examples, wide)
-        check_agreement(compiled.run, program, examples, JAX_ARRAYS)
+        with _nothing_left(program):
+            compiled = compile_xla(program, examples, wide)
+        with _nothing_left(program):
+            check_agreement(compiled.run, program, examples, JAX_ARRAYS)
         return compiled
 
     def dependence(self, program: Program, examples: Arrays, primals: int, order: int) -> Any:
@@ -157,9 +160,19 @@ def _is_wide(dtype: np.dtype[Any]) -> bool:
     return isinstance(dtype, np.dtype) and dtype.itemsize == (16 if dtype.kind == "c" else 8)
 
 
-def _may_be_key(dtype: Any) -> bool:
-    # Keys of the old kind are arrays of this dtype.
-    return bool(jnp.issubdtype(dtype, jax.dtypes.prng_key)) or dtype == np.uint32
+@contextmanager
+def _nothing_left(program: Program) -> Iterator[None]:
+    """Keeps tracers, which nobody can use afterwards, out of a cache that a function fills."""
+    belongings = Belongings(program)
+    try:
+        yield
+    finally:
+        belongings.clear_out(lambda x: isinstance(x, jax.core.Tracer))
+
+
+def _may_be_key(dtype: np.dtype[Any]) -> bool:
+    # Keys are described by the name of their dtype; those of the old kind are plain arrays.
+    return dtype == np.uint32 or (dtype.names or ("",))[0].startswith("key")
 
 
 @cache

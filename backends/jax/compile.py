@@ -6,7 +6,7 @@ from diffface.backends.compiled import Array, Arrays, Compiled, Program, Shortcu
 from diffface.backends.errors import CannotRecord
 from diffface.backends.jax.escape import watched
 from diffface.backends.jax.host import original_errors, watched_for_calls
-from diffface.backends.recording.reachable import Belongings, Generators
+from diffface.backends.recording.reachable import Generators
 
 
 def compile_xla(program: Program, examples: Arrays, wide: bool) -> Compiled:
@@ -43,18 +43,14 @@ def compile_xla(program: Program, examples: Arrays, wide: bool) -> Compiled:
 
     shortcut = Shortcut(jitted, jax.enable_x64, "value", flag, jax.enable_x64)
     compiled = Compiled(run, "xla", jitted, shortcut)
-    generators, belongings = Generators(program), Belongings(program)
+    generators = Generators(program)
     try:
         # Without tracing, nothing would be found out.
         with watched() as caught, watched_for_calls() as calls_host, jax.disable_jit(False):
             outputs = run_to_the_end(*examples)
     except (jax.errors.ConcretizationTypeError, jax.errors.NonConcreteBooleanIndexError) as error:
         raise CannotRecord(str(error).splitlines()[0]) from error
-    finally:
-        # A cache that the function fills would keep tracers, which nobody can use afterwards.
-        belongings.clear_out(lambda x: isinstance(x, jax.core.Tracer))
-        drawn = generators.have_drawn()
-    if drawn:
+    if generators.have_drawn():
         raise CannotRecord("it draws random numbers that JAX does not know; pass keys in")
     if caught:
         raise CannotRecord("the error of a JAX tracer was caught") from caught[0]

@@ -54,12 +54,19 @@ def _held(x: object) -> Iterable[object]:
 def _attributes(x: object) -> list[object]:
     held = [*getattr(x, "__dict__", {}).values()] if not isinstance(x, ModuleType) else []
     for base in type(x).__mro__:
-        module = sys.modules.get(base.__module__)
-        names = vars(base).get("__slots__", ())
-        held += [getattr(x, n, None) for n in ((names,) if isinstance(names, str) else names)]
-        if base is not object and not in_library(getattr(module, "__file__", None) or "<"):
+        ours, user = base.__module__.startswith("diffface"), _is_users(base)
+        if user:
             held += vars(base).values()
+        if user or ours:
+            slots = vars(base).get("__slots__", ())
+            names = (slots,) if isinstance(slots, str) else slots
+            held += [getattr(x, name, None) for name in names if not name.startswith("__")]
     return held
+
+
+def _is_users(kind: type) -> bool:
+    module = sys.modules.get(kind.__module__)
+    return not in_library(getattr(module, "__file__", None) or "<")
 
 
 def _held_by_function(f: FunctionType) -> list[object]:

@@ -201,3 +201,23 @@ def test_a_generator_of_torch_of_ones_own() -> None:
     with pytest.warns(dif.PreparationWarning, match="from a generator of its own"):
         g = dif.prepare_gradient(f, torch.tensor(X))
     assert not torch.equal(g(torch.tensor(X)), g(torch.tensor(X)))
+
+
+class Slotted:
+    """Keeps what it makes in a slot."""
+
+    __slots__ = ("__weakref__", "kept")
+
+    def __init__(self, kept: Any) -> None:
+        self.kept = kept
+
+    def __call__(self, x: Any) -> Any:
+        return xp_of(x).sum(x * self.kept)
+
+
+@EACH
+def test_slots_and_captured_arrays(backend: Any) -> None:
+    example = torch.tensor(X) if backend != "jax" else jnp.asarray(X, "f4")
+    g = dif.prepare_gradient(Slotted(2 * example), example, backend=backend)
+    assert g.strategy != "eager"
+    np.testing.assert_allclose(np.asarray(g(example)), 2 * X)
