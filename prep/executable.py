@@ -67,6 +67,10 @@ class Executable:
             numbers = any(leaf.library is PYTHON for leaf in plan.signature.constants)
             if isinstance(error, Disagreement) and numbers:
                 raise  # it may be right once these are static
+            if not isinstance(error, Disagreement):
+                # A function that cannot be differentiated at all says so here.
+                with plan.inner.undisturbed(f):
+                    self._try_eagerly(primals, constants, seeds)
             self._fall_back(error, "every")
             return
         self._shapes = [plan.outer.arrays.describe(a)[:2] for a in outputs]
@@ -80,17 +84,11 @@ class Executable:
     ) -> tuple[Compiled, Arrays]:
         """The compiled program, and its outputs at the examples."""
         plan = self.plan
-        try:
-            with plan.inner.scope(plan.dtypes):
-                x, c = plan.to_backend(primals, constants)
-                examples = (*x, *c, *self._example_seeds(x, c, seeds))
-                program = plan.program(self._f, self._structure)
-                return self._build(program, examples)
-        except (CannotRecord, NotDifferentiableError) as error:
-            # A function that cannot be differentiated at all says so here.
-            if not isinstance(error, Disagreement):
-                self._try_eagerly(primals, constants, seeds)
-            raise
+        with plan.inner.scope(plan.dtypes):
+            x, c = plan.to_backend(primals, constants)
+            examples = (*x, *c, *self._example_seeds(x, c, seeds))
+            program = plan.program(self._f, self._structure)
+            return self._build(program, examples)
 
     def _build(self, program: Program, examples: Arrays) -> tuple[Compiled, Arrays]:
         """``program`` compiled, and its outputs at ``examples``."""

@@ -1,13 +1,15 @@
 """HIPS autograd."""
 
+import sys
 import threading
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, final
 
 import autograd.numpy as anp
 import numpy as np
+from autograd import tracer
 from autograd.core import JVPNode, VJPNode, add_outgrads
 from autograd.tracer import isbox, new_box, trace_stack
 from autograd.util import toposort
@@ -110,7 +112,7 @@ class Autograd(Adapter):
         return library is BOXES
 
     def is_nested(self) -> bool:
-        return bool(trace_stack.top >= 0)
+        return bool(trace_stack.top >= 0) and _is_tracing()
 
     def explain(self, error: Exception) -> str | None:
         if isinstance(error, AttributeError):
@@ -122,10 +124,34 @@ class Autograd(Adapter):
         return None
 
 
+def _is_tracing() -> bool:
+    """Whether this thread is inside a trace.
+
+    The counter is of all threads, and autograd leaves it raised after an exception.
+    """
+    frame = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code in _TRACES:
+            return True
+        frame = frame.f_back  # type: ignore[assignment]
+    return False
+
+
+@contextmanager
+def _new_trace() -> Iterator[int]:
+    """``trace_stack.new_trace``, which ends after an exception, too."""
+    top = trace_stack.top
+    try:
+        with trace_stack.new_trace() as trace:
+            yield trace
+    finally:
+        trace_stack.top = top
+
+
 def _trace(f: Function, x: Arrays) -> tuple[Arrays, list[Any], Arrays, list[Any]]:
     """Values and nodes of ``f(x)`` for a backward pass, aux, and the nodes of ``x``."""
     roots, boxes = [], []
-    with trace_stack.new_trace() as trace:
+    with _new_trace() as trace:
         for array in x:
             root = VJPNode.new_root()
             roots.append(root)
@@ -148,7 +174,7 @@ def _unbox(returned: tuple[Arrays, Arrays], trace: int) -> tuple[Arrays, list[An
 
 
 def _forward(f: Function, x: Arrays, dx: Arrays) -> tuple[Arrays, Arrays, Arrays]:
-    with trace_stack.new_trace() as trace:
+    with _new_trace() as trace:
         boxes = tuple(new_box(a, trace, JVPNode.new_root(da)) for a, da in zip(x, dx, strict=True))
         y, nodes, aux = _unbox(f(boxes), trace)
     return y, _all_like([node and node.g for node in nodes], y), aux
@@ -210,3 +236,7 @@ def _like(derivative: Array | None, like: Array) -> Array:
 
 def _conj(arrays: Arrays) -> Arrays:
     return tuple([anp.conj(a) if a.dtype.kind == "c" else a for a in arrays])
+
+
+# The functions in which a trace is under way.
+_TRACES = {f.__code__ for f in (tracer.trace, _trace, _forward)}

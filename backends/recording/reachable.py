@@ -77,7 +77,9 @@ def _held_by_function(f: FunctionType) -> list[object]:
         found = [f.__globals__[name] for name in names if name in f.__globals__]
         held += found
         for module in found:
-            if isinstance(module, ModuleType) and not in_library(module.__file__ or "<"):
+            if isinstance(module, ModuleType) and not in_library(
+                getattr(module, "__file__", None) or "<"
+            ):
                 held += [value for name, value in vars(module).items() if name in names]
     return held
 
