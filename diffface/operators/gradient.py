@@ -33,7 +33,9 @@ def gradient(
 
 
 @overload
-def gradient(f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]) -> Any: ...
+def gradient(
+    f: Callable[..., Any], x: Argument, /, *args: Any, **options: Unpack[Options]
+) -> Any: ...
 
 
 def gradient(f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]) -> Any:
@@ -80,7 +82,9 @@ def value_and_gradient(
 
 
 @overload
-def value_and_gradient(f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]) -> Any: ...
+def value_and_gradient(
+    f: Callable[..., Any], x: Argument, /, *args: Any, **options: Unpack[Options]
+) -> Any: ...
 
 
 def value_and_gradient(f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]) -> Any:

@@ -42,7 +42,12 @@ def hvp(
 
 @overload
 def hvp(
-    f: Callable[..., Any], /, *args: Any, tangents: Any, **options: Unpack[SeededOptions]
+    f: Callable[..., Any],
+    x: Argument,
+    /,
+    *args: Any,
+    tangents: Any,
+    **options: Unpack[SeededOptions],
 ) -> Any: ...
 
 
@@ -105,7 +110,12 @@ def gradient_and_hvp(
 
 @overload
 def gradient_and_hvp(
-    f: Callable[..., Any], /, *args: Any, tangents: Any, **options: Unpack[SeededOptions]
+    f: Callable[..., Any],
+    x: Argument,
+    /,
+    *args: Any,
+    tangents: Any,
+    **options: Unpack[SeededOptions],
 ) -> Any: ...
 
 
