@@ -55,7 +55,11 @@ class _Call(torch.autograd.Function):
         pull = ctx.rule.puller(active)
         if pull is None:
             return None, *_pull_functionally(ctx.rule, active, y, x, given)
-        return None, *pull(_saved(ctx, active, y, x), given)
+        dx = pull(_saved(ctx, active, y, x), given)
+        if _is_differentiated_again():
+            return None, *dx
+        # A rule may differentiate on its own, and so leave a graph that nobody asked for.
+        return None, *(None if d is None else d.detach() for d in dx)
 
     @staticmethod
     def jvp(ctx: Any, _: Any, *dx: Any) -> Any:
@@ -71,9 +75,15 @@ class _Call(torch.autograd.Function):
             return tuple(d if _moves(a) else None for a, d in zip(y, push(y, x, dx), strict=True))
 
 
+def _is_differentiated_again() -> bool:
+    """Whether a backward pass is itself part of a derivative or a batch."""
+    levels = torch._C._functorch.peek_interpreter_stack()
+    return torch.is_grad_enabled() or levels is not None
+
+
 def _saved(ctx: Any, active: Active, y: Arrays, x: Arrays) -> Any:
     """What the rule saves: computed once, unless it is itself part of a derivative or a batch."""
-    if torch.is_grad_enabled() or torch._C._functorch.peek_interpreter_stack() is not None:
+    if _is_differentiated_again():
         return ctx.rule.save(active, y, x)
     if ctx.saved is None:
         ctx.saved = (ctx.rule.save(active, y, x),)

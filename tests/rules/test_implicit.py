@@ -44,6 +44,7 @@ def test_roots_by_scipy(backend):
     assert len(calls) == 1
     for mode in ("forward", "reverse"):
         found = dif.jacobian(root, P, backend=backend, mode=mode)
+        assert type(found) is np.ndarray
         np.testing.assert_allclose(found, np.diag(first), rtol=1e-10, atol=1e-12)
     hessian = dif.hessian(total, P, backend=backend)
     np.testing.assert_allclose(hessian, np.diag(second), rtol=1e-9, atol=1e-12)
