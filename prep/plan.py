@@ -15,6 +15,7 @@ from diffface.prep.arguments import seeds as _seeds
 from diffface.prep.arguments.signature import Argument, Call, Leaf, Signature, by_value, describe
 from diffface.prep.arguments.tree import leaves_of
 from diffface.prep.flat_function import FlatFunction, OutputStructure
+from diffface.prep.kept import Kept
 from diffface.prep.operator import First, Operator, Point, Recipe, Seeds, Settings
 from diffface.prep.result import Result, fresh
 from diffface.prep.validate import check_mode, find_problem
@@ -228,7 +229,10 @@ class Plan:
         point = Point(
             flat, x, seeds, self.inner, self.outer, self.settings, self.value, compiled
         )  # fmt: skip
+        kept = self.keep(constants)
         parts, aux = self.operator.derive(point)
+        if kept is not None:
+            kept.check(f)
         outputs: Arrays = ()
         counts = []
         for i in self.wanted:
@@ -236,6 +240,10 @@ class Plan:
             counts.append(len(parts[i]))
         structure.counts = counts
         return outputs + aux
+
+    def keep(self, constants: Arrays) -> Kept | None:
+        """Copies of the constants, where ``f`` is evaluated more than once."""
+        return None if self.outer.reverse else Kept(self.signature, constants, self.inner.arrays)
 
     def program(self, f: Callable[..., Any], structure: OutputStructure) -> Program:
         """``(*primals, *constants, *seeds) -> (*parts, *aux)``, all flat arrays."""

@@ -16,6 +16,7 @@ from diffface.operators.pushforward import PUSHFORWARD
 from diffface.prep.arguments import seeds as _seeds
 from diffface.prep.arguments.bind import bind
 from diffface.prep.flat_function import OutputStructure
+from diffface.prep.kept import Kept
 from diffface.prep.operator import Operator, Part, Recipe
 from diffface.prep.plan import plan_for
 from diffface.prep.result import fresh, to_caller
@@ -49,9 +50,11 @@ class FixedPoint:
         self.signature = self._plan.signature
         self.structure = OutputStructure()
         self._f = f
+        self._kept: Kept | None = None
         self.traced = self._plan.is_traced(primals, constants)
         with self.scope():
             self.x, c = self._plan.to_backend(primals, constants, copy=True, traced=self.traced)
+        self._kept = self._plan.keep(c)
         self.f = self._plan.flat(f, c, self.structure)
 
     @contextmanager
@@ -60,6 +63,8 @@ class FixedPoint:
         following = self.adapter.following(self._f, self.traced)
         with self.adapter.scope(self._plan.dtypes), following:
             yield
+            if self._kept is not None:
+                self._kept.check(self._f)
 
     def sees(self, seeds: object) -> bool:
         """Whether ``seeds`` carry a derivative of the caller's."""

@@ -170,6 +170,16 @@ class Signature(NamedTuple):
         numbers = all(leaf.library is PYTHON for leaf in self.primals)
         return (PYTHON if numbers else NUMPY_SCALAR), None
 
+    def owner(self, constant: int) -> int:
+        """Position of the argument that has the run-time constant of this number."""
+        for i, argument in enumerate(self.arguments):
+            own: list[Leaf] = []
+            _collect(argument, i in self.active, own)
+            if constant < len(own):
+                return i
+            constant -= len(own)
+        raise IndexError(constant)
+
     def name(self, f: Callable[..., Any], position: int) -> str:
         """An argument as the user would name it: by its parameter in ``f`` where that is known."""
         keyword = position - (len(self.arguments) - len(self.keywords))
