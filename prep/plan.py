@@ -229,7 +229,7 @@ class Plan:
         point = Point(
             flat, x, seeds, self.inner, self.outer, self.settings, self.value, compiled
         )  # fmt: skip
-        kept = self.keep(constants)
+        kept = None if self.outer.reverse else self.keep(constants)
         parts, aux = self.operator.derive(point)
         if kept is not None:
             kept.check(f)
