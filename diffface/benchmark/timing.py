@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from diffface.backends.arrays import NUMPY_SCALAR, PYTHON, ArrayLibrary, library_of
-from diffface.prep.arguments.tree import leaves_of
+from diffface.prep.arguments.tree import SORTED, flatten, leaves_of
 
 Clock = Callable[[], float]
 
@@ -249,7 +249,7 @@ def _fetched(call: Callable[[], Any], pause: float) -> tuple[float, float]:
 
 def numbers(result: Any) -> Any:
     """All numbers of a result, as one NumPy vector."""
-    parts = [np.ravel(_to_numpy(leaf)) for leaf in leaves_of(result)]
+    parts = [np.ravel(_to_numpy(leaf)) for leaf in flatten(result, SORTED)[0]]
     return np.concatenate(parts) if parts else np.zeros(0)
 
 

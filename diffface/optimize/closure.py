@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from typing import Any, Unpack
 
+from diffface.backends.arrays import library_of
 from diffface.backends.errors import InvalidArgumentError
 from diffface.operators.gradient import prepare_value_and_gradient
 from diffface.optimize.residuals import ProblemOptions, check
 from diffface.prep.arguments.bind import bind
-from diffface.prep.arguments.tree import leaves_of
+from diffface.prep.arguments.tree import flatten, leaves_of, unflatten
 
 
 def closure(
@@ -59,7 +60,7 @@ def closure(
                 f"`params` must be tensors, got {type(leaf).__name__}; torch.optim changes tensors."
             )
     prepared = prepare_value_and_gradient(
-        f, *call.values,
+        f, *map(_detached, call.values),
         backend=options.get("backend"), kwargs=options.get("kwargs"),
         argnums=call.active, on_mismatch="reprepare", fallback=options.get("fallback", "eager"),
     )  # fmt: skip
@@ -68,10 +69,23 @@ def closure(
     def evaluate(*given: Any) -> Any:
         rest = iter((*given, *constants[len(given) :]))
         now = [v if i in call.active else next(rest) for i, v in enumerate(call.values)]
-        value, gradients = prepared(*now, *rest)
+        value, gradients = prepared(*map(_detached, now), *map(_detached, rest))
         parts = (g for gradient in gradients for g in leaves_of(gradient))
         for leaf, part in zip(leaves, parts, strict=True):
             leaf.grad = part
         return value
 
     return evaluate
+
+
+def _detached(argument: Any) -> Any:
+    """Parameters require grad for the optimizer; nothing else is to be differentiated by torch."""
+    leaves, spec = flatten(argument)
+    libraries = map(library_of, leaves)
+    return unflatten(
+        spec,
+        [
+            leaf if library is None or not library.is_traced(leaf) else library.detach(leaf)
+            for leaf, library in zip(leaves, libraries, strict=True)
+        ],
+    )
