@@ -1,6 +1,7 @@
 """The plan of a call: what its signature determines, and its eager evaluation."""
 
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import nullcontext
 from functools import lru_cache
 from typing import Any
 
@@ -19,6 +20,8 @@ from diffface.prep.kept import Kept
 from diffface.prep.operator import First, Operator, Point, Recipe, Seeds, Settings
 from diffface.prep.result import Result, fresh
 from diffface.prep.validate import check_mode, find_problem
+
+_NOTHING = nullcontext()
 
 
 def plan_for(
@@ -79,7 +82,8 @@ class Plan:
     """
 
     __slots__ = (
-        "backend", "device", "dtypes", "inner", "operator", "outer", "problem", "result",
+        "_follows", "_may_trace", "backend", "device", "dtypes", "inner", "operator", "outer",
+        "problem", "result",
         "settings", "signature", "value", "wanted",
     )  # fmt: skip
 
@@ -101,6 +105,12 @@ class Plan:
         self.problem = find_problem(signature, operator, name, settings.holomorphic, self.inner)
         self.result = Result(operator, wanted, signature, settings.has_aux, self.outer.arrays)
         self.value = len(wanted) > 1 or settings.has_aux
+        # What a library or an adapter never does need not be asked at every call.
+        self._follows = type(self.outer).following is not Adapter.following
+        self._may_trace = any(
+            type(leaf.library).is_traced is not ArrayLibrary.is_traced
+            for leaf in signature.primals + signature.constants
+        )
         self.device: Hashable = None
         self.dtypes: list[np.dtype[Any]] = [p.dtype for p in signature.primals]
         for leaf in signature.constants:
@@ -127,8 +137,11 @@ class Plan:
         structure = OutputStructure()
         if out is not None:
             self.result.check_out(out, _seeds.batch_of(seeds, self.settings.batched))
-        traced = self.is_traced(primals, constants, seeds)
-        with self.inner.scope(self.dtypes), self.outer.following(f, traced):
+        traced = (self._may_trace or seeds is not None) and self.is_traced(
+            primals, constants, seeds
+        )
+        following = self.outer.following(f, traced) if self._follows else _NOTHING
+        with self.inner.scope(self.dtypes), following:
             given: Callable[[], Arrays] = tuple
             if self.operator.seeds is not Seeds.NONE:
                 given = self._given(seeds, structure, traced)
@@ -136,7 +149,10 @@ class Plan:
             derived = self.derive(f, x, c, given, structure)
         outputs = []
         for output in derived:
-            outputs.append(fresh(output, self.outer.arrays))  # noqa: PERF401 - one call less
+            # Plain arrays carry no derivative; a call less for them, and none for a list.
+            plain = type(output) is np.ndarray
+            own = self.outer.arrays
+            outputs.append(own.fresh(output) if plain else fresh(output, own))
         like = self.result.like
         if like is not None and like.library is self.outer.arrays and out is None:
             return outputs[0]

@@ -2,8 +2,8 @@
 
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -137,26 +137,19 @@ def _is_tracing() -> bool:
     return False
 
 
-@contextmanager
-def _new_trace() -> Iterator[int]:
-    """``trace_stack.new_trace``, which ends after an exception, too."""
-    top = trace_stack.top
-    try:
-        with trace_stack.new_trace() as trace:
-            yield trace
-    finally:
-        trace_stack.top = top
-
-
 def _trace(f: Function, x: Arrays) -> tuple[Arrays, list[Any], Arrays, list[Any]]:
     """Values and nodes of ``f(x)`` for a backward pass, aux, and the nodes of ``x``."""
     roots, boxes = [], []
-    with _new_trace() as trace:
-        for array in x:
-            root = VJPNode.new_root()
-            roots.append(root)
-            boxes.append(new_box(array, trace, root))
-        y, nodes, aux = _unbox(f(tuple(boxes)), trace)
+    top = trace_stack.top
+    try:
+        with trace_stack.new_trace() as trace:
+            for array in x:
+                root = VJPNode.new_root()
+                roots.append(root)
+                boxes.append(new_box(array, trace, root))
+            y, nodes, aux = _unbox(f(tuple(boxes)), trace)
+    finally:
+        trace_stack.top = top  # autograd leaves it raised after an exception
     return y, nodes, aux, roots
 
 
@@ -174,9 +167,14 @@ def _unbox(returned: tuple[Arrays, Arrays], trace: int) -> tuple[Arrays, list[An
 
 
 def _forward(f: Function, x: Arrays, dx: Arrays) -> tuple[Arrays, Arrays, Arrays]:
-    with _new_trace() as trace:
-        boxes = tuple(new_box(a, trace, JVPNode.new_root(da)) for a, da in zip(x, dx, strict=True))
-        y, nodes, aux = _unbox(f(boxes), trace)
+    top = trace_stack.top
+    try:
+        with trace_stack.new_trace() as trace:
+            roots = map(JVPNode.new_root, dx)
+            boxes = tuple(new_box(a, trace, root) for a, root in zip(x, roots, strict=True))
+            y, nodes, aux = _unbox(f(boxes), trace)
+    finally:
+        trace_stack.top = top
     return y, _all_like([node and node.g for node in nodes], y), aux
 
 

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any, Unpack, overload
 
 from diffface.backends.compiled import Arrays
-from diffface.operators import calculus
+from diffface.backends.errors import MissingRuleError
+from diffface.backends.generic import gradient_by_basis
 from diffface.operators.call import call, prepare
 from diffface.operators.options import Argument, BareOptions, Options, PrepareOptions
 from diffface.prep.arguments.const import Const
@@ -13,7 +14,10 @@ from diffface.prep.prepared import Prepared
 
 
 def _derive(at: Point) -> tuple[tuple[Arrays, ...], Arrays]:
-    y, dx, aux = calculus.gradient(at.adapter, at.f, at.x, at.value)
+    try:
+        y, dx, aux = at.adapter.gradient(at.f, at.x, value=at.value)
+    except MissingRuleError:
+        y, dx, aux = gradient_by_basis(at.adapter, at.f, at.x, at.value)
     return (y, dx), aux
 
 
