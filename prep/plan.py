@@ -107,10 +107,10 @@ class Plan:
         self.value = len(wanted) > 1 or settings.has_aux
         # What a library or an adapter never does need not be asked at every call.
         self._follows = type(self.outer).following is not Adapter.following
-        self._may_trace = any(
-            type(leaf.library).is_traced is not ArrayLibrary.is_traced
-            for leaf in signature.primals + signature.constants
-        )
+        self._may_trace = False
+        for leaf in signature.primals + signature.constants:
+            if type(leaf.library).is_traced is not ArrayLibrary.is_traced:
+                self._may_trace = True
         self.device: Hashable = None
         self.dtypes: list[np.dtype[Any]] = [p.dtype for p in signature.primals]
         for leaf in signature.constants:

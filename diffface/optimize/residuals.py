@@ -51,11 +51,18 @@ class ProblemOptions(TypedDict, total=False):
     check: Literal["once", "always"]
 
 
+# What gives no matrix that could be sparse.
+_WITHOUT_MATRIX = ("closure", "log_density")
+
+
 def check(f: Callable[..., Any], options: ProblemOptions, name: str) -> None:
     """Refuse what is no function, and options that there are not, of the function ``name``."""
     if not callable(f):
         refuse(f)
-    settings(options, ProblemOptions.__optional_keys__, name)
+    allowed = ProblemOptions.__optional_keys__
+    if name in _WITHOUT_MATRIX:
+        allowed = allowed - {"sparsity", "check"}
+    settings(options, allowed, name)
     check_choice(options, "fallback", ("eager", "error"))
 
 
