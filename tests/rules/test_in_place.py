@@ -6,6 +6,8 @@ from helpers import AD, BACKENDS, STRATEGY
 
 import diffface as dif
 
+pytestmark = pytest.mark.slow  # many programs are compiled
+
 N = 20
 X = np.linspace(0.1, 1, N) ** 2
 P, T = np.array(1.5), np.array(0.7)

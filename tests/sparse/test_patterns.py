@@ -6,6 +6,8 @@ from sparse_cases import HESSIANS, JACOBIANS, N
 
 import diffface as dif
 
+pytestmark = pytest.mark.slow  # many programs are compiled
+
 EXACT = ["jax", "torch", "autograd"]
 ALL = [*EXACT, "numpy", "complex-step"]
 # What complex step cannot differentiate, sparse or dense: its functions decide by comparing.

@@ -96,6 +96,8 @@ class Reference:
             return [Extrapolated(self.y, tuple(np.zeros(a.shape) for a in self.y))]
         if order == 2 and part is Part.LIKE_X:
             return self.curvatures[:count]
+        if order == 2 and part is Part.LIKE_Y:
+            return [self._curved(self.directions[self._along(operator)])]
         if order == 2:
             return self.curvatures if part is Part.X_BY_X else self.curvatures[:1]
         if part is Part.LIKE_Y:
