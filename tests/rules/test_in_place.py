@@ -6,7 +6,7 @@ from helpers import AD, BACKENDS, STRATEGY
 
 import diffface as dif
 
-pytestmark = pytest.mark.slow  # many programs are compiled
+pytestmark = pytest.mark.slow  # has not run as a whole in the gate yet
 
 N = 20
 X = np.linspace(0.1, 1, N) ** 2

@@ -6,7 +6,7 @@ from sparse_cases import HESSIANS, JACOBIANS, N
 
 import diffface as dif
 
-pytestmark = pytest.mark.slow  # many programs are compiled
+pytestmark = pytest.mark.slow  # has not run as a whole in the gate yet
 
 EXACT = ["jax", "torch", "autograd"]
 ALL = [*EXACT, "numpy", "complex-step"]
