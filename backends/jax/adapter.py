@@ -16,7 +16,7 @@ from diffface.backends.adapter import Adapter, Function, Pull
 from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.errors import MissingRuleError
 from diffface.backends.jax.arrays import JAX_ARRAYS
-from diffface.backends.jax.compile import compile_xla
+from diffface.backends.jax.compile import coarsest_unit, compile_xla
 from diffface.backends.jax.primitive import call_rule
 from diffface.backends.recording.agreement import check_agreement
 from diffface.backends.recording.reachable import Belongings
@@ -89,7 +89,8 @@ class JAX(Adapter):
         with _nothing_left(program):
             compiled = compile_xla(program, examples, wide)
         with _nothing_left(program):
-            check_agreement(compiled.run, program, examples, JAX_ARRAYS)
+            unit = lambda: coarsest_unit(compiled.native, examples, wide)
+            check_agreement(compiled.run, program, examples, JAX_ARRAYS, unit=unit)
         return compiled
 
     def dependence(self, program: Program, examples: Arrays, primals: int, order: int) -> Any:

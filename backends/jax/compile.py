@@ -1,6 +1,9 @@
 """Programs compiled by XLA."""
 
+from typing import Any
+
 import jax
+import jax.numpy as jnp
 
 from diffface.backends.compiled import Array, Arrays, Compiled, Program, Shortcut
 from diffface.backends.errors import CannotRecord
@@ -56,3 +59,18 @@ def compile_xla(program: Program, examples: Arrays, wide: bool) -> Compiled:
         raise CannotRecord("the error of a JAX tracer was caught") from caught[0]
     jax.block_until_ready(outputs)
     return Compiled(run_to_the_end, "xla", jitted) if calls_host() else compiled
+
+
+def coarsest_unit(jitted: Any, examples: Arrays, wide: bool) -> float:
+    """The machine epsilon of the least precise numbers that a program computes with."""
+    with jax.enable_x64(wide or jax.enable_x64.value):
+        text = str(jitted.trace(*examples).jaxpr)
+    found = (dtype for name, dtype in _PRECISIONS.items() if name in text)
+    return max((float(jnp.finfo(dtype).eps) for dtype in found), default=0.0)
+
+
+# As variables are typed where a jaxpr is printed, those of the functions in it, too.
+_PRECISIONS = {
+    ":f64[": jnp.float64, ":c128[": jnp.float64, ":f32[": jnp.float32, ":c64[": jnp.float32,
+    ":f16[": jnp.float16, ":bf16[": jnp.bfloat16,
+}  # fmt: skip

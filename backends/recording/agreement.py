@@ -24,6 +24,7 @@ def check_agreement(
     library: ArrayLibrary,
     *,
     terms: Callable[[Arrays], float] | None = None,
+    unit: Callable[[], float] = lambda: 0.0,
     expected: Arrays | None = None,
 ) -> None:
     """Raise Disagreement unless ``run`` and ``program`` agree up to rounding.
@@ -42,6 +43,9 @@ def check_agreement(
     terms : callable, optional
         ``terms(inputs)`` bounds the sum of the sizes of terms that may cancel on the way; it is
         asked only where results differ. By default it is guessed from the sizes of the inputs.
+    unit : callable, optional
+        ``unit()`` is the machine epsilon of the coarsest numbers on the way, asked likewise, if
+        they may be coarser than the results.
     expected : tuple of arrays, optional
         What ``program`` returned at the examples, if it is known.
     """
@@ -51,7 +55,7 @@ def check_agreement(
         if expected is None:
             expected = program(*_copies(examples, library))
         # Limits are for the examples alone: nearby, numbers must agree.
-        _compare(run, program, examples, expected, library, terms, limits=True)
+        _compare(run, program, examples, expected, library, terms, unit, limits=True)
         perturbed = tuple(_perturb(a, library) for a in examples)
         try:
             expected = program(*_copies(perturbed, library))
@@ -59,19 +63,19 @@ def check_agreement(
             raise
         except Exception:  # noqa: BLE001 - out of the function's domain
             return
-        _compare(run, program, perturbed, expected, library, terms)
+        _compare(run, program, perturbed, expected, library, terms, unit)
 
 
 def _compare(
     run: Program, program: Program, inputs: Arrays, expected: Arrays, library: ArrayLibrary,
-    terms: Callable[[Arrays], float], limits: bool = False,
+    terms: Callable[[Arrays], float], unit: Callable[[], float], limits: bool = False,
 ) -> None:  # fmt: skip
     found = run(*_copies(inputs, library))
     if agree(found, expected, library, limits=limits):
         return
     # Where large terms cancel, what is left is the rounding of their sum, in whatever order. It
     # must not hide a function that returns something else at every call.
-    if agree(found, expected, library, terms(inputs), limits):
+    if agree(found, expected, library, terms(inputs), unit(), limits=limits):
         again = program(*_copies(inputs, library))
         if all(_identical(*pair, library) for pair in zip(again, expected, strict=True)):
             return
@@ -80,21 +84,22 @@ def _compare(
 
 def agree(
     found: Arrays, expected: Arrays, library: ArrayLibrary, terms: float = 0.0,
-    limits: bool = False,
+    unit: float = 0.0, *, limits: bool = False,
 ) -> bool:  # fmt: skip
     """Whether results agree up to rounding, and in shape and dtype exactly.
 
-    ``terms`` is the sum of the sizes of what may cancel; with ``limits``, anything may stand for
-    what is NaN in ``expected``.
+    ``terms`` is the sum of the sizes of what may cancel; ``unit`` the machine epsilon of the
+    coarsest numbers on the way, if that is coarser than the results'; with ``limits``, anything
+    may stand for what is NaN in ``expected``.
     """
     pairs = zip(found, expected, strict=False)
     return len(found) == len(expected) and all(
-        _agree(*pair, library, terms, limits) for pair in pairs
+        _agree(*pair, library, terms, unit, limits) for pair in pairs
     )
 
 
 def _agree(
-    found: Array, expected: Array, library: ArrayLibrary, terms: float, limits: bool
+    found: Array, expected: Array, library: ArrayLibrary, terms: float, unit: float, limits: bool
 ) -> bool:
     shape, dtype, _ = library.describe(expected)
     if library.describe(found)[:2] != (shape, dtype):
@@ -110,7 +115,7 @@ def _agree(
     sizes = np.abs(b)
     largest = float(sizes[np.isfinite(b)].max(initial=0))
     # Half of the digits, since another course differs by more; of what cancels, less is left.
-    unit = float(np.finfo(dtype).eps)
+    unit = max(unit, float(np.finfo(dtype).eps))
     absolute = unit * (_CANCELLED * largest + terms)
     return np.allclose(a, b, rtol=unit**0.5, atol=absolute, equal_nan=True)
 

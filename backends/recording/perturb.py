@@ -1,4 +1,4 @@
-"""A point near another: what holds there as well hardly holds by chance."""
+"""Perturb inputs, to tell agreement from coincidence."""
 
 from typing import Any
 

@@ -235,10 +235,6 @@ def test_nan_from_elsewhere():
     assert not report.ok
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="its record on jax differs by more than half of the digits of float64, and goes eager",
-)
 def test_a_cast_to_float32_inside():
     def f(x):
         xp = xp_of(x)
@@ -343,21 +339,31 @@ def test_another_value_on_one_backend():
     assert reasons(report) == {("value", ("torch",))}
 
 
-@pytest.mark.xfail(
-    strict=True, reason="jax compares its program with a plain call now, and finds the decision"
-)
-def test_decisions_that_a_preparation_freezes():
+def test_decisions_that_a_preparation_would_freeze():
     def f(x):
         # What jax.jit shows of an array while it traces.
         factor = 2.0 if "JitTracer" in str(x) else 1.0
         return factor * xp_of(x).sum(x**2)
 
     report = check(f, X, backends=["jax", "numpy"])
+    assert report.ok
+    assert reasons(report) == {("branch", ("jax",))}
+    assert "its record gives another result than the function itself" in text(report, "branch")
+
+
+def test_decisions_that_a_preparation_freezes():
+    def f(x):
+        xp = xp_of(x)
+        # The program agrees with the plain call where it is prepared, and only there.
+        bound = 0.5 if "JitTracer" in str(x) else 5.0
+        return xp.sum(xp.where(x == bound, 2.0, 1.0) * x**2)
+
+    report = check(f, X, backends=["jax", "numpy"])
     assert not report.ok
     assert reasons(report) == {("frozen", ("jax",))}
-    assert text(report, "frozen").startswith(
-        "the prepared value, gradient, jacobian, pullback, pushforward, hessian, hvp disagrees "
-        "where the unprepared one agrees: a preparation freezes"
+    assert text(report, "frozen").startswith("the prepared ")
+    assert "disagrees where the unprepared one agrees: a preparation freezes" in text(
+        report, "frozen"
     )
 
 

@@ -217,4 +217,8 @@ def _call(
         function = value if name == "value" else getattr(diffface, name)
         return function(f, *args, **seeds, **options)
     prepare = prepare_value if name == "value" else getattr(diffface, f"prepare_{name}")
-    return prepare(f, *args, **options)(*plain(args), **seeds)
+    try:
+        prepared = prepare(f, *subject.elsewhere(), **options)
+    except Exception:  # noqa: BLE001 - f need not be defined there
+        prepared = prepare(f, *args, **options)
+    return prepared(*plain(args), **seeds)

@@ -8,6 +8,7 @@ import numpy as np
 
 from diffface.backends.adapter import Adapter
 from diffface.backends.arrays import ArrayLibrary, library_of
+from diffface.backends.recording.perturb import perturb
 from diffface.backends.registry import Backend
 from diffface.operators.value import value
 from diffface.prep.arguments.bind import bind
@@ -104,6 +105,13 @@ class Subject:
                 constants = flatten(args[i])[0] if place.active is not None else None
                 args[i] = unflatten(spec, place.leaves(primals, constants))
         return tuple(args)
+
+    def elsewhere(self) -> tuple[Any, ...]:
+        """Arguments of the same signature at a point nearby."""
+        leaves = zip(self.primals, self.layout.primals, strict=True)
+        return self.moved(
+            tuple(leaf.library.from_numpy(perturb(a), leaf.device) for a, leaf in leaves)
+        )
 
     def line(self, backend: Backend, direction: Direction, fine: bool = True) -> Line:
         """``f`` along a direction, evaluated by a backend; in double precision if ``fine``."""
