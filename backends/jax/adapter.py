@@ -18,6 +18,7 @@ from diffface.backends.errors import MissingRuleError
 from diffface.backends.jax.arrays import JAX_ARRAYS
 from diffface.backends.jax.compile import coarsest_unit, compile_xla
 from diffface.backends.jax.primitive import call_rule
+from diffface.backends.jax.writing import updated
 from diffface.backends.recording.agreement import check_agreement
 from diffface.backends.recording.reachable import Belongings
 from diffface.backends.recording.user_frame import users_stacklevel
@@ -120,7 +121,7 @@ class JAX(Adapter):
     writes = False
 
     def updated(self, array: Array, index: Any, value: Array) -> Array:
-        return array.at[index].set(value)
+        return updated(array, index, value)
 
     def primitive(self, rule: Rule, x: Arrays) -> Arrays:
         return call_rule(rule, x)
