@@ -5,6 +5,7 @@ What functions need that write into an argument, on backends whose arrays are im
 
 import operator
 from collections.abc import Callable
+from copy import copy
 from typing import Any, NoReturn
 
 import numpy as np
@@ -31,22 +32,19 @@ class Mutable:
         self._xp = xp
         self._base: Mutable | None = None
         self._index: Any = None
+        self.shape: tuple[int, ...] = tuple(array.shape)
+        self.dtype = array.dtype
 
-    @classmethod
-    def _part(cls, base: "Mutable", index: Any) -> "Mutable":
-        view = cls(None, base._update, base._xp)
-        view._base, view._index = base, index
+    def _part(self, index: Any, shape: tuple[int, ...]) -> "Mutable":
+        view = copy(self)
+        view._base, view._index, view.shape = self, index, shape
+        view._array = None
         return view
 
     @property
     def value(self) -> Array:
         """The array as it is now."""
         return self._array if self._base is None else self._base.value[self._index]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """As of an array."""
-        return tuple(self.value.shape)
 
     @property
     def ndim(self) -> int:
@@ -58,23 +56,22 @@ class Mutable:
         """As of an array."""
         return int(np.prod(self.shape))
 
-    @property
-    def dtype(self) -> Any:
-        """As of an array."""
-        return self.value.dtype
-
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, index: Any) -> Any:
-        shape = _shape_at(self.shape, index)
-        return Mutable._part(self, index) if shape and _is_basic(index) else self.value[index]
+        at = _with_arrays(index)
+        shape = _shape_at(self.shape, at)
+        if shape and _is_basic(at):
+            return self._part(index, shape)
+        return self.value[at]
 
     def __setitem__(self, index: Any, value: Any) -> None:
         if isinstance(value, Mutable):
             if value._base is self and value._index is index:
                 return  # of `out[index] += ...`, which has been written already
             value = value.value
+        index = _with_arrays(index)
         shape = _shape_at(self.shape, index)
         found = np.shape(value) if np.isscalar(value) or isinstance(value, list) else value.shape
         if shape is not None and np.broadcast_shapes(tuple(found), shape) != shape:
@@ -84,6 +81,8 @@ class Mutable:
                 "An index names an element twice, and what is written there is not defined; write "
                 "to each element once."
             )
+        if np.iscomplexobj(value) and not np.iscomplexobj(self):
+            raise TypeError("complex numbers do not fit into an array of real numbers")
         whole = self._update(self.value, index, value)
         if self._base is None:
             self._array = whole
@@ -133,17 +132,31 @@ def _repeats(shape: tuple[int, ...], index: Any) -> bool:
     return bool(len(np.unique(chosen)) != chosen.size)
 
 
+def _parts(index: Any) -> tuple[Any, ...]:
+    return index if isinstance(index, tuple) else (index,)
+
+
+def _with_arrays(index: Any) -> Any:
+    """``index`` with arrays for lists, which some libraries do not take."""
+    if not any(isinstance(p, list) for p in _parts(index)):
+        return index
+    found = tuple(
+        np.array(p, None if p else int) if isinstance(p, list) else p for p in _parts(index)
+    )
+    return found if isinstance(index, tuple) else found[0]
+
+
 def _is_basic(index: Any) -> bool:
-    parts = index if isinstance(index, tuple) else (index,)
-    return all(p is None or p is Ellipsis or isinstance(p, slice | int) for p in parts)
+    return all(
+        p is None or p is Ellipsis or isinstance(p, slice | int | np.integer) for p in _parts(index)
+    )
 
 
 def _shape_at(shape: tuple[int, ...], index: Any) -> tuple[int, ...] | None:
     """The shape of what is at ``index``, which must be inside; None where values are hidden."""
-    parts = index if isinstance(index, tuple) else (index,)
     if not all(
-        p is None or p is Ellipsis or isinstance(p, slice | int | list | np.ndarray | np.integer)
-        for p in parts
+        p is None or p is Ellipsis or isinstance(p, slice | int | np.ndarray | np.integer)
+        for p in _parts(index)
     ):
         return None
     found: tuple[int, ...] = np.broadcast_to(np.empty(()), shape)[index].shape
