@@ -66,7 +66,8 @@ def coarsest_unit(jitted: Any, examples: Arrays, wide: bool) -> float:
     with jax.enable_x64(wide or jax.enable_x64.value):
         text = str(jitted.trace(*examples).jaxpr)
     found = (dtype for name, dtype in _PRECISIONS.items() if name in text)
-    return max((float(jnp.finfo(dtype).eps) for dtype in found), default=0.0)
+    # jax's finfo is untyped.
+    return max((float(jnp.finfo(dtype).eps) for dtype in found), default=0.0)  # type: ignore[no-untyped-call]
 
 
 # As variables are typed where a jaxpr is printed, those of the functions in it, too.
