@@ -36,7 +36,14 @@ def in_derivative() -> bool:
         return True
     stack = _functorch.get_interpreter_stack() if in_transform() else None
     vmap = _functorch.TransformType.Vmap
-    return any(i.key() is not vmap for i in stack or ())
+    return any(i.key() != vmap for i in stack or ())
+
+
+def alive(array: Array) -> Array:
+    """``array`` without the wrappers of transforms that are over, which no new one can take."""
+    while (inner := _functorch.unwrap_if_dead(array)) is not array:
+        array = inner
+    return array
 
 
 def transformed() -> bool:

@@ -10,6 +10,7 @@ from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import NotDifferentiableError
 from diffface.backends.rule import Active, Rule
 from diffface.backends.torch.host import host_call
+from diffface.backends.torch.levels import alive, in_derivative, in_transform
 
 
 def call_rule(rule: Rule, x: Arrays) -> Arrays:
@@ -47,7 +48,9 @@ class _Call(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *dy: Any) -> Any:
-        x, y = ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
+        arrays = tuple(map(alive, ctx.saved_tensors))
+        x, y = arrays[: ctx.count], arrays[ctx.count :]
+        dy = tuple(None if d is None else alive(d) for d in dy)
         active = frozenset(i for i, wanted in enumerate(ctx.needs_input_grad[1:]) if wanted)
         if not active or all(d is None for d in dy):
             return (None,) * (1 + len(x))
@@ -66,7 +69,7 @@ class _Call(torch.autograd.Function):
         # torch switches forward mode off for this, so that an outer forward differentiation would
         # find zeros. With it on, arrays must not carry the tangents of this level, too.
         with forward_ad._set_fwd_grad_enabled(True):
-            arrays = [forward_ad.unpack_dual(a).primal for a in ctx.saved_tensors]
+            arrays = [forward_ad.unpack_dual(alive(a)).primal for a in ctx.saved_tensors]
             x, y = tuple(arrays[: ctx.count]), tuple(arrays[ctx.count :])
             active = frozenset(i for i, d in enumerate(dx) if d is not None)
             push = ctx.rule.pusher(active)
@@ -76,14 +79,13 @@ class _Call(torch.autograd.Function):
 
 
 def _is_differentiated_again() -> bool:
-    """Whether a backward pass is itself part of a derivative or a batch."""
-    levels = torch._C._functorch.peek_interpreter_stack()
-    return torch.is_grad_enabled() or levels is not None
+    """Whether a backward pass is itself part of a derivative."""
+    return torch.is_grad_enabled() or in_derivative()
 
 
 def _saved(ctx: Any, active: Active, y: Arrays, x: Arrays) -> Any:
     """What the rule saves: computed once, unless it is itself part of a derivative or a batch."""
-    if _is_differentiated_again():
+    if _is_differentiated_again() or in_transform():
         return ctx.rule.save(active, y, x)
     if ctx.saved is None:
         ctx.saved = (ctx.rule.save(active, y, x),)

@@ -8,16 +8,6 @@ from scipy import optimize
 import diffface as dif
 
 every_ad = pytest.mark.parametrize("backend", AD)
-GRAPH = "on torch, an unprepared reverse derivative of an implicit function carries a graph"
-every_ad_but_torch = pytest.mark.parametrize(
-    "backend",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(strict=True, reason=GRAPH))
-        if name == "torch"
-        else name
-        for name in AD
-    ],
-)
 
 
 def cubic(x, p):
@@ -33,7 +23,7 @@ P = np.array([0.7, 2.0])
 ROOT = by_scipy(P)
 
 
-@every_ad_but_torch
+@every_ad
 def test_roots_by_scipy(backend):
     calls = []
 
@@ -62,7 +52,7 @@ def test_roots_by_scipy(backend):
     np.testing.assert_allclose(product, second * [1.0, -2.0], rtol=1e-9)
 
 
-@every_ad_but_torch
+@every_ad
 def test_keplers_equation(backend):
     """``E - e sin E = M``, solved by the user's own loop: dE/dM, dE/de in closed form."""
 
@@ -105,7 +95,7 @@ def test_hypergradient_of_ridge_regression(backend):
     np.testing.assert_allclose(dif.gradient(outer, penalty, backend=backend), expected, rtol=1e-9)
 
 
-@every_ad_but_torch
+@every_ad
 def test_an_equilibrium_layer(backend):
     """``z = tanh(W z + b)``, iterated to the end; products only."""
     W = np.array([[0.2, -0.3], [0.1, 0.4]])

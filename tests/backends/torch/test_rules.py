@@ -1,0 +1,133 @@
+"""Rules that differentiate on their own: results carry a graph only where one is asked for."""
+
+import numpy as np
+import pytest
+import torch
+from torch.autograd import forward_ad
+
+import diffface as dif
+
+X = torch.tensor([0.7, 2.0], dtype=torch.float64)
+V = torch.tensor([1.0, -2.0], dtype=torch.float64)
+
+
+def cubic(x, p):
+    return x**3 + x - p
+
+
+def solve(p):
+    x = np.zeros(np.shape(p))
+    for _ in range(60):
+        x = x - cubic(x, p) / (3 * x**2 + 1)
+    return x
+
+
+def energy(x, p):
+    xp = dif.namespace(x, p)
+    return xp.sum(x**4 / 4 + x**2 / 2 - p * x)
+
+
+@dif.custom_rule
+def squared(x):
+    return x * x
+
+
+@squared.pullback
+def _(active, saved, dy):
+    _, x = saved
+    # A derivative of the rule's own, which may leave a graph behind
+    return (dif.pullback(lambda a: a * a, x, cotangents=dy),)
+
+
+@dif.custom_rule(black_box=True)
+def sine(x):
+    return np.sin(x)
+
+
+@sine.pushforward
+def _(active, args, tangents):
+    (x,) = args
+    return dif.pushforward(lambda a: dif.namespace(a).sin(a), x, tangents=tangents[0])
+
+
+RULES = {
+    "implicit": dif.implicit(cubic, solve),
+    "fixed_point": dif.fixed_point(lambda x, p: x - 0.1 * cubic(x, p), solve),
+    "argmin": dif.argmin(energy, solve),
+    "custom rule": squared,
+    "pushforward": sine,
+    "bridge": dif.bridge(lambda x: dif.namespace(x).sin(x), backend="jax"),
+    "bridge from autograd": dif.bridge(lambda x: dif.namespace(x).sin(x), backend="autograd"),
+    "differences": dif.bridge(lambda x: np.sin(x), backend="numpy"),
+}
+every_rule = pytest.mark.parametrize("name", RULES)
+
+
+def leaves(found):
+    return [found] if isinstance(found, torch.Tensor) else [a for each in found for a in each]
+
+
+@every_rule
+def test_results_carry_no_graph(name):
+    f = RULES[name]
+    total = lambda p: f(p).sum()
+    inner = lambda p: (dif.jacobian(f, p, backend="torch") ** 2).sum()
+    found = {
+        "gradient": dif.gradient(total, X),
+        "gradient of a jacobian": dif.gradient(inner, X),
+        "hvp": dif.hvp(total, X, tangents=V),
+        "hessian": dif.hessian(total, X),
+        "pullback": dif.pullback(f, X, cotangents=V),
+        "pullbacks": dif.pullback(f, X, cotangents=torch.stack([V, X]), batched=True),
+        "pushforward": dif.pushforward(f, X, tangents=V),
+        "pushforwards": dif.pushforward(f, X, tangents=torch.stack([V, X]), batched=True),
+        "vjp": dif.vjp(f, X)[1](V),
+        "linearize": dif.linearize(f, X)[1](V),
+    }
+    for mode in ("forward", "reverse"):
+        found[mode] = dif.jacobian(f, X, mode=mode)
+        y, found[mode + " with value"] = dif.value_and_jacobian(f, X, mode=mode)
+        assert not y.requires_grad
+    assert [key for key, a in found.items() if a.requires_grad] == []
+    np.testing.assert_allclose(found["reverse"], found["forward"], rtol=1e-6, atol=1e-8)
+
+
+@every_rule
+def test_autograds_own_calls_carry_none_either(name):
+    f = RULES[name]
+    x = X.clone().requires_grad_()
+    y = f(x)
+    plain = torch.autograd.grad(y, x, V, retain_graph=True)
+    pull = lambda dy: torch.autograd.grad(y, x, dy, retain_graph=True)[0]
+    many = torch.vmap(pull)(torch.stack([V, X]))
+    assert not plain[0].requires_grad
+    assert not many.requires_grad
+    torch.testing.assert_close(many[0], plain[0])
+
+
+@pytest.mark.parametrize("name", ["implicit", "fixed_point", "argmin", "custom rule", "bridge"])
+def test_a_graph_that_is_asked_for_is_there(name):
+    f = RULES[name]
+    x = X.clone().requires_grad_()
+    slope = torch.diagonal(dif.jacobian(f, X, mode="forward"))
+    curvature = torch.diagonal(dif.hessian(lambda p: f(p).sum(), X))
+    for rows in (
+        torch.vmap(lambda dy: torch.autograd.grad(f(x), x, dy, create_graph=True)[0])(
+            torch.eye(2, dtype=x.dtype)
+        ),
+        torch.stack([torch.autograd.grad(f(x)[i], x, create_graph=True)[0] for i in range(2)]),
+        dif.jacobian(f, x, mode="reverse"),
+        torch.func.jacrev(f)(x),
+    ):
+        torch.testing.assert_close(torch.diagonal(rows), slope)
+        (second,) = torch.autograd.grad(rows.sum(), x)
+        torch.testing.assert_close(second, curvature)
+    each = torch.vmap(torch.func.grad(lambda p: f(p[None])[0]))(x)
+    torch.testing.assert_close(torch.autograd.grad(each.sum(), x)[0], curvature)
+    # Forward over a backward pass that keeps no graph of its own
+    with forward_ad.dual_level():
+        leaf = X.clone().requires_grad_()
+        dual = forward_ad.make_dual(leaf, V)
+        (pulled,) = torch.autograd.grad(f(dual), leaf, torch.ones_like(X), create_graph=True)
+        tangent = forward_ad.unpack_dual(pulled).tangent
+    torch.testing.assert_close(tangent, curvature * V)
