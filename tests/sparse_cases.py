@@ -64,7 +64,7 @@ def floor(x):
 
 
 def norm(x):
-    return x / xp_of(x).sqrt(xp_of(x).sum(x**2))
+    return x / xp_of(x).sqrt(1 + xp_of(x).sum(x**2))
 
 
 def mean(x):

@@ -6,58 +6,10 @@ from sparse_cases import HESSIANS, JACOBIANS, N
 
 import diffface as dif
 
-pytestmark = pytest.mark.slow  # has not run as a whole in the gate yet
-
 EXACT = ["jax", "torch", "autograd"]
 ALL = [*EXACT, "numpy", "complex-step"]
 # What complex step cannot differentiate, sparse or dense: its functions decide by comparing.
 NOT_ANALYTIC = {"maximum", "by_order", "sort", "where", "floor", "of_a_where"}
-
-
-def cases(functions, backends):
-    return [
-        pytest.param(f, backend, id=f"{f.__name__}-{backend}")
-        for backend in backends
-        for f in functions
-        if not (backend == "complex-step" and f.__name__ in NOT_ANALYTIC)
-    ]
-
-
-def points(n, count=6):
-    rng = np.random.default_rng(5)
-    return [rng.uniform(-2, 2, n) for _ in range(count)]
-
-
-def start(f):
-    # Prepared at zeros, where numerical patterns lose entries.
-    return np.full(N, 0.5) if f.__name__ == "norm" else np.zeros(N)
-
-
-@pytest.mark.parametrize(("f", "backend"), cases(JACOBIANS, ALL))
-def test_a_traced_jacobian_is_the_dense_one_at_every_point(f, backend):
-    sparse = dif.prepare_jacobian(f, start(f), backend=backend, sparsity="trace")
-    dense = dif.prepare_jacobian(f, start(f), backend=backend)
-    for x in points(N):
-        expected = dense(x).reshape(-1, N)
-        found = sparse(x)
-        assert not expected[~sparse.sparsity.toarray()].any()
-        np.testing.assert_allclose(found.toarray(), expected, rtol=1e-12, atol=1e-13)
-        assert np.array_equal(found.indices, sparse.sparsity.cols)
-
-
-@pytest.mark.parametrize(("f", "backend"), cases(HESSIANS, ALL))
-def test_a_traced_hessian_is_the_dense_one_at_every_point(f, backend):
-    sparse = dif.prepare_hessian(f, np.zeros(N), backend=backend, sparsity="trace")
-    exact = backend in EXACT
-    dense = dif.prepare_hessian(f, np.zeros(N), backend=backend if exact else "autograd")
-    for x in points(N):
-        expected = dense(x)
-        found = sparse(x)
-        assert not expected[~sparse.sparsity.toarray()].any()
-        rtol = 1e-12 if exact else 1e-4
-        scale = abs(expected).max(initial=1e-3)
-        np.testing.assert_allclose(found.toarray(), expected, rtol=rtol, atol=rtol * scale)
-
 
 # How many entries there are, where that is known.
 SIZES = {
@@ -67,13 +19,78 @@ SIZES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("f", "backend"), cases([f for f in JACOBIANS if f.__name__ in SIZES], ALL)
-)
-def test_a_traced_pattern_has_no_entry_too_many(f, backend):
-    found = dif.jacobian_sparsity(f, start(f), backend=backend)
-    assert found.nnz == SIZES[f.__name__]
-    assert not found.dense
+def those(functions, backend):
+    return [f for f in functions if backend != "complex-step" or f.__name__ not in NOT_ANALYTIC]
+
+
+def points(n, count=6):
+    rng = np.random.default_rng(5)
+    return [rng.uniform(-2, 2, n) for _ in range(count)]
+
+
+def compiled(f, backend):
+    """On jax, one compilation in place of one for each operation of an eager run."""
+    if backend != "jax":
+        return f
+    import jax
+
+    return jax.jit(f)
+
+
+# All functions in one preparation: of Jacobians as a tree of results, of Hessians as a sum over
+# one argument for each. Both start at zeros, where numerical patterns lose entries.
+
+
+@pytest.mark.parametrize("backend", ALL)
+def test_traced_jacobians_are_the_dense_ones_at_every_point(backend):
+    functions = those(JACOBIANS, backend)
+
+    def f(x):
+        return {g.__name__: g(x) for g in functions}
+
+    f = compiled(f, backend)
+    sparse = dif.prepare_jacobian(f, np.zeros(N), backend=backend, sparsity="trace")
+    before = None
+    for x in points(N):
+        found, expected = sparse(x), dif.jacobian(f, x, backend=backend)
+        for name, matrix in found.items():
+            np.testing.assert_allclose(
+                matrix.toarray(), expected[name].reshape(-1, N), rtol=1e-12, atol=1e-13,
+                err_msg=name,
+            )  # fmt: skip
+            assert before is None or np.array_equal(matrix.indices, before[name].indices), name
+            assert name not in SIZES or matrix.nnz == SIZES[name], name
+        before = found
+    assert "solve" in sparse.sparsity.dense or "lu" in sparse.sparsity.dense
+
+
+@pytest.mark.parametrize("backend", ALL)
+def test_traced_hessians_are_the_dense_ones_at_every_point(backend):
+    functions = those(HESSIANS, backend)
+
+    def f(*xs):
+        return sum(h(x) for h, x in zip(functions, xs, strict=True))
+
+    f = compiled(f, backend)
+    start = [np.zeros(N)] * len(functions)
+    exact = backend in EXACT
+    rtol = 1e-12 if exact else 1e-4
+    sparse = dif.prepare_hessian(f, *start, backend=backend, sparsity="trace")
+    dense = (
+        dif.prepare_hessian(f, *start, backend="autograd")
+        if not exact
+        else (lambda *xs: dif.hessian(f, *xs, backend=backend))
+    )
+    for x in points(N):
+        xs = [x] * len(start)
+        found, expected = sparse(*xs), dense(*xs)
+        for i, h in enumerate(functions):
+            scale = abs(expected[i][i]).max(initial=1e-3)
+            np.testing.assert_allclose(
+                found[i][i].toarray(), expected[i][i], rtol=rtol, atol=rtol * scale,
+                err_msg=h.__name__,
+            )  # fmt: skip
+            assert not any(found[i][j].nnz for j in range(len(start)) if j != i), h.__name__
 
 
 @pytest.mark.parametrize("backend", ALL)
@@ -111,6 +128,7 @@ def test_indices_that_come_with_the_call_make_it_dense(backend):
     def f(x, at):
         return dif.namespace(x).take(x, at) * x
 
+    f = compiled(f, backend)
     at = np.array([2, 0, 1])
     found = dif.prepare_jacobian(f, np.ones(3), dif.Const(at), backend=backend, sparsity="trace")
     assert found.sparsity.nnz == 9
