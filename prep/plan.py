@@ -7,18 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from diffface.backends.adapter import Adapter, Function
-from diffface.backends.arrays import PYTHON, ArrayLibrary, library_of
-from diffface.backends.compiled import Array, Arrays, Compiled, Program
-from diffface.backends.errors import NotDifferentiableError
+from diffface.backends.adapter import Adapter
+from diffface.backends.arrays import PYTHON, ArrayLibrary
+from diffface.backends.compiled import Array, Arrays, Program
 from diffface.backends.registry import Backend
 from diffface.prep.arguments import seeds as _seeds
 from diffface.prep.arguments.signature import Argument, Call, Leaf, Signature, by_value, describe
-from diffface.prep.arguments.tree import leaves_of
+from diffface.prep.carry import constants_to, primals_to
 from diffface.prep.flat_function import FlatFunction, OutputStructure
+from diffface.prep.inner import Inner
 from diffface.prep.kept import Kept
-from diffface.prep.operator import First, Operator, Point, Recipe, Seeds, Settings
+from diffface.prep.operator import Operator, Point, Recipe, Seeds, Settings
 from diffface.prep.result import Result, fresh
+from diffface.prep.traced import any_traced, check_carried
 from diffface.prep.validate import check_mode, find_problem
 
 _NOTHING = nullcontext()
@@ -171,32 +172,15 @@ class Plan:
         found = False
         for value, leaf in zip(primals, self.signature.primals, strict=True):
             if leaf.library.is_traced(value):
-                found = self._check_carried(leaf.library)
+                found = check_carried(leaf.library, self.inner, self.outer)
         for value, leaf in zip(constants, self.signature.constants, strict=True):
             if leaf.library.is_traced(value):
-                found = self._check_carried(leaf.library)
+                found = check_carried(leaf.library, self.inner, self.outer)
         return found or (seeds is not None and self.seeds_traced(seeds))
 
     def seeds_traced(self, seeds: object) -> bool:
         """Like `is_traced`, of tangents or cotangents."""
-        found = False
-        for value in leaves_of(seeds):
-            library = library_of(value)
-            if library is not None and library.is_traced(value):
-                found = self._check_carried(library)
-        return found
-
-    def _check_carried(self, library: ArrayLibrary) -> bool:
-        for adapter in (self.inner, self.outer):
-            if not adapter.carries(library):
-                raise NotDifferentiableError(
-                    f"{adapter!r} cannot carry the derivative that {library.backend} is computing: "
-                    f"the arguments have {library.noun} that is being differentiated or traced. "
-                    f"Use backend={library.backend!r} here, too, or make the function one of "
-                    f"{library.backend} by `diffface.bridge`; or pass what no derivative is wanted "
-                    "of without it."
-                )
-        return True
+        return any_traced(seeds, self.inner, self.outer)
 
     def to_backend(
         self, primals: Sequence[Any], constants: Sequence[Any], copy: bool = False,
@@ -207,28 +191,17 @@ class Plan:
         With ``copy`` they share no memory with what was given. Where any is ``traced``, those that
         are stay as they are.
         """
-        own = self.outer.arrays
-        device = self.device if self.inner is self.outer else None
-        x, c = [], []
-        for value, leaf in zip(primals, self.signature.primals, strict=True):
-            if traced and leaf.library.is_traced(value):
-                x.append(leaf.library.traced(value))
-            elif leaf.library is own and not copy:
-                x.append(own.detach(value))
-            else:
-                x.append(_carried(value, leaf.library, own, device, copy))
-        own = self.inner.arrays
-        for value, leaf in zip(constants, self.signature.constants, strict=True):
-            # Python numbers stay what they are: frameworks promote them weakly.
-            if leaf.library is PYTHON or (traced and leaf.library.is_traced(value)):
-                c.append(value)
-            else:
-                c.append(_carried(value, leaf.library, own, self.device, copy))
-        return tuple(x), tuple(c)
+        signature, device = self.signature, self.device if self.inner is self.outer else None
+        return (
+            primals_to(self.outer.arrays, primals, signature.primals, device, copy, traced),
+            constants_to(
+                self.inner.arrays, constants, signature.constants, self.device, copy, traced
+            ),
+        )
 
     def derive(
         self, f: Callable[..., Any], x: Arrays, constants: Arrays, seeds: Callable[[], Arrays],
-        structure: OutputStructure, inner: "Inner | None" = None,
+        structure: OutputStructure, inner: Inner | None = None,
     ) -> Arrays:  # fmt: skip
         """The arrays of the parts that are wanted, then those of aux.
 
@@ -302,54 +275,6 @@ class Plan:
         return lambda: self.seeds(seeds, structure, traced)
 
 
-class Inner:
-    """The first derivatives that another backend differentiates again, compiled.
-
-    Parameters
-    ----------
-    adapter : Adapter
-        Who computes them.
-    flat : callable
-        ``flat(constants)`` is the user's function.
-    """
-
-    __slots__ = ("_adapter", "_flat", "_known")
-
-    def __init__(self, adapter: Adapter, flat: Callable[[Arrays], Function]) -> None:
-        self._adapter = adapter
-        self._flat = flat
-        # By the signature that the outer backend asks for.
-        self._known: dict[Any, tuple[Compiled, int]] = {}
-
-    def function(self, first: First, constants: Arrays) -> Function:
-        """``first`` of the user's function, as a function of the primals alone."""
-
-        def run(x: Arrays) -> tuple[Arrays, Arrays]:
-            key = tuple([(a.shape, a.dtype) for a in x])
-            known = self._known.get(key)
-            if known is None:
-                known = self._known[key] = self._build(first, x, constants)
-            compiled, count = known
-            outputs = compiled.run(*x, *constants)
-            return outputs[:count], outputs[count:]
-
-        return run
-
-    def _build(self, first: First, x: Arrays, constants: Arrays) -> tuple[Compiled, int]:
-        count = 0
-
-        def program(*inputs: Array) -> Arrays:
-            nonlocal count
-            derivatives, rest = first(self._flat(inputs[len(x) :]), inputs[: len(x)])
-            count = len(derivatives)
-            return derivatives + rest
-
-        compiled = self._adapter.build(program, (*x, *constants))
-        if not count:
-            compiled.run(*x, *constants)
-        return compiled, count
-
-
 def _plan(
     operator: Operator, wanted: tuple[int, ...], backend: Backend, settings: Settings,
     arguments: tuple[Argument, ...], keywords: tuple[str, ...], active: tuple[int, ...], bare: bool,
@@ -360,14 +285,3 @@ def _plan(
 
 # Remembered, since it depends on no value: neither of `f` nor of any array.
 _known_plan = lru_cache(maxsize=256)(_plan)
-
-
-def _carried(
-    value: Any, source: ArrayLibrary, target: ArrayLibrary, device: Hashable, copy: bool
-) -> Array:
-    """An argument as an array of ``target``; a copy where the caller must be free to write."""
-    if copy:
-        value = source.fresh(value)
-    if source is target:
-        return target.detach(value)
-    return target.from_numpy(source.to_numpy(value), device)
