@@ -3,6 +3,7 @@
 This file imports no library. That of a value is found by the value's type, once per type.
 """
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from typing import Any, ClassVar
@@ -59,6 +60,9 @@ class ArrayLibrary(ABC):
     @abstractmethod
     def from_numpy(self, array: Any, device: Hashable) -> Array:
         """A NumPy array as an array of this library; may share memory when nothing writes to it."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _of_class, (type(self),)
 
     def describe(self, array: Array) -> tuple[tuple[int, ...], np.dtype[Any], Hashable]:
         """Shape, dtype (as NumPy calls it) and device of ``array``."""
@@ -344,6 +348,13 @@ def subtree_of(value: object) -> tuple[tuple[object, ...], Callable[[Any], objec
         if children is not None:
             return children  # type: ignore[no-any-return]
     return None
+
+
+def _of_class(cls: type[ArrayLibrary]) -> ArrayLibrary:
+    """The library in use that is of this class, for pickles: others compare by identity."""
+    candidates = [library for library, _ in _registered.values()]
+    candidates += vars(sys.modules[cls.__module__]).values()
+    return next((library for library in candidates if type(library) is cls), None) or cls()
 
 
 def _is_more(cls: type[np.ndarray[Any, Any]]) -> bool:

@@ -44,14 +44,23 @@ class Executable:
         Keyword arguments of calls that give none.
     general : Entry
         Takes the calls that ``entry`` does not.
+    record : bool
+        Whether to compile; if not, calls run eagerly.
+
+    Attributes
+    ----------
+    disagreed : bool
+        Whether it runs eagerly since a record of ``f`` gave other results than ``f``.
     """
 
-    __slots__ = ("_f", "_fallback", "_shapes", "_structure", "compiled", "entry", "plan")
+    __slots__ = (
+        "_f", "_fallback", "_shapes", "_structure", "compiled", "disagreed", "entry", "plan",
+    )  # fmt: skip
 
     def __init__(
         self, plan: Plan, f: Callable[..., Any], primals: Sequence[Any],
         constants: Sequence[Any], seeds: object, fallback: Fallback,
-        defaults: Mapping[str, Any], general: Entry,
+        defaults: Mapping[str, Any], general: Entry, record: bool = True,
     ) -> None:  # fmt: skip
         self.plan = plan
         self._f = f
@@ -60,6 +69,9 @@ class Executable:
         self.compiled: Compiled | None = None
         self._shapes: list[tuple[tuple[int, ...], Any]] = []
         self.entry: Entry | None = None
+        self.disagreed = not record
+        if not record:
+            return
         try:
             with plan.inner.undisturbed(f):
                 self.compiled, outputs = self._prepare(primals, constants, seeds)
@@ -71,6 +83,7 @@ class Executable:
                 # A function that cannot be differentiated at all says so here.
                 with plan.inner.undisturbed(f):
                     self._try_eagerly(primals, constants, seeds)
+            self.disagreed = isinstance(error, Disagreement)
             self._fall_back(error, "every")
             return
         self._shapes = [plan.outer.arrays.describe(a)[:2] for a in outputs]

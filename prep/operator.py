@@ -1,8 +1,11 @@
 """What an operator is: how it derives its parts, and what shape of tree each part takes."""
 
+import pickle
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from importlib import import_module
 from typing import Any, Literal, NamedTuple
 
 from diffface.backends.adapter import Adapter, Function
@@ -109,6 +112,18 @@ class Operator:
     scalar_argument: bool = False
     complex_arguments: bool = True
     keywords: frozenset[str] = frozenset()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Pickled by name, as functions are: that of the variable that holds it, beside `derive`.
+        module = self.derive.__module__
+        for name, value in vars(sys.modules[module]).items():
+            if value is self:
+                return _defined, (module, name)
+        raise pickle.PicklingError(f"The operator in {module} has no name to be pickled by.")
+
+
+def _defined(module: str, name: str) -> Operator:
+    return getattr(import_module(module), name)  # type: ignore[no-any-return]  # as pickled
 
 
 class Recipe(NamedTuple):

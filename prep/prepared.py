@@ -1,26 +1,24 @@
 """The callable that a preparation returns."""
 
-import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import RLock
-from typing import Any, Literal, Never
-from weakref import WeakMethod
+from typing import Any, Literal
 
 from diffface.backends.errors import Disagreement, InvalidArgumentError, PreparationMismatchError
 from diffface.backends.registry import Backend
 from diffface.prep.arguments.bind import bind, marked, named
 from diffface.prep.arguments.const import Const, plain
 from diffface.prep.arguments.mismatch import fits, report, resembles
+from diffface.prep.arguments.pickled import pack, unpack
 from diffface.prep.arguments.seeds import batch_of
 from diffface.prep.arguments.signature import Call, Signature
+from diffface.prep.entry import ShownSignature, weakly
 from diffface.prep.executable import Executable, Fallback
 from diffface.prep.operator import Recipe, Seeds
 from diffface.prep.plan import Plan, plan_for
+from diffface.prep.portable import Portable
 from diffface.prep.writer import Entry
-
-# What a call takes by keyword; the function's own keywords come in `kwargs`.
-_OPTIONS = ("tangents", "cotangents", "out", "kwargs")
 
 # Signatures that a lazily prepared callable keeps at the same time.
 CAPACITY = 16
@@ -45,8 +43,13 @@ class Prepared:
     example arguments have shown how many there are. A signature that differs from the prepared one
     raises PreparationMismatchError.
 
+    It pickles (also by cloudpickle, and for ``copy.deepcopy``) as what it was made of: ``f``,
+    options and signature. Where it arrives, it is prepared anew at its first call.
+
     Attributes
     ----------
+    function : callable
+        ``f``.
     strategy : str
         How calls run: ``"xla"``, ``"replay"``, ``"inductor"``, ``"program"``, ``"stencil"`` or
         ``"eager"``; ``"lazy"`` before the first call of a lazy preparation.
@@ -56,9 +59,9 @@ class Prepared:
 
     # `__call__` is a slot that holds the fast path of the most recent signature.
     __slots__ = (
-        "__call__", "__weakref__", "_argnums", "_by_value", "_choose", "_fallback", "_fixed",
-        "_known",
-        "_kwargs", "_lock", "_recipe", "_settle", "_strict", "_weakly",
+        "__call__", "__weakref__", "_argnums", "_by_value", "_choose", "_disagreed",
+        "_fallback", "_fixed", "_known", "_kwargs", "_lock", "_recipe", "_record", "_settle",
+        "_strict", "_weakly",
     )  # fmt: skip
     __call__: Entry
 
@@ -81,14 +84,14 @@ class Prepared:
         self._kwargs = named(kwargs or {})
         self._fallback: Fallback = fallback
         self._strict = bool(args) and on_mismatch == "error"
-        self._known: OrderedDict[Any, Executable] = OrderedDict()
-        # The function may call this very callable while it is prepared.
-        self._lock = RLock()
         self._fixed: Signature | None = None
         # Whether Python numbers among the constants are static.
         self._by_value = False
-        self._weakly = _weakly(self)
-        self.__call__ = self._weakly
+        # Whether a record gave other results than `f`. Copies then record nothing: where they are
+        # called first, a record may be right by chance.
+        self._disagreed = False
+        self._record = True
+        self._know_nothing()
         if args:
             call = bind(args, argnums, kwargs)
             plan, primals, constants = self._plan(call)
@@ -98,6 +101,13 @@ class Prepared:
             traced = plan.is_traced(primals, constants) or plan.outer.is_nested()
             if not recipe.settings.batched and not traced:
                 self._specialise(plan, primals, constants, None)
+
+    def _know_nothing(self) -> None:
+        self._known: OrderedDict[Any, Executable] = OrderedDict()
+        # The function may call this very callable while it is prepared.
+        self._lock = RLock()
+        self._weakly = weakly(self._call, self._recipe.name)
+        self.__call__ = self._weakly
 
     def _call(
         self, *args: Any, tangents: Any = None, cotangents: Any = None, out: Any = None,
@@ -109,8 +119,7 @@ class Prepared:
             return self(x, *rest, tangents=tangents, out=out, kwargs=kwargs)
         return self._general(args, self._chosen_seeds(tangents, cotangents), out, kwargs)
 
-    # What `help` shows; nobody but a preparation makes one of these.
-    __signature__ = inspect.Signature(list(inspect.signature(_call).parameters.values())[1:])
+    __signature__ = ShownSignature(_call)
 
     def _tangents_come_second(self, args: tuple[Any, ...]) -> bool:
         if self._fixed is None or self._recipe.operator.seeds is not Seeds.TANGENTS:
@@ -168,6 +177,11 @@ class Prepared:
             self.__call__ = known.entry or self._weakly
 
     @property
+    def function(self) -> Callable[..., Any]:
+        """The function that it is of."""
+        return self._recipe.f
+
+    @property
     def strategy(self) -> str:
         """How calls run."""
         known = next(reversed(self._known.values()), None)
@@ -180,17 +194,24 @@ class Prepared:
         return known.compiled.native if known and known.compiled else None
 
     def __copy__(self) -> "Prepared":
-        return self
-
-    def __deepcopy__(self, memo: dict[int, object]) -> "Prepared":
         # Nothing in it changes but its own memory of signatures.
         return self
 
-    def __reduce__(self) -> Never:
-        raise TypeError(
-            "A prepared callable cannot be pickled: it holds compiled code; pickle the function "
-            "and prepare anew."
-        )
+    def __getstate__(self) -> tuple[Any, ...]:
+        # What it was made of, and what was found out of `f`: neither programs nor examples.
+        fixed = None if self._fixed is None else pack(self._fixed)
+        operator, wanted, f, settings = self._recipe
+        known = self._settle, self._choose, self._argnums, self._kwargs, self._fallback
+        recipe = operator, wanted, Portable(f), settings
+        return recipe, known, fixed, self._strict, self._by_value, self._disagreed
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        recipe, known, fixed, self._strict, self._by_value, self._disagreed = state
+        self._record = not self._disagreed
+        self._recipe = Recipe(*recipe)
+        self._settle, self._choose, self._argnums, self._kwargs, self._fallback = known
+        self._fixed = None if fixed is None else unpack(*fixed)
+        self._know_nothing()
 
     def __repr__(self) -> str:
         name = getattr(self._recipe.f, "__name__", repr(self._recipe.f))
@@ -267,28 +288,12 @@ class Prepared:
     def _executable(
         self, plan: Plan, primals: Sequence[Any], constants: Sequence[Any], seeds: Any
     ) -> Executable:
-        return Executable(
+        found = Executable(
             plan, self._recipe.f, primals, constants, seeds, self._fallback, self._kwargs,
-            self._weakly,
+            self._weakly, record=self._record,
         )  # fmt: skip
-
-
-def _weakly(prepared: Prepared) -> Entry:
-    """Calls of any signature, without keeping ``prepared`` alive, which holds this function."""
-    method = WeakMethod(prepared._call)
-
-    name = prepared._recipe.name
-
-    def call(*args: Any, **options: Any) -> Any:
-        general = method()
-        if general is None:
-            raise ReferenceError("The prepared callable that this belongs to is gone; keep it.")
-        for key in options:
-            if key not in _OPTIONS:
-                raise TypeError(f"{name}() got an unexpected keyword argument {key!r}")
-        return general(*args, **options)
-
-    return call
+        self._disagreed |= found.disagreed
+        return found
 
 
 def _quoted(names: Iterable[str]) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, NoReturn
 
 from diffface.backends import registry
@@ -86,12 +87,7 @@ def prepare(
     chosen = settings(options, allowed, f"prepare_{operator.names[wanted]}")
     on_mismatch = check_choice(options, "on_mismatch", ("error", "reprepare"))
     fallback = check_choice(options, "fallback", ("eager", "error"))
-    backend = _named_or_in_use(options.get("backend"))
-
-    def settle() -> Callable[[Call], Backend]:
-        fixed = _named_or_in_use(backend)
-        return _of_arrays if fixed is None else lambda _: fixed
-
+    settle = partial(_settled, _named_or_in_use(options.get("backend")))
     return Prepared(
         Recipe(operator, wanted, f, chosen), settle, args, options.get("argnums"),
         options.get("kwargs"), on_mismatch, fallback,
@@ -112,6 +108,16 @@ def backend_for(backend: str | Backend | None, call: Call) -> Backend:
     """The backend of a call: named, or in use, or the framework of its first active array."""
     known = registry.loaded.get(backend) if isinstance(backend, str) else None
     return known or _named_or_in_use(backend) or _of_arrays(call)
+
+
+def _settled(backend: Backend | None) -> Callable[[Call], Backend]:
+    """How a preparation chooses the backend of each call; it can be pickled."""
+    fixed = _named_or_in_use(backend)
+    return _of_arrays if fixed is None else partial(_fixed, fixed)
+
+
+def _fixed(backend: Backend, call: Call) -> Backend:
+    return backend
 
 
 def _named_or_in_use(backend: str | Backend | None) -> Backend | None:

@@ -9,7 +9,13 @@ from diffface.backends.adapter import Adapter
 from diffface.backends.arrays import library_of
 from diffface.operators.hessian import prepare_hessian
 from diffface.optimize.ravel import ravel_with
-from diffface.optimize.residuals import ProblemOptions, Residuals, VectorFunction, flat
+from diffface.optimize.residuals import (
+    AtFirstCall,
+    ProblemOptions,
+    Residuals,
+    VectorFunction,
+    flat,
+)
 
 
 def constraint(
@@ -67,20 +73,13 @@ def constraint(
     function = VectorFunction(f, (x0, *args), options, flat, "constraint")
     parts = Residuals(function)
     weighted = VectorFunction(
-        _weighted(function),
+        _Weighted(function),
         (function.x0, np.zeros(0), *function.constants),
         {**options, **weighted_sparsity(options), "argnums": 0, "backend": function.backend},
         _as_is,
         "constraint",
     )
-    hessian = weighted.prepared_matrix(prepare_hessian)
-
-    def hess(x: Any, v: Any) -> Any:
-        """Sum of ``v[i]`` times the Hessian of the i-th result; ``v`` has shape (m,)."""
-        x = function.point(x)
-        v = np.asarray(v, x.dtype).reshape(-1)
-        return hessian(x, (v, *function.constants)).astype(np.float64, copy=False)
-
+    hess = _WeightedHessian(function, weighted.prepared_matrix(prepare_hessian))
     adapter = function.backend.first_order()
     return NonlinearConstraint(
         parts.fun, _bound(lb, adapter, "lb"), _bound(ub, adapter, "ub"), jac=parts.jac, hess=hess,
@@ -96,13 +95,27 @@ def weighted_sparsity(options: ProblemOptions) -> ProblemOptions:
     return {"sparsity": "trace"}
 
 
-def _weighted(function: VectorFunction) -> Callable[..., Any]:
+class _Weighted:
     """``v . f(x)``, whose Hessian is the weighted sum of those of the results."""
 
-    def weighted(x: Any, v: Any, *constants: Any, **kwargs: Any) -> Any:
-        return (v * function(x, *constants, **kwargs)).sum()
+    def __init__(self, function: VectorFunction) -> None:
+        self._function = function
 
-    return weighted
+    def __call__(self, x: Any, v: Any, *constants: Any, **kwargs: Any) -> Any:
+        return (v * self._function(x, *constants, **kwargs)).sum()
+
+
+class _WeightedHessian:
+    """Sum of ``v[i]`` times the Hessian of the i-th result; ``v`` has shape (m,)."""
+
+    def __init__(self, function: VectorFunction, hessian: AtFirstCall) -> None:
+        self._function = function
+        self._hessian = hessian
+
+    def __call__(self, x: Any, v: Any) -> Any:
+        x = self._function.point(x)
+        v = np.asarray(v, x.dtype).reshape(-1)
+        return self._hessian(x, (v, *self._function.constants)).astype(np.float64, copy=False)
 
 
 def _bound(given: Any, adapter: Adapter, name: str) -> Any:

@@ -14,6 +14,9 @@ from diffface.optimize.dense_solvers import refuse_dense_solvers
 from diffface.optimize.ipopt import IpoptProblem
 from diffface.optimize.residuals import ProblemOptions, VectorFunction
 
+# What nobody takes.
+_NOTHING = ("", b"", (), None)
+
 
 def objective(
     f: Callable[..., Any], x0: Any, /, *args: Any, **options: Unpack[ProblemOptions]
@@ -89,7 +92,10 @@ class Objective:
         self._hessian = function.prepared_matrix(prepare_hessian)
         self._hvp = function.prepared(prepare_hvp)
         # (who is to take it, point, constants, value or gradient)
-        self._left: tuple[str, bytes, tuple[Any, ...], Any] = ("", b"", (), None)
+        self._left: tuple[str, bytes, tuple[Any, ...], Any] = _NOTHING
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_left": _NOTHING}
 
     def __repr__(self) -> str:
         return f"<objective {self._function!r}>"
@@ -178,7 +184,7 @@ class Objective:
             or any(a is not b for a, b in zip(left[2], args, strict=True))
         ):
             return None
-        self._left = ("", b"", (), None)
+        self._left = _NOTHING
         return left[3]
 
 

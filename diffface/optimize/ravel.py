@@ -12,6 +12,7 @@ from diffface.backends.errors import InvalidArgumentError, NotDifferentiableErro
 from diffface.backends.registry import Backend
 from diffface.operators.call import backend_for
 from diffface.operators.options import BackendName
+from diffface.prep.arguments.pickled import leaves_of_tree, tree_of
 from diffface.prep.arguments.signature import Call, Leaf
 from diffface.prep.arguments.tree import SORTED, Spec, flatten, paths, unflatten
 
@@ -37,6 +38,10 @@ class Unravel:
         self._slices = tuple(map(slice, ends[:-1], ends[1:]))
         self.size: int = ends[-1]
         self.dtype = np.result_type(*(leaf.dtype for leaf in leaves)) if leaves else np.dtype(float)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # optree's structures go by what a process has met.
+        return _unravel, (tree_of(self._spec, self._leaves), self._adapter)
 
     def __call__(self, x: Any) -> Any:
         """The tree at ``x``: a fresh one in the user's kinds of arrays, shapes and dtypes.
@@ -237,6 +242,10 @@ def ravel_with(tree: Any, adapter: Adapter, name: str) -> tuple[Any, Unravel]:
     leaves = [_leaf(v, f"{name}{place}") for v, place in zip(values, places, strict=True)]
     unravel = Unravel(spec, leaves, adapter)
     return unravel.join(values), unravel
+
+
+def _unravel(tree: Any, adapter: Adapter) -> Unravel:
+    return Unravel(*leaves_of_tree(tree, SORTED), adapter)
 
 
 def floating(tree: Any) -> Any:

@@ -19,6 +19,7 @@ from diffface.optimize.dense_solvers import refuse_dense_solvers
 from diffface.optimize.ravel import floating, ravel_with
 from diffface.prep.arguments.bind import bind
 from diffface.prep.arguments.tree import SORTED, flatten
+from diffface.prep.portable import Portable
 
 # (result of f, x, adapter) -> result as the optimizer needs it; runs inside the prepared program.
 Finish = Callable[[Any, Any, Adapter], Any]
@@ -119,6 +120,9 @@ class VectorFunction:
                                key=lambda pair: pair[0]):  # fmt: skip
             args.insert(i, entry)
         return self._finish(self._f(*args, **kwargs), x, self._adapter)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_f": Portable(self._f)}
 
     def __repr__(self) -> str:
         return f"{self.__name__}, {self.unravel.size} parameters, by {self.backend!r}"

@@ -14,9 +14,12 @@ from diffface.backends.errors import InvalidArgumentError, PreparationMismatchEr
 from diffface.backends.registry import Backend
 from diffface.operators.options import PREPARATION, check_choice, settings
 from diffface.prep.arguments.bind import bind
+from diffface.prep.arguments.mismatch import report, resembles
+from diffface.prep.arguments.pickled import pack, unpack
 from diffface.prep.arguments.signature import Call, Signature
 from diffface.prep.operator import Operator, Recipe, Settings
 from diffface.prep.plan import plan_for
+from diffface.prep.portable import Portable
 from diffface.sparse.pattern import Sparsity
 from diffface.sparse.specialised import Specialised
 
@@ -75,6 +78,8 @@ class SparsePrepared:
         check_choice(options, "fallback", ("eager", "error"))
         self._operator, self._wanted, self._f = operator, wanted, f
         self._options, self._choose = dict(options), choose
+        # The signature that a copy was pickled with.
+        self._fixed: Signature | None = None
         self._known: OrderedDict[Signature, Specialised] = OrderedDict()
         self._lock = RLock()
         if args:
@@ -138,8 +143,20 @@ class SparsePrepared:
     def __copy__(self) -> SparsePrepared:
         return self
 
-    def __deepcopy__(self, memo: dict[int, object]) -> SparsePrepared:
-        return self
+    def __getstate__(self) -> dict[str, Any]:
+        # What it was made of; pattern and program are found anew at the first call.
+        fixed = next(iter(self._known), self._fixed) if self._strict else None
+        return {
+            **{k: v for k, v in vars(self).items() if k not in ("_known", "_lock")},
+            "_f": Portable(self._f),
+            "_fixed": None if fixed is None else pack(fixed),
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        fixed = state["_fixed"]
+        self._fixed = None if fixed is None else unpack(*fixed)
+        self._known, self._lock = OrderedDict(), RLock()
 
     def _last(self) -> Specialised:
         if not self._known:
@@ -169,6 +186,8 @@ class SparsePrepared:
                 self._operator, self._wanted, self._f, args, options, self._choose,
                 self._settings, self._known,
             )  # fmt: skip
+            if self._fixed is not None and not resembles(new.plan.signature, self._fixed):
+                raise PreparationMismatchError(report(self._fixed, new.plan.signature, self._f))
             self._known[new.plan.signature] = new
             self._known.move_to_end(new.plan.signature)
             new.prepare(args, options)

@@ -1,0 +1,87 @@
+"""Signatures in pickles: trees with descriptions in place of arrays."""
+
+import pickle
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from diffface.backends.arrays import ArrayLibrary
+from diffface.prep.arguments.const import Const
+from diffface.prep.arguments.signature import Argument, Described, Leaf, Signature
+from diffface.prep.arguments.static import Static
+from diffface.prep.arguments.tree import NAMESPACE, Spec, flatten, unflatten
+
+
+class Shape:
+    """A leaf of a signature, in the place of an array."""
+
+    __slots__ = ("leaf",)
+
+    def __init__(self, leaf: Leaf) -> None:
+        self.leaf = leaf
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        library, shape, dtype, device = self.leaf
+        try:
+            pickle.dumps(device)
+        except (TypeError, pickle.PicklingError):  # JAX's belong to a process
+            device = None
+        return _shape, (library, shape, dtype, device)
+
+
+def _shape(library: ArrayLibrary, shape: tuple[int, ...], dtype: Any, device: Any) -> Shape:
+    if device is None:
+        # Where that library puts its arrays here, if it has devices.
+        device = library.describe(library.from_numpy(np.zeros(()), None))[2]
+    return Shape(Leaf(library, shape, dtype, device))
+
+
+def pack(signature: Signature) -> tuple[Any, ...]:
+    """What `unpack` makes the signature of. optree's structures go by what a process has met."""
+    return tuple(map(_tree, signature.arguments)), *signature[1:4]
+
+
+def unpack(
+    trees: Iterable[Any], keywords: tuple[str, ...], active: tuple[int, ...], bare: bool
+) -> Signature:
+    """The signature again, with structures and static constants of this process."""
+    return Signature.of(tuple(map(_argument, trees)), keywords, active, bare)
+
+
+def tree_of(spec: Spec | None, leaves: Sequence[Leaf]) -> Any:
+    """A tree with shapes for its leaves."""
+    shapes = [Shape(leaf) for leaf in leaves]
+    return shapes[0] if spec is None else unflatten(spec, shapes)
+
+
+def leaves_of_tree(tree: Any, namespace: str = NAMESPACE) -> tuple[Spec | None, list[Leaf]]:
+    """Structure and leaves of what `tree_of` returned."""
+    if isinstance(tree, Shape):
+        return None, [tree.leaf]
+    shapes, spec = flatten(tree, namespace)
+    return spec, [shape.leaf for shape in shapes]
+
+
+def _tree(argument: Argument) -> Any:
+    leaves = [_packed(leaf) for leaf in argument.leaves]
+    return leaves[0] if argument.spec is None else unflatten(argument.spec, leaves)
+
+
+def _packed(leaf: Described) -> Any:
+    if isinstance(leaf, Argument):
+        return Const(_tree(leaf))
+    return leaf.value if isinstance(leaf, Static) else Shape(leaf)
+
+
+def _argument(tree: Any) -> Argument:
+    if isinstance(tree, Shape):
+        return Argument(None, (tree.leaf,))
+    leaves, spec = flatten(tree)
+    return Argument(spec, tuple(map(_described, leaves)))
+
+
+def _described(leaf: Any) -> Described:
+    if isinstance(leaf, Const):
+        return _argument(leaf.value)
+    return leaf.leaf if isinstance(leaf, Shape) else Static(leaf)
