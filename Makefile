@@ -16,7 +16,7 @@ help:
 	echo "make types     check types"
 	echo "make format    mend style"
 	echo "make coverage  run the tests and show the lines they miss"
-	echo "make results   measure docs/results.md anew; a quiet machine and half an hour"
+	echo "make results   measure docs/reference/results.md anew; a quiet machine and half an hour"
 	echo "make tables    write the tables of the documents anew, from the code"
 	echo "make clean     remove .venv and everything else that was made"
 

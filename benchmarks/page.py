@@ -1,4 +1,4 @@
-"""The text of ``docs/results.md``, around the figures that were measured."""
+"""The text of ``docs/reference/results.md``, around the figures that were measured."""
 
 import statistics
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
-"""The results page, ``docs/results.md``: measured anew, and written with its pictures.
+"""The results page, ``docs/reference/results.md``: measured anew, and written with its pictures.
 
 ``python -m benchmarks.results`` measures (about fifteen minutes on a quiet machine), writes the
-figures to ``docs/results.json``, and from those the page. With ``--page``, only the latter. Needs
-the extras ``all`` and ``results``.
+figures to ``docs/reference/results.json``, and from those the page. With ``--page``, only the
+latter. Needs the extras ``all`` and ``results``.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from diffface.benchmark.contestants import Contestant, Task
 from diffface.benchmark.timing import Timed, interleave, numbers, ratio
 from diffface.testing import Benchmark, Effort, benchmark
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = Path(__file__).parent.parent / "docs" / "reference"
 EVERY = ["jax", "torch", COMPILED, "autograd", "numpy", "complex-step"]
 COMPILING = ["jax", "torch", COMPILED, "autograd"]
 GMM_SIZE = (1_000, 10, 25)
@@ -136,7 +136,9 @@ def _say(text: str) -> None:
 def main() -> None:
     """Measure, unless only the page is wanted, and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--page", action="store_true", help="write the page from docs/results.json")
+    parser.add_argument(
+        "--page", action="store_true", help="write the page from docs/reference/results.json"
+    )
     parser.add_argument("--rounds", type=int, default=15, help="how often each call is timed")
     options = parser.parse_args()
     file = DOCS / "results.json"

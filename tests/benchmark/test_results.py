@@ -14,7 +14,7 @@ REPORTS = ("gmm", "hvp", "problems")
 
 @pytest.fixture(scope="module")
 def found() -> Any:
-    return json.loads((ROOT / "docs" / "results.json").read_text(encoding="utf-8"))
+    return json.loads((ROOT / "docs" / "reference" / "results.json").read_text(encoding="utf-8"))
 
 
 def report(found: Any, name: str) -> Benchmark:
@@ -25,7 +25,7 @@ def test_the_page_has_the_figures(found: Any, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.syspath_prepend(ROOT)
     page = importlib.import_module("benchmarks.page").page
     reports = {name: report(found, name) for name in REPORTS}
-    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "reference" / "results.md").read_text(encoding="utf-8")
     assert text == page(found, reports), "run `python -m benchmarks.results --page`"
 
 

@@ -101,7 +101,7 @@ def test_example_says_what_it_needs(path):
 
 
 def test_the_three_most_common_cases():
-    page = (EXAMPLES.parent / "drop-in.md").read_text()
+    page = (EXAMPLES.parent / "how-to" / "drop-in.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     assert len(blocks) == 4
     t = np.linspace(0.0, 1.0, 5)

@@ -515,7 +515,7 @@ def test_nothing_is_left_changed():
 
 
 def test_every_kind_of_finding_is_documented():
-    page = (ROOT / "docs" / "checking.md").read_text()
+    page = (ROOT / "docs" / "how-to" / "checking.md").read_text()
     documented = {
         kind for line in re.findall(r"^\| (`.*?) \|", page, re.MULTILINE)
         for kind in re.findall(r"`([^`]+)`", line)
