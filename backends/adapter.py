@@ -200,6 +200,13 @@ class Adapter(ABC):
 
         return Compiled(run, "eager", program)
 
+    def check_record(self, f: Program, examples: Arrays) -> None:  # noqa: B027 - a right default
+        """Raise Disagreement if a recording of ``f`` gives other results than a plain call.
+
+        A preparation asks it after `build`, of the user's function alone. Backends override it
+        whose `build` does not compare the whole program, because that would cost too much.
+        """
+
     def scope(self, dtypes: Sequence[np.dtype[Any]]) -> AbstractContextManager[object]:
         """What a call on arrays of ``dtypes`` needs of the library's global state, and no longer.
 

@@ -101,7 +101,10 @@ class Executable:
             x, c = plan.to_backend(primals, constants)
             examples = (*x, *c, *self._example_seeds(x, c, seeds))
             program = plan.program(self._f, self._structure)
-            return self._build(program, examples)
+            built = self._build(program, examples)
+            if plan.inner is plan.outer:
+                plan.inner.check_record(plan.function(self._f), (*x, *c))
+            return built
 
     def _build(self, program: Program, examples: Arrays) -> tuple[Compiled, Arrays]:
         """``program`` compiled, and its outputs at ``examples``."""

@@ -50,7 +50,12 @@ class Inner:
             count = len(derivatives)
             return derivatives + rest
 
+        def function(*inputs: Array) -> Arrays:
+            y, aux = self._flat(inputs[len(x) :])(inputs[: len(x)])
+            return y + aux
+
         compiled = self._adapter.build(program, (*x, *constants))
+        self._adapter.check_record(function, (*x, *constants))
         if not count:
             compiled.run(*x, *constants)
         return compiled, count

@@ -248,6 +248,16 @@ class Plan:
 
         return program
 
+    def function(self, f: Callable[..., Any]) -> Program:
+        """``(*primals, *constants) -> (*y, *aux)``: what ``f`` itself returns, all flat arrays."""
+        primals = len(self.signature.primals)
+
+        def function(*inputs: Array) -> Arrays:
+            y, aux = self.flat(f, inputs[primals:], OutputStructure())(inputs[:primals])
+            return y + aux
+
+        return function
+
     def flat(
         self, f: Callable[..., Any], constants: Arrays, structure: OutputStructure
     ) -> FlatFunction:

@@ -88,11 +88,14 @@ class JAX(Adapter):
         # A Python number needs no 64 bits: JAX types those weakly.
         wide = any(_is_wide(a.dtype) for a in examples if hasattr(a, "dtype"))
         with _nothing_left(program):
-            compiled = compile_xla(program, examples, wide)
-        with _nothing_left(program):
-            unit = lambda: coarsest_unit(compiled.native, examples, wide)
-            check_agreement(compiled.run, program, examples, JAX_ARRAYS, unit=unit)
-        return compiled
+            return compile_xla(program, examples, wide)
+
+    def check_record(self, f: Program, examples: Arrays) -> None:
+        # The plain call of a derivative takes seconds: XLA compiles each operation in it by itself.
+        with _nothing_left(f):
+            recorded = jax.jit(f)
+            unit = lambda: coarsest_unit(recorded.trace(*examples).jaxpr)
+            check_agreement(recorded, f, examples, JAX_ARRAYS, unit=unit)
 
     def dependence(self, program: Program, examples: Arrays, primals: int, order: int) -> Any:
         from diffface.backends.jax.dependence import dependence

@@ -1,7 +1,5 @@
 """Programs compiled by XLA."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
@@ -61,10 +59,9 @@ def compile_xla(program: Program, examples: Arrays, wide: bool) -> Compiled:
     return Compiled(run_to_the_end, "xla", jitted) if calls_host() else compiled
 
 
-def coarsest_unit(jitted: Any, examples: Arrays, wide: bool) -> float:
-    """The machine epsilon of the least precise numbers that a program computes with."""
-    with jax.enable_x64(wide or jax.enable_x64.value):
-        text = str(jitted.trace(*examples).jaxpr)
+def coarsest_unit(traced: object) -> float:
+    """The machine epsilon of the least precise numbers that a jaxpr computes with."""
+    text = str(traced)
     found = (dtype for name, dtype in _PRECISIONS.items() if name in text)
     # jax's finfo is untyped.
     return max((float(jnp.finfo(dtype).eps) for dtype in found), default=0.0)  # type: ignore[no-untyped-call]

@@ -92,11 +92,13 @@ def _names(code: CodeType) -> Iterator[str]:
 
 
 class Generators:
-    """The states of the random number generators of Python and NumPy that ``f`` can draw from."""
+    """The states of the random number generators that ``f`` can draw from.
 
-    def __init__(self, f: object) -> None:
-        kinds = (random.Random, np.random.BitGenerator, np.random.Generator, np.random.RandomState)
-        found = [x for x in reachable(f) if isinstance(x, kinds)]
+    ``followed`` are types of those whose draws the recorder records.
+    """
+
+    def __init__(self, f: object, followed: tuple[type, ...] = ()) -> None:
+        found = [x for x in reachable(f) if _is_generator(x) and not isinstance(x, followed)]
         hidden: Any = (random._inst, np.random.mtrand._rand)
         self._before = [(x, _state(x)) for x in (*hidden, *found)]
 
@@ -111,8 +113,14 @@ class Generators:
                 x.setstate(state)
             elif isinstance(x, np.random.RandomState):
                 x.set_state(state)
-            else:
+            elif isinstance(x, (np.random.BitGenerator, np.random.Generator)):
                 getattr(x, "bit_generator", x).state = state
+
+
+def _is_generator(x: object) -> bool:
+    known = (random.Random, np.random.BitGenerator, np.random.Generator, np.random.RandomState)
+    # Of torch, which may not be installed
+    return isinstance(x, known) or (type(x).__module__ == "torch._C" and hasattr(x, "get_state"))
 
 
 def _state(x: Any) -> Any:
@@ -121,7 +129,9 @@ def _state(x: Any) -> Any:
     if isinstance(x, np.random.RandomState):
         kind, keys, *rest = x.get_state()
         return kind, tuple(keys), *rest
-    return _plain(getattr(x, "bit_generator", x).state)
+    if isinstance(x, (np.random.BitGenerator, np.random.Generator)):
+        return _plain(getattr(x, "bit_generator", x).state)
+    return x.get_state().tolist()
 
 
 def _plain(state: Any) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import diffface as dif
-from diffface.backends.recording.generators import random_states
+from diffface.backends.recording.reachable import Generators
 
 X = np.linspace(0.5, 1.5, 4)
 RNG = np.random.default_rng(0)
@@ -106,9 +106,9 @@ def test_draws_are_not_frozen(name: str) -> None:
     with pytest.warns(dif.PreparationWarning, match="random numbers were drawn"):
         g = dif.prepare_gradient(DRAWS[name], X, backend="autograd")
     assert g.strategy == "eager"
-    before = random_states(DRAWS[name])
+    generators = Generators(DRAWS[name])
     g(X)
-    assert random_states(DRAWS[name]) != before
+    assert generators.have_drawn()
 
 
 def test_a_generator_that_is_an_argument() -> None:
@@ -123,7 +123,7 @@ def test_a_generator_that_is_an_argument() -> None:
 
 @pytest.mark.parametrize("name", DRAWS)
 def test_states_that_stay(name: str) -> None:
-    assert random_states(DRAWS[name]) == random_states(DRAWS[name])
+    assert not Generators(DRAWS[name]).have_drawn()
 
 
 def test_a_generator_that_is_not_drawn_from() -> None:
@@ -140,7 +140,8 @@ def test_the_state_of_a_torch_generator() -> None:
     def f(x: Any) -> Any:
         return x * torch.rand(4, generator=generator)
 
-    before = random_states(f)
-    assert random_states(f) == before
+    generators, others = Generators(f), Generators(f, followed=(torch.Generator,))
+    assert not generators.have_drawn()
     torch.rand(1, generator=generator)
-    assert random_states(f) != before
+    assert generators.have_drawn()
+    assert not others.have_drawn()

@@ -28,7 +28,7 @@ from diffface.backends.autograd.recorder.tape import RecordedNode, Tape
 from diffface.backends.compiled import Arrays, Compiled, Program
 from diffface.backends.errors import CannotRecord
 from diffface.backends.recording.agreement import check_agreement
-from diffface.backends.recording.generators import random_states
+from diffface.backends.recording.reachable import Generators
 from diffface.backends.recording.user_frame import line_of_error
 
 
@@ -63,7 +63,7 @@ def record(program: Program, examples: Arrays) -> Compiled:
 
 def _record(program: Program, examples: Arrays) -> Compiled:
     tape = Tape()
-    states = random_states(program)
+    generators = Generators(program)
     try:
         compiled = compile_graph(tape.inputs, trace(tape, program, examples))
     except Exception as error:
@@ -78,7 +78,7 @@ def _record(program: Program, examples: Arrays) -> Compiled:
         ) from error
     if tape.escaped is not None:  # the user's function swallowed the error
         raise tape.escaped
-    if states != random_states(program):
+    if generators.have_drawn():
         raise CannotRecord("random numbers were drawn; pass them in as a constant argument")
     check_agreement(compiled.run, _checking(program), examples, NUMPY, terms=_terms)
     return compiled

@@ -43,7 +43,7 @@ def build(
     """
     if any(a.layout != torch.strided for a in examples if isinstance(a, torch.Tensor)):
         raise CannotRecord("an argument is a sparse tensor")
-    generators = Generators(program)
+    generators = Generators(program, followed=(torch.Generator,))
     # First as a plain call: torch words some errors otherwise while tracing, and what the function
     # makes once and keeps should be made of tensors that are real.
     expected = program(*map(_copy, examples))
