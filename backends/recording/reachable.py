@@ -114,7 +114,7 @@ class Generators:
             elif isinstance(x, np.random.RandomState):
                 x.set_state(state)
             elif isinstance(x, (np.random.BitGenerator, np.random.Generator)):
-                getattr(x, "bit_generator", x).state = state
+                _bits(x).state = state
 
 
 def _is_generator(x: object) -> bool:
@@ -130,8 +130,12 @@ def _state(x: Any) -> Any:
         kind, keys, *rest = x.get_state()
         return kind, tuple(keys), *rest
     if isinstance(x, (np.random.BitGenerator, np.random.Generator)):
-        return _plain(getattr(x, "bit_generator", x).state)
+        return _plain(_bits(x).state)
     return x.get_state().tolist()
+
+
+def _bits(x: Any) -> Any:
+    return getattr(x, "bit_generator", x)
 
 
 def _plain(state: Any) -> Any:
