@@ -266,6 +266,10 @@ class Adapter(ABC):
         """Who differentiates the derivative that another adapter computes: itself."""
         return self
 
+    def within(self, lower: np.ndarray[Any, Any], upper: np.ndarray[Any, Any]) -> "Adapter":
+        """Who keeps all evaluations within bounds, shape (n,): itself, if it leaves ``x`` nowhere."""
+        return self
+
     def primitive(self, rule: Rule, x: Arrays) -> Arrays:
         """``rule`` at ``x`` as one operation, whose derivatives the rule states.
 

@@ -59,21 +59,9 @@ class FlatFunction:
         self._names = signature.keywords
 
     def __call__(self, x: Arrays) -> tuple[Arrays, Arrays]:
-        args = self._values.copy()
-        for place in self._places:
-            i, spec, start, stop, active = place
-            if spec is None:
-                args[i] = x[start]
-            else:
-                leaves = x[start:stop] if active is None else place.leaves(x, args[i])
-                args[i] = unflatten(spec, leaves)
+        args, named = self.arguments(x)
         try:
-            if self._names:
-                count = len(args) - len(self._names)
-                named = dict(zip(self._names, args[count:], strict=True))
-                returned = self.f(*args[:count], **named)
-            else:
-                returned = self.f(*args)
+            returned = self.f(*args, **named)
         except Exception as error:
             hint = None if raised_by_user(error) else self.adapter.explain(error)
             if hint is None:
@@ -82,6 +70,25 @@ class FlatFunction:
                 f"`f` cannot be differentiated: {hint}{users_line(error)}. Take the functions "
                 "from `xp = diffface.namespace(x)` instead, or from the framework itself."
             ) from error
+        return self.taken(returned, x)
+
+    def arguments(self, x: Arrays) -> tuple[list[Any], dict[str, Any]]:
+        """What ``f`` is called with at ``x``."""
+        args = self._values.copy()
+        for place in self._places:
+            i, spec, start, stop, active = place
+            if spec is None:
+                args[i] = x[start]
+            else:
+                leaves = x[start:stop] if active is None else place.leaves(x, args[i])
+                args[i] = unflatten(spec, leaves)
+        if not self._names:
+            return args, {}
+        count = len(args) - len(self._names)
+        return args[:count], dict(zip(self._names, args[count:], strict=True))
+
+    def taken(self, returned: Any, x: Arrays) -> tuple[Arrays, Arrays]:
+        """``(y, aux)`` from what ``f`` returned at ``x``."""
         if not self._has_aux:
             return self._value(returned, x[0]), ()
         if not (isinstance(returned, tuple) and len(returned) == 2):

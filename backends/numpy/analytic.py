@@ -1,7 +1,8 @@
 """Whether ``f`` is analytic where it is differentiated: complex steps against differences."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -9,8 +10,11 @@ from diffface.backends.adapter import Function
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import NotDifferentiableError
 from diffface.backends.numpy.complex_step_stencil import imaginary_step
+from diffface.backends.numpy.evaluator import one_by_one
+from diffface.backends.numpy.moves import Move
 from diffface.backends.numpy.richardson import FIRST_STEP, LEVELS, extrapolate
-from diffface.backends.numpy.stencil import STENCILS, Evaluate, distance, epsilon, shifted
+from diffface.backends.numpy.stencil import STENCILS, epsilon
+from diffface.backends.numpy.steps import distance, shifted
 
 
 def check(f: Function, x: Arrays, y: Arrays, v: Arrays, dy: Arrays, parts: Arrays) -> None:
@@ -54,7 +58,8 @@ def check(f: Function, x: Arrays, y: Arrays, v: Arrays, dy: Arrays, parts: Array
         # The differences may be what is wrong: ask the scheme that knows its own error, and once
         # more from where it ended, since functions may vary faster than its first steps.
         for step in (FIRST_STEP, FIRST_STEP / 2**LEVELS):
-            reference, errors = extrapolate(_evaluator(f), x, v, step)
+            move = Move(STENCILS["central"], distance(x, v, step), partial(shifted, x, v))
+            reference, errors = extrapolate(one_by_one(f), move, ())
             if all(
                 _agree(a, b, 10 * error + tolerance * np.maximum(part, np.abs(b)))
                 for a, b, error, part in zip(dy, reference, errors, parts, strict=True)
@@ -105,13 +110,6 @@ def _one_step(f: Function, x: Arrays, v: Arrays, t: float) -> tuple[float, Array
         return t, *imaginary_step(f, shifted(x, v, t), v)
     except Exception:  # noqa: BLE001 - x may be at the edge of what the function is defined for
         return -t, *imaginary_step(f, shifted(x, v, -t), v)
-
-
-def _evaluator(f: Function) -> Evaluate:
-    def evaluate(points: Iterable[Arrays]) -> Iterator[Arrays]:
-        return (f(point)[0] for point in points)
-
-    return evaluate
 
 
 def _fits(

@@ -7,7 +7,8 @@ import numpy as np
 
 from diffface.backends.adapter import Function
 from diffface.backends.compiled import Array, Arrays
-from diffface.backends.numpy.stencil import distance, distances, numbers, shifted
+from diffface.backends.numpy.differences import numbers
+from diffface.backends.numpy.steps import distance, distances, shifted
 
 # About 1e-20: far below the last digit, far above underflow, even of float32.
 STEP = 2.0**-66

@@ -1,30 +1,39 @@
 """Finite differences of NumPy functions."""
 
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, final
+from typing import Any, Literal, final
 
 import numpy as np
 
 from diffface.backends.adapter import Adapter, Function
-from diffface.backends.compiled import Arrays
-from diffface.backends.errors import InvalidArgumentError
+from diffface.backends.compiled import Array, Arrays
+from diffface.backends.errors import InvalidArgumentError, UnsupportedOperatorError
 from diffface.backends.generic import slices, stack
+from diffface.backends.numpy import workers as _workers
 from diffface.backends.numpy.adapter import NumPyAdapter
-from diffface.backends.numpy.richardson import FIRST_STEP, extrapolate
-from diffface.backends.numpy.stencil import (
-    STENCILS,
+from diffface.backends.numpy.box import Box
+from diffface.backends.numpy.differences import (
     Evaluate,
-    Stencil,
-    differences,
-    distances,
-    epsilon,
-    unit_differences,
+    Rounding,
+    derivatives,
     unit_differences_directly,
 )
+from diffface.backends.numpy.evaluator import at_once, by_workers, one_by_one
+from diffface.backends.numpy.moves import Move, along, coordinates, nearby, together
+from diffface.backends.numpy.options import Vector, bounds_of, check_scheme, step_of
+from diffface.backends.numpy.precision import coarse_leaves, precision
+from diffface.backends.numpy.richardson import FIRST_STEP, extrapolated
+from diffface.backends.numpy.stencil import STENCILS, Stencil, epsilon
+from diffface.backends.numpy.steps import Steps
+from diffface.backends.numpy.workers import map_of
 
-_SCHEMES = (*STENCILS, "richardson")
+# Groups of moves, whose derivatives are summed, given how far to move.
+_Moves = Callable[[Steps], list[list[Move]]]
+
+# The truncation error, relative to the derivative, of a function that varies over the size of the
+# smallest of several coordinates that move at once; they are taken apart where it would be more.
+_TRUNCATION = 1e-6
 
 
 @final
@@ -36,42 +45,68 @@ class FiniteDifferences(NumPyAdapter):
     ----------
     scheme : {"central", "forward", "central4", "richardson"}
         Differences whose truncation error has order 2, 1 or 4 in the step; or central differences
-        extrapolated until their estimated error stops falling (see :meth:`estimate`).
-    step : float, optional
+        extrapolated until their estimated error stops falling (see :meth:`errors`).
+    step : float or array, optional
         Relative step, positive and finite: a coordinate ``x_k`` moves by about
-        ``step * max(1, abs(x_k))``. By default the power of the dtype's epsilon that balances
-        truncation and rounding.
+        ``step * max(1, abs(x_k))``. An array has one for each of the coordinates of all active
+        arguments, one after the other in C order. By default see the notes.
     vectorized : bool
         ``f`` takes a batch: every active array with one leading axis more, and so its result.
         All points of a stencil are then evaluated in one call.
+    bounds : pair of float or array, or scipy.optimize.Bounds, optional
+        ``(lower, upper)``: ``f`` is evaluated nowhere outside, but with differences to one side, of
+        the same order. Numbers, or arrays with one for each coordinate; infinite where there is
+        none. At a point that is outside itself, no coordinate goes further out.
+    workers : int, map, executor or pool, optional
+        Who evaluates ``f`` at the points of a stencil: that many processes (-1 for one on each
+        processor), a function like ``map``, as in SciPy, or an object with a method ``map``, such
+        as an executor of ``concurrent.futures``, ``client.get_executor()`` of dask, or
+        ``ray.util.multiprocessing.Pool()``. ``f``, its arguments and its result are then pickled,
+        by cloudpickle where it is installed. Second derivatives distribute the evaluations of one
+        gradient at a time.
 
     Notes
     -----
+    By default a coordinate moves by a fraction of its own size, ``abs(x_k)``, and by the same
+    fraction of 1 where it is zero: the power of the precision's epsilon that balances truncation
+    and rounding. Where ``f`` hardly changes on such a step and ``x_k`` is small, a step relative to
+    1 is tried as well, and taken if both agree up to rounding. A direction that moves coordinates
+    of very different sizes is taken apart. All that costs more evaluations only where it is needed.
+
+    The precision is that of ``x``, or the lower one in which ``f`` computes: where all values are
+    numbers of float32 (or float16), ``f`` is evaluated at one more point to make sure. Other noise,
+    as of an iterative solver inside ``f``, cannot be seen: pass a ``step`` of about its cubic root.
+
     Second derivatives are differences of differences with the ``central4`` scheme: their
     truncation error has order 4, and the default step is ``epsilon ** (1/6)``.
-
-    The scale ``max(1, abs(x_k))`` is SciPy's. It is too large for coordinates far below 1 that
-    matter, such as rates of 1e-7: scale them, or pass a ``step`` to suit.
     """
 
     scheme: Literal["central", "forward", "central4", "richardson"] = "central"
-    step: float | None = None
+    step: float | Vector | None = None
     vectorized: bool = False
+    bounds: Any = field(default=None, repr=False)
+    workers: Any = field(default=None, repr=False)
     # How many differences are stacked: rounding errors grow with each, and so must the step.
     stacked: int = field(default=1, repr=False)
+    # Whether the estimated errors are asked for in place of the derivatives.
+    error: bool = field(default=False, repr=False)
 
     black_box = True
 
     def __post_init__(self) -> None:
-        if self.scheme not in _SCHEMES:
-            names = ", ".join(map(repr, _SCHEMES))
-            raise InvalidArgumentError(f"`scheme` must be one of {names}, got {self.scheme!r}.")
-        number = isinstance(self.step, int | float) and not isinstance(self.step, bool)
-        if self.step is not None and not (number and 0 < self.step < math.inf):
-            raise InvalidArgumentError(
-                f"`step` must be a positive finite number, got {self.step!r}; "
-                "leave it out to have it chosen from the dtype."
-            )
+        check_scheme(self.scheme, (*STENCILS, "richardson"))
+        _workers.check(self.workers)
+        object.__setattr__(self, "step", step_of(self.step))
+        object.__setattr__(self, "bounds", bounds_of(self.bounds))
+
+    def __repr__(self) -> str:
+        rest = "".join(
+            f", {name}={value!r}"
+            for name, value in (("bounds", self.bounds), ("workers", self.workers))
+            if value is not None
+        )
+        shown = f"scheme={self.scheme!r}, step={self.step!r}, vectorized={self.vectorized!r}"
+        return f"FiniteDifferences({shown}{rest})" + (".errors()" if self.error else "")
 
     def pushforward(
         self, f: Function, x: Arrays, dx: Arrays, *, value: bool = True
@@ -83,71 +118,209 @@ class FiniteDifferences(NumPyAdapter):
         self, f: Function, x: Arrays, seeds: Arrays, *, chunk_size: int | None = None,
         value: bool = True,
     ) -> tuple[Arrays, Arrays, Arrays]:  # fmt: skip
-        y, derivatives, aux = self._along(f, x, slices(seeds, np), chunk_size, value)
-        return y, stack(derivatives, seeds, np), aux
+        y, found, aux = self._along(f, x, slices(seeds, np), chunk_size, value)
+        return y, stack(found, seeds, np), aux
 
     def columns(
         self, f: Function, x: Arrays, *, chunk_size: int | None = None, value: bool = True
     ) -> tuple[Arrays, Arrays, Arrays]:
-        stencil = STENCILS.get(self.scheme)
-        if stencil is None or self.vectorized:
+        if not any(a.size for a in x):
             return Adapter.columns(self, f, x, chunk_size=chunk_size, value=value)
         y, aux = self._value(f, x, value)
-        step = self._step(x, stencil)
-        column = unit_differences_directly(stencil, f, x[0], step, y) if len(x) == 1 else None
+        column = self._directly(f, x, y)
         if column is not None:
             return y, (column,), aux
-        derivatives = unit_differences(stencil, f, x, step, y)
-        return y, tuple(np.stack(column) for column in zip(*derivatives, strict=True)), aux
+        box, stencil = self._box(x), self._stencil
+        found = self._derive(
+            f, x, y, lambda steps: [[m] for m in coordinates(x, steps, stencil, box)], chunk_size
+        )
+        return y, tuple(np.stack(column) for column in zip(*found, strict=True)), aux
 
     def compressed(
         self, f: Function, x: Arrays, seeds: Arrays, *, value: bool = True
     ) -> tuple[Arrays, Arrays, Arrays | None, Arrays]:
-        stencil = STENCILS.get(self.scheme)
         y, aux = self._value(f, x, value)
-        step = (self.step or FIRST_STEP) if stencil is None else self._step(x, stencil)
-        # Each as far as in `columns`: one distance for all would drown the small ones.
-        moves = tuple(distances(a.reshape(-1), step).reshape(a.shape) for a in x)
-        directions = [tuple(map(np.multiply, seed, moves)) for seed in slices(seeds, np)]
-        evaluate = self._evaluator(f, None)
-        if stencil is None:
-            dy = [extrapolate(evaluate, x, v, None, 1.0)[0] for v in directions]
-        else:
-            dy = differences(stencil, evaluate, x, directions, step, y, 1.0)
-        return y, stack(dy, seeds, np), moves, aux
+        directions, box = slices(seeds, np), self._box(x)
+        lengths: Arrays = ()
+
+        def moves(steps: Steps) -> list[list[Move]]:
+            # Each as far as in `columns`: one distance for all would drown the small ones.
+            nonlocal lengths
+            found, lengths = together(x, directions, steps, self._stencil, box)
+            return found
+
+        dy = self._derive(f, x, y, moves, None, by_leaf=False)
+        return y, stack(dy, seeds, np), tuple(map(np.abs, lengths)) if self.error else lengths, aux
+
+    def errors(self) -> "FiniteDifferences":
+        """The backend whose derivatives are the absolute errors that Richardson estimates.
+
+        With it, ``gradient``, ``derivative``, ``jacobian`` and ``pushforward`` give the error of
+        each element of what they give with this one. A pullback would sum errors with the signs
+        of its cotangents.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If the scheme is not ``"richardson"``; the others do not know their errors.
+
+        Examples
+        --------
+        >>> import diffface as dif
+        >>> backend = dif.FiniteDifferences("richardson")
+        >>> error = dif.derivative(lambda t: t**3, 2.0, backend=backend.errors())
+        >>> abs(dif.derivative(lambda t: t**3, 2.0, backend=backend) - 12.0) <= error < 1e-10
+        True
+        """
+        if self.scheme != "richardson":
+            raise InvalidArgumentError(
+                f"Errors are estimated by the scheme 'richardson', not by {self.scheme!r}."
+            )
+        return replace(self, error=True)
 
     def estimate(self, f: Function, x: Arrays, dx: Arrays) -> tuple[Arrays, Arrays]:
         """Pushforward of ``f`` at ``x`` along ``dx`` by Richardson, and its absolute error."""
-        return extrapolate(self._evaluator(f, None), x, dx, self.step)
+        steps = self._steps(x, FIRST_STEP, 8.0)
+        moves = along(x, dx, steps, STENCILS["central"], self._box(x))
+        return self._extrapolated(f, x, (), moves, self._evaluator(f, None))
+
+    def within(self, lower: Array, upper: Array) -> Adapter:
+        return replace(self, bounds=(lower, upper))
 
     def outside(self) -> Adapter:
-        # Batches are for the user's function; the derivative of it takes one point.
-        return replace(self, vectorized=False) if self.vectorized else self
+        # Batches and workers are for the user's function; the derivative of it takes one point.
+        plain = not self.vectorized and self.workers is None
+        return self if plain else replace(self, vectorized=False, workers=None)
 
     def second_order(self) -> tuple[Adapter, Adapter]:
+        if self.error:
+            raise UnsupportedOperatorError("There is no estimate of errors of second derivatives.")
         fine = replace(self, scheme="central4", stacked=2)
         return fine.outside(), fine
 
-    def _step(self, x: Arrays, stencil: Stencil) -> float:
-        if self.step:
-            return self.step
-        return stencil.relative_step(max([epsilon(a.dtype) for a in x]), self.stacked)
+    @property
+    def _stencil(self) -> Stencil:
+        return STENCILS.get(self.scheme, STENCILS["central"])
+
+    def _steps(self, x: Arrays, relative: float, limit: float) -> Steps:
+        if self.step is None:
+            return Steps(relative, None, limit)
+        if isinstance(self.step, float):
+            return Steps(self.step, self.step, limit)
+        count = sum(a.size for a in x)
+        if len(self.step.array) != count:
+            raise InvalidArgumentError(
+                f"`step` must have one number for each of the {count} coordinates of the active "
+                f"arguments, got {len(self.step.array)}."
+            )
+        return Steps(float(np.min(self.step.array)), self.step.array, limit)
+
+    def _steps_for(self, x: Arrays, precision: float) -> Steps:
+        """How far to move where values have this precision."""
+        if self.scheme == "richardson":
+            return self._steps(x, FIRST_STEP, 8.0)
+        stencil = self._stencil
+        relative = stencil.relative_step(precision, self.stacked)
+        return self._steps(x, relative, _TRUNCATION ** (1 / stencil.order))
+
+    def _box(self, x: Arrays) -> Box | None:
+        if self.bounds is None:
+            return None
+        lower, upper = (b.array if len(b.array) > 1 else b.array.reshape(()) for b in self.bounds)
+        return Box(lower, upper, x)
 
     def _along(
         self, f: Function, x: Arrays, seeds: list[Arrays], chunk_size: int | None, value: bool
     ) -> tuple[Arrays, list[Arrays], Arrays]:
         """``y``, the derivatives along each of ``seeds``, and aux."""
-        stencil = STENCILS.get(self.scheme)
         y, aux = self._value(f, x, value)
+        box, stencil = self._box(x), self._stencil
+        found = self._derive(
+            f, x, y, lambda steps: [along(x, v, steps, stencil, box) for v in seeds], chunk_size
+        )
+        return y, found, aux
+
+    def _derive(
+        self, f: Function, x: Arrays, y: Arrays, moves: _Moves, chunk_size: int | None,
+        by_leaf: bool = True,
+    ) -> list[Arrays]:  # fmt: skip
+        """The sums of the derivatives of each group of moves, in the precision of ``f``."""
         evaluate = self._evaluator(f, chunk_size)
-        if stencil is None:
-            return y, [extrapolate(evaluate, x, v, self.step)[0] for v in seeds], aux
-        return y, differences(stencil, evaluate, x, seeds, self._step(x, stencil), y), aux
+        finest = max(epsilon(a.dtype) for a in x)
+        fixed = self.step is not None or self.scheme == "richardson"
+        if not fixed and y:
+            # The dtype may say it; elsewhere, digits do.
+            finest = max(finest, min(epsilon(a.dtype) for a in y))
+        found, sample = self._run(f, x, y, moves, evaluate, finest)
+        coarse = () if fixed else self._coarse(evaluate, x, sample, finest)
+        if not any(coarse):
+            return found
+        again, _ = self._run(f, x, y, moves, evaluate, max(coarse))
+        if not by_leaf:
+            return again
+        return [
+            tuple(b if c else a for a, b, c in zip(*leaves, coarse, strict=True))
+            for leaves in zip(found, again, strict=True)
+        ]
+
+    def _run(
+        self, f: Function, x: Arrays, y: Arrays, moves: _Moves, evaluate: Evaluate,
+        precision: float,
+    ) -> tuple[list[Arrays], Arrays]:  # fmt: skip
+        """The derivatives, with steps for this precision, and one value of ``f``."""
+        steps = self._steps_for(x, precision)
+        grouped = moves(steps)
+        if not y and any(m.stencil.center for group in grouped for m in group):
+            y, _ = self._value(f, x, True)
+        if self.scheme == "richardson":
+            results = [self._extrapolated(f, x, y, group, evaluate) for group in grouped]
+            return [errors if self.error else best for best, errors in results], y
+        flat = [move for group in grouped for move in group]
+        level = precision / steps.relative if self.stacked > 1 else precision
+        found, sample = derivatives(flat, evaluate, y, Rounding(level, steps.relative))
+        rest = iter(found)
+        return [_sum([next(rest) for _ in group]) for group in grouped], sample
+
+    def _extrapolated(
+        self, f: Function, x: Arrays, y: Arrays, moves: list[Move], evaluate: Evaluate
+    ) -> tuple[Arrays, Arrays]:
+        if not y and any(m.stencil.center for m in moves):
+            y, _ = self._value(f, x, True)
+        best, errors = zip(*[extrapolated(evaluate, move, y) for move in moves], strict=True)
+        return _sum(best), _sum(errors)
+
+    def _coarse(
+        self, evaluate: Evaluate, x: Arrays, sample: Arrays, finest: float
+    ) -> Sequence[float]:
+        """For each leaf of ``y``, the precision it is computed in; 0 where it is that of ``x``."""
+        if not any(precision([a]) > finest for a in sample):
+            return ()
+        elsewhere = nearby(x, self._box(x))
+        with np.errstate(all="ignore"):  # f need not be defined there
+            (other,) = evaluate([elsewhere], lenient=True)
+        found = () if other is None else coarse_leaves(sample, other)
+        return [p if p > finest else 0.0 for p in found]
+
+    def _directly(self, f: Function, x: Arrays, y: Arrays) -> Array | None:
+        """The derivatives of a function of one vector that returns a float, in a plain loop."""
+        plain = not self.vectorized and self.bounds is None and self.workers is None
+        if not plain or len(x) != 1 or self.scheme == "richardson":
+            return None
+        finest = epsilon(x[0].dtype)
+        steps = self._steps_for(x, finest)
+        found = unit_differences_directly(f, x[0], steps, self._stencil, y)
+        if found is None or self.step is not None:
+            return None if found is None else found[0]
+        coarse = self._coarse(one_by_one(f), x, (found[1],), finest)
+        if not any(coarse):
+            return found[0]
+        steps = self._steps_for(x, max(coarse))
+        again = unit_differences_directly(f, x[0], steps, self._stencil, y)
+        return None if again is None else again[0]
 
     def _value(self, f: Function, x: Arrays, asked: bool) -> tuple[Arrays, Arrays]:
         """``f(x)``, where it is asked for or belongs to the stencil."""
-        stencil = STENCILS.get(self.scheme)
-        if not asked and (stencil is None or 0.0 not in stencil.offsets):
+        if not asked and (self.scheme == "richardson" or not self._stencil.center):
             return (), ()
         if not self.vectorized:
             # A copy, since a function that writes to its argument would move the other points.
@@ -156,14 +329,13 @@ class FiniteDifferences(NumPyAdapter):
         return tuple(a[0] for a in y), tuple(a[0] for a in aux)
 
     def _evaluator(self, f: Function, chunk_size: int | None) -> Evaluate:
-        def one_by_one(points: Iterable[Arrays]) -> Iterator[Arrays]:
-            return (f(point)[0] for point in points)
+        if self.vectorized:
+            return at_once(f, chunk_size)
+        mapping = map_of(self.workers)
+        if mapping is not None and hasattr(f, "arguments"):
+            return by_workers(f, mapping)
+        return one_by_one(f)
 
-        def at_once(points: Iterable[Arrays]) -> Iterator[Arrays]:
-            rest = list(points)
-            size = chunk_size or len(rest)
-            for start in range(0, len(rest), size):
-                chunk = rest[start : start + size]
-                yield from zip(*f(tuple(map(np.stack, zip(*chunk, strict=True))))[0], strict=True)
 
-        return at_once if self.vectorized else one_by_one
+def _sum(parts: Sequence[Arrays]) -> Arrays:
+    return parts[0] if len(parts) == 1 else tuple(map(sum, zip(*parts, strict=True)))

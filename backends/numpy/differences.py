@@ -1,0 +1,192 @@
+"""Differences: derivatives from values of ``f`` at the points of a stencil."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from diffface.backends.adapter import Function
+from diffface.backends.compiled import Array, Arrays
+from diffface.backends.errors import NotDifferentiableError
+from diffface.backends.numpy.moves import Move
+from diffface.backends.numpy.precision import finer, is_coarse
+from diffface.backends.numpy.stencil import Stencil
+from diffface.backends.numpy.steps import Steps
+
+# A result hardly changes where its relative change is so much less than the variable's.
+_QUIET = 1 / 100
+# Rounding errors of an evaluation, in units of the last place.
+_ROUNDING = 32.0
+
+
+class Evaluate(Protocol):
+    """Evaluates ``f`` at many points, in order; None where it fails, if ``lenient``."""
+
+    def __call__(self, points: Sequence[Arrays], *, lenient: bool = False) -> Iterator[Any]: ...
+
+
+class Rounding(NamedTuple):
+    """What rounding does to differences: relative error of values, and relative step."""
+
+    level: float
+    step: float
+
+
+def derivatives(
+    moves: Sequence[Move], evaluate: Evaluate, y: Arrays, rounding: Rounding
+) -> tuple[list[Arrays], Arrays]:
+    """The derivative of each of ``moves``, and a value of ``f`` with many digits, if there is one.
+
+    A step in units of a variable's own size is right where that size means something. Where the
+    variable is nearly zero only by chance, ``f`` hardly changes on such a step, and rounding
+    drowns what there is: then a longer step is tried as well, and taken for those elements of the
+    result for which both agree up to the rounding error of the shorter.
+
+    Parameters
+    ----------
+    moves : sequence of Move
+        Where to evaluate.
+    evaluate : Evaluate
+        How.
+    y : tuple of arrays
+        ``f(x)``; used only by stencils that have 0 among their offsets.
+    rounding : Rounding
+        Relative errors of the values, and the relative step.
+    """
+    values = evaluate(Points(moves))
+    found: list[Arrays] = []
+    again: list[tuple[int, Arrays, Arrays]] = []
+    sample: Arrays = ()
+    fewer = True
+    for i, move in enumerate(moves):
+        here = [next(values) for _ in move.stencil.outside]
+        derivative = _combined(move, here, y)
+        if fewer:
+            sample = tuple(map(finer, sample, here[0])) if sample else here[0]
+            fewer = any(map(is_coarse, sample))
+        if move.longer:
+            scales = _scales(here)
+            quiet = tuple(
+                abs(d) * abs(move.length) < _QUIET * rounding.step * scale
+                for d, scale in zip(derivative, scales, strict=True)
+            )
+            if any(map(np.any, quiet)):
+                again.append((i, scales, quiet))
+        found.append(derivative)
+    further = [longer for i, *_ in again for longer in moves[i].longer]
+    with np.errstate(all="ignore"):  # f need not be defined so far away
+        more = evaluate(Points(further), lenient=True) if further else iter(())
+        for i, scales, quiet in again:
+            noise = tuple(rounding.level * s / moves[i].length for s in scales)
+            found[i] = _refined(moves[i], found[i], more, y, quiet, noise, rounding.level)
+    return found, sample
+
+
+class Points(Sequence[Arrays]):
+    """The points of all moves, made when they are asked for."""
+
+    def __init__(self, moves: Sequence[Move]) -> None:
+        self._where = [(m, o * m.length) for m in moves for o, _ in m.stencil.outside]
+
+    def __len__(self) -> int:
+        return len(self._where)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [move.at(distance) for move, distance in self._where[index]]
+        move, distance = self._where[index]
+        return move.at(distance)
+
+
+def _combined(move: Move, values: Sequence[Any], y: Arrays) -> Arrays:
+    weights = [w for _, w in move.stencil.outside]
+    # The weights sum to 0: differences to one of the values are exactly 0 where all are the same.
+    if move.stencil.center:
+        reference = y
+    else:
+        reference, *values = values
+        del weights[0]
+    total: list[Any] | None = None
+    for weight, leaves in zip(weights, values, strict=True):
+        terms = [weight * (a - b) for a, b in zip(leaves, reference, strict=True)]
+        total = terms if total is None else [a + b for a, b in zip(total, terms, strict=True)]
+    return tuple([a / move.length for a in total or ()])
+
+
+def _scales(values: Sequence[Any]) -> Arrays:
+    """The largest of the values, elementwise."""
+    return tuple(np.max(np.abs(column), axis=0) for column in zip(*values, strict=True))
+
+
+def _refined(
+    move: Move, derivative: Arrays, values: Iterator[Any], y: Arrays, quiet: Arrays, noise: Arrays,
+    level: float,
+) -> Arrays:  # fmt: skip
+    """``derivative`` of ``move``, with what longer steps say where they agree with it."""
+    best = list(derivative)
+    if move.mixed:
+        # What shows nothing here may still show something further away, or not depend at all.
+        for i, (d, q, n) in enumerate(zip(derivative, quiet, noise, strict=True)):
+            best[i] = np.where(q & (abs(d) <= _ROUNDING * n), 0 * d, d)
+    for longer in move.longer:
+        here = [next(values) for _ in longer.stencil.outside]
+        if any(v is None for v in here):
+            continue
+        other = _combined(longer, here, y)
+        scales = _scales(here)
+        for i, (d, more, q, n) in enumerate(zip(derivative, other, quiet, noise, strict=True)):
+            better = q & (abs(more - d) <= _ROUNDING * n)
+            if move.mixed:
+                better &= abs(more) * longer.length > _ROUNDING * level * scales[i]
+            best[i] = np.where(better, more, best[i])
+    return tuple(best)
+
+
+def unit_differences_directly(
+    f: Function, vector: Array, steps: Steps, stencil: Stencil, y: Arrays
+) -> tuple[Array, Array] | None:
+    """The derivatives of a function of one vector that returns a float: a plain loop.
+
+    Returns them and a value of ``f``, one with many digits if there is one; or None, having
+    evaluated nothing, where ``f`` is no such function, or longer steps might be needed.
+    """
+    direct = getattr(f, "direct", None)
+    if direct is None or vector.ndim != 1 or vector.dtype != np.float64 or not vector.size:
+        return None
+    if steps.longer(vector) is not None:
+        return None
+    lengths = steps.lengths(vector, 0)
+    moves = [(w, (vector + o * lengths).tolist()) for o, w in stencil.outside]
+    center = stencil.center * y[0] if stencil.center else 0.0
+    totals = []
+    # The first evaluation goes the checked way.
+    evaluate: Any = lambda array: f((array,))[0][0]
+    sample: Any = None
+    fewer = True
+    for k in range(len(vector)):
+        total = center
+        for weight, points in moves:
+            moved = vector.copy()
+            moved[k] = points[k]
+            value = evaluate(moved)
+            total += weight * value
+            evaluate = direct
+            if fewer:
+                sample = np.asarray(value)
+                fewer = is_coarse(sample)
+        totals.append(total)
+    return numbers(totals) / lengths, sample
+
+
+def numbers(values: list[Any], kinds: str = "f") -> Array:
+    """What a function of one real result returned in turn, unchecked, as one array."""
+    try:
+        column = np.array(values)
+    except ValueError:  # of several shapes
+        column = np.empty((0, 0))
+    if column.dtype.kind not in kinds or column.ndim != 1:
+        raise NotDifferentiableError(
+            "`f` must return one real number (shape ()) at every evaluation, got something else "
+            "at a later one."
+        )
+    return column
