@@ -1,5 +1,6 @@
 """The array namespace that portable functions take their functions from."""
 
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,8 @@ def namespace(*arrays: Any) -> Any:
     -------
     module or namespace object
         ``jax.numpy``, ``array_api_compat.torch``, a differentiable namespace over
-        ``autograd.numpy``, or ``numpy``. All of them follow the array API standard.
+        ``autograd.numpy``, or ``numpy``. All of them follow the array API standard. Constants that
+        its creation functions make have the precision of the arrays: float64 where one of them is.
 
     Examples
     --------
@@ -44,7 +46,8 @@ def namespace(*arrays: Any) -> Any:
             if known is not np or library_of(array) is not None:
                 _known[kind] = known
         if known is not np:
-            return known
+            # Some depend on more than the type.
+            return known(*arrays) if isinstance(known, FunctionType) else known
     return np
 
 

@@ -23,7 +23,8 @@ class Row:
     arrays : str
         Their ArrayLibrary; empty if the caller never has any.
     namespace : str
-        The namespace of functions of them, a module or ``"module:name"``.
+        The namespace of functions of them, a module or ``"module:name"``; or the name of a function
+        that chooses one for some arrays.
     """
 
     module: str
@@ -52,7 +53,8 @@ ROWS = {
     ),
     "torch": Row(
         "diffface.backends.torch.adapter", "Torch", ("torch", "array_api_compat"), "torch",
-        "torch:Tensor", "diffface.backends.torch.arrays:TORCH", "array_api_compat.torch",
+        "torch:Tensor", "diffface.backends.torch.arrays:TORCH",
+        "diffface.backends.torch.namespace:namespace",
     ),
     "autograd": Row(
         "diffface.backends.autograd.adapter", "Autograd", ("autograd",), "autograd",
