@@ -111,7 +111,7 @@ class Executable:
         try:
             compiled = self.plan.outer.build(program, examples)
             return compiled, compiled.run(*examples)
-        except (CannotRecord, NotDifferentiableError):
+        except (CannotRecord, NotDifferentiableError, PreparationWarning):
             raise
         except Exception as error:
             # Where the program fails as well, its own error is the one to see.

@@ -1,5 +1,6 @@
 """Building: a program on tensors is recorded, made fast, and compared with a plain call."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -7,10 +8,11 @@ import torch
 from torch import fx
 
 from diffface.backends.compiled import Array, Arrays, Compiled, Program
-from diffface.backends.errors import CannotRecord
+from diffface.backends.errors import CannotRecord, PreparationWarning
 from diffface.backends.recording.agreement import check_agreement
 from diffface.backends.recording.numbers import build_with_numbers
 from diffface.backends.recording.reachable import Belongings, Generators
+from diffface.backends.recording.user_frame import users_stacklevel
 from diffface.backends.torch.arrays import TORCH
 from diffface.backends.torch.graph.graph import is_random
 from diffface.backends.torch.graph.inductor import inductor
@@ -18,6 +20,11 @@ from diffface.backends.torch.graph.replay import replay
 from diffface.backends.torch.graph.simplify import simplify
 from diffface.backends.torch.graph.trace import trace
 from diffface.backends.torch.state import is_fake
+
+_FROZEN = (
+    "`f` captures a tensor that requires grad. A prepared call keeps the value that it has now, and "
+    "its results carry no derivative with respect to it. Pass it as an argument, or detach it."
+)
 
 
 def build(
@@ -50,12 +57,16 @@ def build(
     if generators.have_drawn():
         raise CannotRecord("it draws random numbers that torch does not know; pass them in")
 
+    carries = False
+
     def record(program: Program, examples: Arrays) -> Compiled:
+        nonlocal carries
         belongings = Belongings(program)
         try:
             module = trace(program, examples)
         finally:
             belongings.clear_out(is_fake)
+        carries = module.meta["carries"]
         simplify(module)
         return inductor(module, examples) if compiled else replay(module)
 
@@ -64,6 +75,8 @@ def build(
     if not any(map(is_random, native.module.graph.nodes)):
         terms = lambda inputs: _terms(native, tuple(map(_lift, inputs)))
         check_agreement(result.run, program, examples, TORCH, terms=terms, expected=expected)
+    if carries:
+        warnings.warn(_FROZEN, PreparationWarning, stacklevel=users_stacklevel())
     return result
 
 

@@ -89,6 +89,16 @@ def check_plain(module: fx.GraphModule) -> None:
                 raise CannotRecord(f"it captured a tensor of layout {value.layout}")
 
 
+def carries(module: fx.GraphModule) -> bool:
+    """Whether it captured a tensor that requires grad, not detached and no module's parameter."""
+    for node in module.graph.nodes:
+        if node.op == "get_attr" and any(x.target is not aten.detach.default for x in node.users):
+            value = getattr(module, str(node.target))
+            if value.requires_grad and not isinstance(value, torch.nn.Parameter):
+                return True
+    return False
+
+
 def copy_captured(module: fx.GraphModule) -> None:
     """Copy the captured tensors, each once, so that later writes to them do not show."""
     copies: dict[int, torch.Tensor] = {}

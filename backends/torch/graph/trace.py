@@ -21,6 +21,7 @@ from diffface.backends.compiled import Program
 from diffface.backends.errors import CannotRecord
 from diffface.backends.recording.user_frame import line_of_error
 from diffface.backends.torch.graph.functional import (
+    carries,
     check_plain,
     copy_captured,
     drop_expands,
@@ -49,7 +50,8 @@ def trace(program: Program, examples: Sequence[torch.Tensor]) -> fx.GraphModule:
     -------
     GraphModule
         A functional graph of ``OpOverload`` calls; ``node.meta["val"]`` is a fake tensor.
-        Tensors that the program captured are copied and hang on the module as attributes.
+        Tensors that the program captured are copied and hang on the module as attributes;
+        ``meta["carries"]`` says whether one of them, not a module's parameter, requires grad.
 
     Raises
     ------
@@ -84,6 +86,7 @@ def _trace(program: Program, examples: Sequence[torch.Tensor]) -> fx.GraphModule
     if not torch.equal(random, torch.get_rng_state()):
         raise CannotRecord("it seeds torch's random number generator")
     drop_writes(module)
+    module.meta["carries"] = carries(module)
     copy_captured(module)
     return module
 
@@ -121,6 +124,8 @@ def _undisturbed() -> Iterator[None]:
         ):
             # The first dual number makes torch import a module of its own that warns
             warnings.filterwarnings("ignore", r"`torch\.jit\.script", DeprecationWarning)
+            # Fake tensors are made to look like the captured ones in this, too
+            warnings.filterwarnings("ignore", "The .grad attribute of a Tensor", UserWarning)
             yield
     finally:
         log.disabled = disabled
