@@ -22,7 +22,7 @@ from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.errors import PreparationWarning
 from diffface.backends.torch.arrays import TORCH
 from diffface.backends.torch.graph.graph import aten
-from diffface.backends.torch.graph.lifetimes import Lifetimes, allocates
+from diffface.backends.torch.graph.memory import allocates, lifetimes_of
 from diffface.backends.torch.graph.replay import BELOW, replay
 
 # Inductor keeps process-wide state while it compiles
@@ -142,7 +142,7 @@ def _with_constants_as_inputs(module: fx.GraphModule) -> tuple[fx.GraphModule, A
 
 def _copy_old_outputs(module: fx.GraphModule) -> None:
     """Copy the results that are views, or inputs, or there twice, or not contiguous."""
-    lifetimes = Lifetimes(module.graph)
+    lifetimes = lifetimes_of(module.graph)
     output = module.graph.output_node()
     given: Any = output.args[0]
     results: list[fx.Node] = []

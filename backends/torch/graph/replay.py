@@ -19,9 +19,10 @@ from torch import fx
 from torch.autograd.graph import increment_version
 
 from diffface.backends.compiled import Array, Arrays, Compiled, Program
+from diffface.backends.recording.lifetimes import Lifetimes
 from diffface.backends.recording.source import code
-from diffface.backends.torch.graph.lifetimes import Lifetimes, allocates
 from diffface.backends.torch.graph.lowering import lower
+from diffface.backends.torch.graph.memory import allocates, lifetimes_of
 from diffface.backends.torch.graph.spelling import Spelling
 from diffface.backends.torch.graph.statements import Statements
 
@@ -98,7 +99,7 @@ def _emit(
     module: fx.GraphModule, given: dict[int, str], ends: dict[str, str]
 ) -> tuple[str, Program]:
     """Write it down; ``ends`` are variables that go by other names, and is told about more."""
-    lifetimes, spelling = Lifetimes(module.graph), Spelling()
+    lifetimes, spelling = lifetimes_of(module.graph), Spelling()
     statements = Statements(lifetimes, spelling, dict(ends))
     inputs: list[str] = []
     for node in module.graph.nodes:
@@ -130,7 +131,7 @@ def _emit(
     return source, run
 
 
-def _results(outputs: Any, lifetimes: Lifetimes, spelling: Spelling) -> list[str]:
+def _results(outputs: Any, lifetimes: Lifetimes[fx.Node], spelling: Spelling) -> list[str]:
     """Write the results, copied where they are not new, contiguous and apart from each other."""
     results, seen = [], set()
     for output in outputs:

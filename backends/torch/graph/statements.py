@@ -12,9 +12,10 @@ import torch
 from torch import fx
 from torch._ops import OpOverload
 
+from diffface.backends.recording.lifetimes import Lifetimes
 from diffface.backends.torch.graph.graph import aten, aten_names, name_of
-from diffface.backends.torch.graph.lifetimes import Lifetimes
 from diffface.backends.torch.graph.lowering import LOWERED
+from diffface.backends.torch.graph.memory import may_overwrite
 from diffface.backends.torch.graph.spelling import Spelling, binding, binding_into, brief
 
 _OVERWRITING = aten_names(
@@ -52,7 +53,7 @@ class Statements:
         Variables in whose place there is a tensor already, and its name.
     """
 
-    def __init__(self, lifetimes: Lifetimes, spelling: Spelling, given: dict[str, str]) -> None:
+    def __init__(self, lifetimes: Lifetimes[fx.Node], spelling: Spelling, given: dict[str, str]) -> None:
         self._given = given
         self._lifetimes = lifetimes
         self._spelling = spelling
@@ -140,7 +141,7 @@ class Statements:
         if node.target in _COMMUTATIVE and len(args) == 2 and not kwargs:
             orders.append(args[::-1])
         for into, *rest in orders:
-            if self._lifetimes.may_overwrite(into, node):
+            if may_overwrite(self._lifetimes, into, node):
                 name = name_of(node).partition("::")[2]
                 shown = self._spelling.arguments(rest, kwargs, node)
                 self.write(f"{self._spelling.show(into)}.{name}_({shown})", *node.all_input_nodes)
@@ -180,7 +181,7 @@ class Statements:
             where = [*where, *_WHOLE[len(where) :]]
         if self._part(into, node, where) is None:
             return False
-        if self._lifetimes.may_overwrite(into, node):
+        if may_overwrite(self._lifetimes, into, node):
             self._take_place(node, into)  # type: ignore[arg-type]
         else:
             shown = self._spelling.show(into)

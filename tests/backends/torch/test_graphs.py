@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import diffface as dif
-from diffface.backends.torch.graph import lifetimes as _lifetimes
+from diffface.backends.torch.graph import memory as _memory
 from diffface.backends.torch.graph import simplify as _simplify
 
 torch = pytest.importorskip("torch")
@@ -182,7 +182,7 @@ def test_a_rule_that_changes_a_shape_is_not_taken(monkeypatch: pytest.MonkeyPatc
 
 def test_a_record_that_fails_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """torch refuses to put a tensor into itself in place."""
-    monkeypatch.setattr(_lifetimes, "SCATTERS", frozenset())
+    monkeypatch.setattr(_memory, "SCATTERS", frozenset())
     f = weighted(itself_at)
     with pytest.warns(dif.PreparationWarning) as warned:
         prepared = dif.prepare_gradient(f, AT, backend="torch")

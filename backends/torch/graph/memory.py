@@ -1,0 +1,61 @@
+"""Memory of the results in a graph: which are new, and which may be written over.
+
+Knows: which aten operations return memory of their own.
+Must not know: what is done with the answer.
+
+An operation that is not listed here is taken to return a view of any of its inputs.
+"""
+
+from typing import Any
+
+from torch import fx
+
+from diffface.backends.recording.lifetimes import Lifetimes
+from diffface.backends.torch.graph.graph import aten_names, looks_like, name_of
+from diffface.backends.torch.graph.lowering import LOWERED, SCATTERS
+
+_ALLOCATING = aten_names(
+    """
+    _log_softmax _log_softmax_backward_data _softmax _softmax_backward_data
+    abs acos add addcdiv addcmul addmm amax amin asin atan atan2 baddbmm bmm cat clamp clamp_max
+    clamp_min clone constant_pad_nd cos cosh cumsum div dot elu eq erf erfc exp exp2 expm1 full
+    gather ge gelu gt index index_put le leaky_relu log log10 log1p log2 logical_and logical_not
+    logical_or lt masked_fill maximum mean minimum mm mul mv ne neg pow prod reciprocal relu rsqrt
+    rsub select_backward select_scatter sigmoid sigmoid_backward sign silu sin sinh slice_backward
+    slice_scatter softplus sqrt square stack sub sum tan tanh tanh_backward threshold_backward tril
+    triu var where
+    """
+)
+
+
+def allocates(node: fx.Node) -> bool:
+    """Whether the node's result surely is in new memory, and no view of it."""
+    if node.target in LOWERED:
+        return True
+    value: Any = node.meta.get("val")
+    return name_of(node) in _ALLOCATING and not value.is_conj() and not value.is_neg()
+
+
+def lifetimes_of(graph: fx.Graph) -> Lifetimes[fx.Node]:
+    """Until when each result of a functional graph is needed, in the order in which it is run."""
+    *order, output = graph.nodes
+    operands = lambda node: node.all_input_nodes
+    return Lifetimes(order, operands, allocates, results=output.all_input_nodes)
+
+
+def may_overwrite(lifetimes: Lifetimes[fx.Node], x: object, at: fx.Node) -> bool:
+    """Whether the operation ``at`` may put its result where its argument ``x`` is."""
+    return (
+        isinstance(x, fx.Node)
+        and lifetimes.may_overwrite(x, at)
+        and looks_like(x.meta["val"], at.meta["val"])
+        # Elementwise, each number is read before it is written; a scatter reads others, too
+        and not (name_of(at) in SCATTERS and _count(x, at) > 1)
+    )
+
+
+def _count(x: fx.Node, at: fx.Node) -> int:
+    """How often ``x`` is an argument of ``at``, itself or in a list."""
+    found: list[fx.Node] = []
+    fx.map_arg((at.args, at.kwargs), found.append)
+    return found.count(x)
