@@ -11,11 +11,14 @@ from functools import cache, partial, reduce
 from types import ModuleType
 from typing import Any
 
-import array_api_compat.torch as compat
+import array_api_compat.torch
 import numpy as np
 import torch
 
 from diffface.backends.compiled import Array
+
+# Of the names that it takes over from torch, no types are known.
+compat: Any = array_api_compat.torch
 
 _DOUBLE = (torch.float64, torch.complex128)
 

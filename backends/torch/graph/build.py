@@ -22,8 +22,8 @@ from diffface.backends.torch.graph.trace import trace
 from diffface.backends.torch.state import is_fake
 
 _FROZEN = (
-    "`f` captures a tensor that requires grad. A prepared call keeps the value that it has now, and "
-    "its results carry no derivative with respect to it. Pass it as an argument, or detach it."
+    "`f` captures a tensor that requires grad. A prepared call keeps the value that it has now, "
+    "and its results carry no derivative with respect to it. Pass it as an argument, or detach it."
 )
 
 

@@ -53,7 +53,9 @@ class Statements:
         Variables in whose place there is a tensor already, and its name.
     """
 
-    def __init__(self, lifetimes: Lifetimes[fx.Node], spelling: Spelling, given: dict[str, str]) -> None:
+    def __init__(
+        self, lifetimes: Lifetimes[fx.Node], spelling: Spelling, given: dict[str, str]
+    ) -> None:
         self._given = given
         self._lifetimes = lifetimes
         self._spelling = spelling

@@ -10,8 +10,8 @@ import diffface as dif
 
 X = torch.tensor([0.5, -1.25], dtype=torch.float64)
 FROZEN = (
-    "`f` captures a tensor that requires grad. A prepared call keeps the value that it has now, and "
-    "its results carry no derivative with respect to it. Pass it as an argument, or detach it."
+    "`f` captures a tensor that requires grad. A prepared call keeps the value that it has now, "
+    "and its results carry no derivative with respect to it. Pass it as an argument, or detach it."
 )
 
 
@@ -22,7 +22,7 @@ def weight():
 CAPTURED = {
     "leaf": lambda w: lambda x: (w * x**2).sum(),
     "of a graph": lambda w: lambda x, v=2 * w: (v * x**2).sum() / 2,
-    "in a dict": lambda w, held=None: lambda x, d={"w": w}: (d["w"] * x**2).sum(),  # noqa: B006
+    "in a dict": lambda w, held=None: lambda x, d={"w": w}: (d["w"] * x**2).sum(),
     "in an object": lambda w: Holder(w).loss,
 }
 
