@@ -267,7 +267,7 @@ class Adapter(ABC):
         return self
 
     def within(self, lower: np.ndarray[Any, Any], upper: np.ndarray[Any, Any]) -> "Adapter":
-        """Who keeps all evaluations within bounds, shape (n,): itself, if it leaves ``x`` nowhere."""
+        """Who keeps evaluations within bounds, shape (n,): itself, if it leaves ``x`` nowhere."""
         return self
 
     def primitive(self, rule: Rule, x: Arrays) -> Arrays:

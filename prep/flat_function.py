@@ -1,6 +1,7 @@
 """The user's function on flat tuples of arrays."""
 
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,10 @@ from diffface.prep.arguments.signature import Signature
 from diffface.prep.arguments.static import Static
 from diffface.prep.arguments.tree import RESULTS, Spec, flatten, unflatten
 from diffface.prep.operator import Settings
+
+# Who evaluates the function that is running, on arrays of its own: what is prepared and called in
+# there gets those for the arrays that it was prepared with.
+evaluated_by: ContextVar[Adapter | None] = ContextVar("evaluated_by", default=None)
 
 # Shape, dtype and device.
 _Described = tuple[Any, Any, Any]
@@ -60,6 +65,7 @@ class FlatFunction:
 
     def __call__(self, x: Arrays) -> tuple[Arrays, Arrays]:
         args, named = self.arguments(x)
+        token = evaluated_by.set(self.adapter)
         try:
             returned = self.f(*args, **named)
         except Exception as error:
@@ -70,6 +76,8 @@ class FlatFunction:
                 f"`f` cannot be differentiated: {hint}{users_line(error)}. Take the functions "
                 "from `xp = diffface.namespace(x)` instead, or from the framework itself."
             ) from error
+        finally:
+            evaluated_by.reset(token)
         return self.taken(returned, x)
 
     def arguments(self, x: Arrays) -> tuple[list[Any], dict[str, Any]]:

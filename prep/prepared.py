@@ -15,6 +15,7 @@ from diffface.prep.arguments.seeds import batch_of
 from diffface.prep.arguments.signature import Call, Signature
 from diffface.prep.entry import ShownSignature, weakly
 from diffface.prep.executable import Executable, Fallback
+from diffface.prep.flat_function import evaluated_by
 from diffface.prep.operator import Recipe, Seeds
 from diffface.prep.plan import Plan, plan_for
 from diffface.prep.portable import Portable
@@ -137,7 +138,7 @@ class Prepared:
         if self._fixed is not None:
             if fits(signature, self._fixed):
                 signature = self._fixed
-            elif (traced or plan.outer.is_nested()) and resembles(signature, self._fixed, True):
+            elif (traced or _is_inside(plan)) and resembles(signature, self._fixed, True):
                 traced = True
             elif self._strict and not resembles(signature, self._fixed):
                 raise PreparationMismatchError(report(self._fixed, signature, self._recipe.f))
@@ -298,3 +299,8 @@ class Prepared:
 
 def _quoted(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in sorted(names)) or "none"
+
+
+def _is_inside(plan: Plan) -> bool:
+    """Whether a function that the same backend evaluates is running."""
+    return plan.outer.is_nested() or evaluated_by.get() in (plan.outer, plan.inner)
