@@ -42,8 +42,8 @@ class FlatFunction:
     """``f`` as an adapter wants it: ``x -> (y, aux)``, constants bound, outputs arrays."""
 
     __slots__ = (
-        "_has_aux", "_holomorphic", "_names", "_places", "_scalar", "_signature", "_structure",
-        "_values", "adapter", "f",
+        "_has_aux", "_holomorphic", "_names", "_places", "_scalar", "_signature", "_simple",
+        "_structure", "_values", "adapter", "f",
     )  # fmt: skip
 
     def __init__(
@@ -62,9 +62,11 @@ class FlatFunction:
         self._values = [None] if simple else signature.values(constants)
         self._places = places
         self._names = signature.keywords
+        # One array is all there is.
+        self._simple = simple and places[0].spec is None and not self._names
 
     def __call__(self, x: Arrays) -> tuple[Arrays, Arrays]:
-        args, named = self.arguments(x)
+        args, named = (x, {}) if self._simple else self.arguments(x)
         token = evaluated_by.set(self.adapter)
         try:
             returned = self.f(*args, **named)
@@ -78,7 +80,7 @@ class FlatFunction:
             ) from error
         finally:
             evaluated_by.reset(token)
-        return self.taken(returned, x)
+        return self.taken(returned, x) if self._has_aux else (self._value(returned, x[0]), ())
 
     def arguments(self, x: Arrays) -> tuple[list[Any], dict[str, Any]]:
         """What ``f`` is called with at ``x``."""

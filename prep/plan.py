@@ -83,9 +83,8 @@ class Plan:
     """
 
     __slots__ = (
-        "_follows", "_may_trace", "backend", "device", "dtypes", "inner", "operator", "outer",
-        "problem", "result",
-        "settings", "signature", "value", "wanted",
+        "_follows", "_may_trace", "_native", "backend", "device", "dtypes", "inner", "operator",
+        "outer", "problem", "result", "settings", "signature", "value", "wanted",
     )  # fmt: skip
 
     def __init__(
@@ -112,6 +111,11 @@ class Plan:
         for leaf in signature.primals + signature.constants:
             if type(leaf.library).is_traced is not ArrayLibrary.is_traced:
                 self._may_trace = True
+        # Whether there is nothing but arrays of the backend's own, which need no conversion.
+        self._native = not signature.constants
+        for leaf in signature.primals:
+            if leaf.library is not self.outer.arrays:
+                self._native = False
         self.device: Hashable = None
         self.dtypes: list[np.dtype[Any]] = [p.dtype for p in signature.primals]
         for leaf in signature.constants:
@@ -191,9 +195,12 @@ class Plan:
         With ``copy`` they share no memory with what was given. Where any is ``traced``, those that
         are stay as they are.
         """
+        own = self.outer.arrays
+        if self._native and not copy and not traced:
+            return tuple(map(own.detach, primals)), ()
         signature, device = self.signature, self.device if self.inner is self.outer else None
         return (
-            primals_to(self.outer.arrays, primals, signature.primals, device, copy, traced),
+            primals_to(own, primals, signature.primals, device, copy, traced),
             constants_to(
                 self.inner.arrays, constants, signature.constants, self.device, copy, traced
             ),
