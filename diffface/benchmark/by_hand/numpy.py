@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import optree
-from scipy.optimize._numdiff import approx_derivative
 
 from diffface.backends.adapter import Adapter
 from diffface.backends.compiled import Array
@@ -124,11 +123,15 @@ def by_scipy(adapter: Adapter) -> ByHand:
 
 
 def _jacobian_by_differences(method: str, example: Example) -> Callable[[], Any]:
+    from scipy.optimize._numdiff import approx_derivative
+
     f, x = flat(example)
     return lambda: by_leaf(example, approx_derivative(f, x, method=method))
 
 
 def _hvp_by_differences(method: str, example: Example) -> Callable[[], Any]:
+    from scipy.optimize._numdiff import approx_derivative
+
     f, x = flat(example)
     v = flat_seed(example)
     # Two roundings are stacked: the gradient's relative error is epsilon ** (2/3).
