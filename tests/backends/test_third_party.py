@@ -108,6 +108,7 @@ test_mine = conformance("mine")
 """
 
 
+@pytest.mark.slow
 def test_the_whole_suite_from_one_line(tmp_path: Path) -> None:
     """In a test file of another package, which has none of diffface's own settings."""
     (tmp_path / "test_mine.py").write_text(PACKAGE)

@@ -199,6 +199,7 @@ def lbfgs_update(gradients, state, params, value):
     )
 
 
+@pytest.mark.slow
 def test_lbfgs_of_optax_with_its_line_search():
     for backend in AD:  # together, since the update compiles long
         params = {"x": jnp.full(4, -1.0)}

@@ -98,6 +98,7 @@ def test_eager_calls(backend: str) -> None:
     assert growth(lambda: g(X), calls) < 100 * calls
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_lazy_callables_forget_signatures(backend: str) -> None:
     g = dif.prepare_gradient(square, backend=backend)
@@ -115,6 +116,7 @@ def test_forgotten_programs_are_freed() -> None:
     assert growth(lambda: g(np.ones(next(sizes))), 500) < 500 * 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("backend", "of"), [*((b, "numpy") for b in BACKENDS), ("jax", "jax"), ("torch", "torch")]
 )

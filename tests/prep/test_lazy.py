@@ -52,6 +52,7 @@ def test_lazy_with_constants(backend: str) -> None:
     same(first(X, 7.0), 21 * X**2, FIRST[backend])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch", "autograd"])
 def test_signatures_kept_are_the_last_used(backend: str) -> None:
     """16 of them; what was used last is dropped last."""

@@ -49,6 +49,7 @@ def _parts(result: Any) -> tuple[Any, ...]:
     return result if isinstance(result, tuple) else (result,)
 
 
+@pytest.mark.slow
 @EVERYWHERE
 @LAZY
 @pytest.mark.parametrize("of", KINDS)
@@ -91,6 +92,7 @@ def test_a_prepared_callable_is_freed(backend: str) -> None:
     assert reference() is None
 
 
+@pytest.mark.slow
 @EVERYWHERE
 @pytest.mark.parametrize("operator", ["gradient", "hvp"])
 def test_memory_stays_flat(operator: str, backend: str) -> None:
@@ -117,6 +119,7 @@ def test_memory_stays_flat(operator: str, backend: str) -> None:
     assert grown < 2000 + 4 * calls  # bytes: less than half a pointer per call
 
 
+@pytest.mark.slow
 @EVERYWHERE
 def test_memory_of_unprepared_calls_stays_flat(backend: str) -> None:
     """A new function at every call: nothing may be cached for it."""

@@ -40,6 +40,7 @@ def verdicts(report, backend):
 # Where nothing is wrong
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scenario", scenarios()[::5], ids=lambda s: s.name)
 def test_right_derivatives_agree(scenario):
     report = check(

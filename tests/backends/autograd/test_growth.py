@@ -76,6 +76,7 @@ def peak(action: Callable[[], object]) -> int:
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("f", "measure"), [*((f, peak) for f in PROGRAMS), (elements, calls), (gathered, calls)]
 )

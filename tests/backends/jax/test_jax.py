@@ -53,6 +53,7 @@ PREPARED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LATE)
 def test_arrays_may_be_overwritten_while_jax_computes(
     name: str, busy: Callable[[], object]
