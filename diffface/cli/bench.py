@@ -41,14 +41,15 @@ def add(subparsers: Any) -> None:
         help="a problem, all, or module:function (default: rosenbrock)",
     )  # fmt: skip
     parser.add_argument(
-        "--args", metavar="module:name", help="for a function: its arguments, or what makes them"
-    )
+        "--args", metavar="module:name",
+        help="for a function: its arguments, or what makes them, of a size where there are --sizes",
+    )  # fmt: skip
     parser.add_argument(
         "--backends", metavar="LIST", help="such as jax,torch,Torch(compile=True); default: all"
     )
     parser.add_argument("--operators", metavar="LIST", help="such as gradient,hvp")
     parser.add_argument(
-        "--sizes", metavar="LIST", help="of a problem, such as 10,100 or 1000x10x5; default: small"
+        "--sizes", metavar="LIST", help="such as 10,100 or 1000x10x5; default: small"
     )
     parser.add_argument("--rounds", type=int, default=11, metavar="N", help="default: 11")
     for name in FORMATS:
@@ -78,11 +79,12 @@ def run(options: argparse.Namespace) -> int:
 def _subjects(options: argparse.Namespace) -> list[tuple[Any, tuple[Any, ...], dict[str, Any]]]:
     """What to measure, one size and one problem at a time: function, arguments, options."""
     if ":" in options.what:
-        if options.sizes:
-            raise UsageError("--sizes are for problems; a function gets its arguments by --args.")
         if options.args is None:
             raise UsageError("a function needs --args, such as --args mymodule:make_args.")
-        return [(load(options.what), arguments(options.args), {})]
+        f = load(options.what)
+        if options.sizes is None:
+            return [(f, arguments(options.args), {})]
+        return [(f, arguments(options.args, *size), {}) for size in _numbers(options.sizes)]
     if options.args:
         raise UsageError("--args are for module:function; a problem brings its own.")
     if options.what == "all":
@@ -96,16 +98,21 @@ def _sizes(text: str | None, problem: Problem) -> list[tuple[int, ...]]:
     if text is None:
         return [problem.sizes[0]]
     usual = {len(size) for size in problem.sizes}
-    try:
-        sizes = [tuple(map(int, word.split("x"))) for word in split(text)]
-    except ValueError:
-        sizes = [()]
+    sizes = _numbers(text)
     if not all(len(size) in usual and min(size) > 0 for size in sizes):
         example = "x".join(map(str, problem.sizes[0]))
         raise UsageError(
             f"--sizes of {problem.name} are {problem.dimensions}, such as {example}; got {text!r}."
         )
     return sizes
+
+
+def _numbers(text: str) -> list[tuple[int, ...]]:
+    """``10,1000x5`` as tuples; one of them is empty where there is something else."""
+    try:
+        return [tuple(map(int, word.split("x"))) for word in split(text)]
+    except ValueError:
+        return [()]
 
 
 def _chosen(options: argparse.Namespace) -> dict[str, Any]:
@@ -128,13 +135,20 @@ def _check_files(options: argparse.Namespace) -> None:
         path = getattr(options, name)
         if path is not None and not path.absolute().parent.is_dir():
             raise UsageError(f"--{name}: there is no folder {str(path.parent)!r}.")
-    if options.plot is not None:
-        try:
-            importlib.import_module("matplotlib")
-        except ImportError as error:
-            raise UsageError(
-                "--plot needs matplotlib; run: pip install 'diffface[bench]'."
-            ) from error
+    if options.plot is None:
+        return
+    try:
+        kinds = (
+            importlib.import_module("matplotlib.figure").Figure().canvas.get_supported_filetypes()
+        )
+    except ImportError as error:
+        raise UsageError("--plot needs matplotlib; run: pip install 'diffface[bench]'.") from error
+    figure = importlib.import_module("matplotlib.figure").Figure()
+    kinds, kind = figure.canvas.get_supported_filetypes(), options.plot.suffix.removeprefix(".")
+    if kind not in kinds:
+        raise UsageError(
+            f"--plot must end in one of .{', .'.join(kinds)}, got {str(options.plot)!r}."
+        )
 
 
 def _finish(report: Benchmark, options: argparse.Namespace) -> None:

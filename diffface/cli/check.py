@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from diffface.cli.target import arguments, listed_backends, load
-from diffface.cli.usage import UsageError, show
-from diffface.testing import check
+from diffface.cli.usage import UsageError, one_of, show, split
+from diffface.testing import Report, check
+from diffface.testing.names import ORDER
 
 EXAMPLE = """\
 example:
@@ -23,6 +24,7 @@ example:
 
   $ python -m diffface check mymodule:loss --args mymodule:point --backends jax,torch
 
+Only what disagrees is shown, and why; --all shows what agrees as well.
 The exit code is 0 if all agree, 1 if not, and 2 for wrong usage."""
 
 
@@ -48,6 +50,14 @@ def add(subparsers: Any) -> None:
         help="backends that must agree; by default all that are installed and can run it",
     )  # fmt: skip
     parser.add_argument(
+        "--operators", metavar="LIST", help="only these, such as gradient,hvp; default: all"
+    )
+    parser.add_argument(
+        "--rtol", type=float, metavar="NUMBER",
+        help="how far results may be apart, relative to the largest number; default: as the "
+        "precision of the arguments allows",
+    )  # fmt: skip
+    parser.add_argument(
         "--argnums", metavar="N,...", help="positions of the active arguments, such as 0 or 0,2"
     )
     parser.add_argument(
@@ -56,6 +66,10 @@ def add(subparsers: Any) -> None:
     parser.add_argument(
         "--holomorphic", action="store_true", help="it is a holomorphic function of complex numbers"
     )
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument("--all", action="store_true", help="show what agrees, too")
+    shown.add_argument("--brief", action="store_true", help="say in one line whether all agree")
+    shown.add_argument("--json", action="store_true", help="print everything, for programs")
     parser.set_defaults(run=run)
 
 
@@ -63,16 +77,34 @@ def run(options: argparse.Namespace) -> int:
     """Compare, and print the numbers and the reasons."""
     chosen = None if options.backends is None else listed_backends(options.backends)
     argnums = None if options.argnums is None else positions(options.argnums)
+    operators = None
+    if options.operators is not None:
+        known = [name for name, order in ORDER.items() if order]
+        operators = [one_of(name, known, "operator") for name in split(options.operators)]
     f = load(options.function)
     if not callable(f):
         raise UsageError(f"{options.function} is not a function but a {type(f).__name__}.")
+    if options.rtol is not None and not options.rtol > 0:
+        raise UsageError(f"--rtol must be positive, got {options.rtol:g}.")
     report = check(
-        f, *arguments(options.args), backends=chosen, argnums=argnums, has_aux=options.has_aux,
-        holomorphic=options.holomorphic,
+        f, *arguments(options.args), backends=chosen, operators=operators, rtol=options.rtol,
+        argnums=argnums, has_aux=options.has_aux, holomorphic=options.holomorphic,
     )  # fmt: skip
-    show(report.table())
-    print(f"\n{report.conclusion()}")
+    _print(report, options)
     return 0 if report.ok else 1
+
+
+def _print(report: Report, options: argparse.Namespace) -> None:
+    if options.json:
+        print(report.json())
+        return
+    if options.brief:
+        print(report.conclusion().splitlines()[0])
+        return
+    if options.all or report.wrong:
+        show(report.table(only_wrong=not options.all))
+        print()
+    print(report.conclusion())
 
 
 def positions(text: str) -> int | Sequence[int]:

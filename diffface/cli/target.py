@@ -83,12 +83,14 @@ def load(target: str) -> Any:
                   attribute.split("."), _module(name))  # fmt: skip
 
 
-def arguments(target: str) -> tuple[Any, ...]:
-    """The point that ``target`` names, or returns."""
+def arguments(target: str, *size: int) -> tuple[Any, ...]:
+    """The point that ``target`` names, or returns for a size."""
     found = load(target)
+    if size and not callable(found):
+        raise UsageError(f"--sizes need a function that takes them; {target} is not callable.")
     if callable(found):
         try:
-            found = found()
+            found = found(*size)
         except BrokenPipeError:
             raise
         except Exception as error:

@@ -41,7 +41,7 @@ class Parser(argparse.ArgumentParser):
 def nearest(name: str, known: Iterable[str]) -> str:
     """`` Did you mean 'this'?``, or, where nothing is near, what there is; begins with a space."""
     names = sorted(set(known))
-    close = difflib.get_close_matches(name, names, n=1)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.7)
     if close:
         return f" Did you mean {close[0]!r}?"
     return f" There is {', '.join(map(repr, names))}." if names else ""

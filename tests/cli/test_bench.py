@@ -24,6 +24,8 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         "    return dif.namespace(x).sum((x - data) ** 2)\n"
         "def make():\n"
         "    return np.ones(3), dif.Const(np.zeros(3))\n"
+        "def make_of(n):\n"
+        "    return np.ones(n), dif.Const(np.zeros(n))\n"
         "def square(x):\n"
         "    return x * x\n"
         "POINT = np.ones(2)\n"
@@ -73,6 +75,12 @@ def test_a_function_of_the_users(module: str, capsys: pytest.CaptureFixture[str]
     assert lines(capsys)[0][:3] == ["loss", "3", "gradient"]
     assert main(["bench", f"{module}:square", "--args", f"{module}:POINT", *QUICK]) == 0
     assert lines(capsys)[0][:3] == ["square", "2", "jacobian"]
+
+
+def test_sizes_of_a_function_of_the_users(module: str, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["bench", f"{module}:loss", "--args", f"{module}:make_of", "--sizes", "2,5"]
+    assert main([*command, "--operators", "gradient", *QUICK]) == 0
+    assert [row[1] for row in lines(capsys) if row[0] == "loss"] == ["2", "5"]
 
 
 def test_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -162,8 +170,11 @@ def test_progress_on_a_terminal_only(
         (["lse", "--backends", "Torch(speed=1)"], "Torch(speed=1): "),
         (["lse", "--backends", ","], "expected backends separated by commas, got ','."),
         (["lse", "--args", "a:b"], "--args are for module:function; a problem brings its own."),
-        (["a:b", "--sizes", "3"],
-         "--sizes are for problems; a function gets its arguments by --args."),
+        (["users_module:loss", "--args", "users_module:POINT", "--sizes", "3"],
+         "--sizes need a function that takes them; users_module:POINT is not callable."),
+        (["users_module:loss", "--args", "users_module:make", "--sizes", "3"],
+         "users_module:make cannot be called: TypeError: make() takes 0 positional arguments"),
+        (["lse", "--plot", "x.jpegs"], "--plot must end in one of .eps, "),
         (["users_module:loss"],
          "a function needs --args, such as --args mymodule:make_args."),
         (["users_module:los", "--args", "users_module:make"],

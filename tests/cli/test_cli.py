@@ -1,5 +1,6 @@
 """``python -m diffface``: exit codes, pipes, tables and wrong usage."""
 
+import json
 import os
 import signal
 import subprocess
@@ -88,8 +89,7 @@ CHECK = ("check", "problem:loss", "--args", "problem:point", "--backends", "auto
 def test_agreement_is_exit_code_0(here):
     done = run(*CHECK)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.endswith("\nAll agree: autograd, numpy.\n")
-    assert "\x1b" not in done.stdout
+    assert done.stdout == "All agree: autograd, numpy.\n"
 
 
 def test_disagreement_is_exit_code_1(here):
@@ -176,6 +176,9 @@ INSTALLED = "Installed: 'jax', 'torch', 'autograd', 'numpy', 'complex-step'."
         (["backends", "--backends", ","], "expected names separated by commas, got ','."),
         ([*CHECK[:4], "--backends", "jaxx"],
          f"There is no backend 'jaxx'. Did you mean 'jax'? {INSTALLED}"),
+        ([*CHECK, "--rtol", "0"], "--rtol must be positive, got 0."),
+        ([*CHECK, "--operators", "gradiant"],
+         "there is no operator 'gradiant'. Did you mean 'gradient'?"),
         ([*CHECK, "--argnums", "one"],
          "--argnums must be integers separated by commas, got 'one'."),
         ([*CHECK, "--argnums", "1"], "`argnums` makes argument 1 active, but it is wrapped in "
@@ -234,6 +237,27 @@ def test_positions():
     assert _check.positions("0,-1") == [0, -1]
 
 
+def test_check_shows_what_disagrees(here, capsys):
+    words = [*CHECK[:4], "--backends", "autograd,numpy", "--rtol", "1e-13"]
+    assert main(words) == 1
+    out = capsys.readouterr().out
+    assert ["numpy", "hessian"] in [line.split()[:2] for line in out.splitlines()]
+    assert "agrees" not in out
+    assert main([*words, "--all"]) == 1
+    assert "agrees" in capsys.readouterr().out
+    assert main([*words, "--brief"]) == 1
+    assert capsys.readouterr().out.count("\n") == 1
+
+
+def test_check_of_some_operators_for_programs(here, capsys):
+    assert main([*CHECK, "--operators", "hvp,gradient", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["name"], found["ok"], found["findings"]) == ("loss", True, [])
+    asked = [row["operator"] for row in found["rows"] if row["backend"] == "numpy"]
+    assert asked == ["value", "hvp", "gradient"]
+    assert {row["verdict"] for row in found["rows"]} == {"agrees", "converged"}
+
+
 def test_check_takes_the_options_of_operators(here, capsys):
     (here / "problem.py").write_text(
         "import diffface as dif\n"
@@ -241,7 +265,7 @@ def test_check_takes_the_options_of_operators(here, capsys):
         "args = (2.0, 1.0 + 2.0j)\n"
     )
     words = ["check", "problem:f", "--args", "problem:args", "--backends", "autograd,torch"]
-    assert main([*words, "--has-aux", "--holomorphic", "--argnums", "1"]) == 0
+    assert main([*words, "--has-aux", "--holomorphic", "--argnums", "1", "--all"]) == 0
     assert "derivative" in capsys.readouterr().out
 
 

@@ -74,8 +74,10 @@ def beside(
     return Asked(operator, answers, limits, scale, floor, lost)
 
 
-def rows(asked: Asked, reference: Reference, backends: Mapping[str, Backend]) -> list[Comparison]:
-    """One for the differences, and one for each backend."""
+def rows(
+    asked: Asked, reference: Reference, backends: Mapping[str, Backend], rtol: float | None = None
+) -> list[Comparison]:
+    """One for the differences, and one for each backend; ``rtol`` if it is not as usual."""
     dtype, operator = reference.subject.dtype, asked.operator
     found = []
     if operator.parts[1:]:
@@ -85,7 +87,7 @@ def rows(asked: Asked, reference: Reference, backends: Mapping[str, Backend]) ->
     order = operator.order if operator.parts[1:] else 0
     pivot = _pivot(asked, reference, backends, rounding(dtype))
     for name, backend in backends.items():
-        tolerance = agreement(backend, order, dtype)
+        tolerance = agreement(backend, order, dtype) if rtol is None else rtol
         found.append(_row(asked, reference, name, tolerance, pivot))
     return found
 

@@ -7,14 +7,14 @@ import numpy as np
 
 from diffface.backends.errors import InvalidArgumentError, NotDifferentiableError
 from diffface.backends.registry import Backend, resolve
-from diffface.operators.listing import operators
+from diffface.operators.listing import operators as operators_of
 from diffface.operators.value import VALUE
 from diffface.prep.operator import Operator
 from diffface.testing.comparison.agreement import beside, rows
 from diffface.testing.comparison.explain import explain, no_result
 from diffface.testing.comparison.findings import Evidence
 from diffface.testing.comparison.reference import Reference
-from diffface.testing.comparison.report import WAYS, Comparison, Report, ask
+from diffface.testing.comparison.report import WAYS, Comparison, Report, ask, name_of
 from diffface.testing.comparison.subject import Arrays, Subject, subject
 from diffface.testing.names import named
 
@@ -24,6 +24,8 @@ def check(
     /,
     *args: Any,
     backends: Sequence[str | Backend] | None = None,
+    operators: Sequence[str] | None = None,
+    rtol: float | None = None,
     argnums: int | Sequence[int] | None = None,
     has_aux: bool = False,
     kwargs: Mapping[str, Any] | None = None,
@@ -46,6 +48,11 @@ def check(
     backends : sequence of str or backend object, optional
         Whom to compare; they must have results. By default all that are installed, and those that
         cannot run ``f`` are only reported.
+    operators : sequence of str, optional
+        Compare only these, such as ``["gradient", "hvp"]``, of those that apply.
+    rtol : float, optional
+        How far results may be apart, relative to the largest number of each. By default what the
+        precision of the arguments leaves after long computations, and more for differences.
     argnums, has_aux, kwargs
         As for the operators, see :func:`diffface.gradient`.
     holomorphic : bool, default False
@@ -59,7 +66,8 @@ def check(
     Raises
     ------
     InvalidArgumentError
-        If no argument is active, or ``argnums``, ``kwargs`` or ``backends`` make no sense.
+        If no argument is active, or ``argnums``, ``kwargs``, ``backends``, ``operators`` or
+        ``rtol`` make no sense.
     UnknownBackendError, BackendNotAvailableError
         If a backend does not exist, or is not installed.
     NotDifferentiableError
@@ -86,7 +94,9 @@ def check(
     """
     if not callable(f):
         raise NotDifferentiableError(f"`f` must be callable, got {type(f).__name__}.")
-    chosen = _chosen(backends)
+    chosen, wanted = _chosen(backends), _wanted(operators)
+    if rtol is not None and not rtol > 0:
+        raise InvalidArgumentError(f"`rtol` must be positive, got {rtol!r}.")
     options = {"argnums": argnums, "has_aux": has_aux, "kwargs": kwargs}
     required = tuple(chosen) if backends is not None else ()
     name = getattr(f, "__name__", repr(f))
@@ -100,7 +110,7 @@ def check(
                 for n, outcome in values.items()
             )
             return Report(name, found, tuple(no_result(found)), required)
-        evidence = _evidence(point, reference, chosen, holomorphic)
+        evidence = _evidence(point, reference, chosen, wanted, rtol, holomorphic)
         findings = tuple(explain(evidence))
     return Report(name, evidence.rows, findings, required)
 
@@ -111,6 +121,17 @@ def _chosen(backends: Sequence[str | Backend] | None) -> dict[str, Backend]:
             f"`backends` must be a sequence of names or backend objects, got {backends!r}."
         )
     return named(backends)
+
+
+def _wanted(names: Sequence[str] | None) -> Sequence[Operator]:
+    known = {name_of(operator): operator for operator in operators_of()}
+    if names is None:
+        return list(known.values())
+    if isinstance(names, str) or not names or not known.keys() >= set(names):
+        raise InvalidArgumentError(
+            f"`operators` must be a sequence of {', '.join(known)}; got {names!r}."
+        )
+    return [known[name] for name in dict.fromkeys(names)]
 
 
 def _reference(point: Subject, backends: Mapping[str, Backend]) -> Reference | None:
@@ -130,11 +151,12 @@ def _can(point: Subject, backend: Backend, primals: Arrays | None) -> bool:
 
 
 def _evidence(
-    point: Subject, reference: Reference, backends: Mapping[str, Backend], holomorphic: bool
-) -> Evidence:
+    point: Subject, reference: Reference, backends: Mapping[str, Backend],
+    wanted: Sequence[Operator], rtol: float | None, holomorphic: bool,
+) -> Evidence:  # fmt: skip
     asked = {}
     found: list[Comparison] = []
-    for operator in (VALUE, *filter(lambda o: _applies(o, reference, holomorphic), operators())):
+    for operator in (VALUE, *filter(lambda o: _applies(o, reference, holomorphic), wanted)):
         answers = {
             (name, way): ask(point, operator, backend, way, holomorphic)
             for name, backend in backends.items()
@@ -142,7 +164,7 @@ def _evidence(
         }
         one = beside(reference, operator, answers)
         asked[one.name] = one
-        found += rows(one, reference, backends)
+        found += rows(one, reference, backends, rtol)
     return Evidence(reference, backends, asked, tuple(found), holomorphic)
 
 

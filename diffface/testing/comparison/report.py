@@ -2,7 +2,9 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from json import dumps
+from math import isfinite
 from typing import Any
 
 import diffface
@@ -120,17 +122,31 @@ class Report:
             if (row.backend in self.required if row.problem else not row.agrees)
         )  # fmt: skip
 
-    def table(self) -> Table:
-        """The rows, in text."""
+    def table(self, only_wrong: bool = False) -> Table:
+        """The rows, in text: all, or those that keep it from being ok."""
+        rows = self.wrong if only_wrong else self.rows
         cells = [
             (row.backend, row.operator, _shown(row.unprepared), _shown(row.prepared),
              f"{row.tolerance:.0e}", row.verdict)
-            for row in self.rows
+            for row in rows
         ]  # fmt: skip
         head = ("backend", "operator", "unprepared", "prepared", "allowed", "verdict")
-        marked = frozenset(i for i, row in enumerate(self.rows) if row in self.wrong)
+        marked = frozenset(i for i, row in enumerate(rows) if row in self.wrong)
         title = f"Derivatives of {self.name}: maximal relative errors"
         return Table(head, cells, title, marked, frozenset({2, 3, 4}))
+
+    def json(self) -> str:
+        """Everything, for programs: ``name``, ``ok``, ``rows`` and ``findings``.
+
+        Numbers that JSON does not know are strings, ``"inf"`` and ``"nan"``.
+        """
+        rows = [asdict(row) | {"verdict": row.verdict} for row in self.rows]
+        for row in rows:
+            for name, cell in row.items():
+                if isinstance(cell, float) and not isfinite(cell):
+                    row[name] = str(cell)
+        found = {"name": self.name, "ok": self.ok, "rows": rows}
+        return dumps({**found, "findings": list(map(asdict, self.findings))}, indent=2)
 
     def conclusion(self) -> str:
         """What it comes to, and why, below the table."""
