@@ -138,9 +138,7 @@ def _check_files(options: argparse.Namespace) -> None:
     if options.plot is None:
         return
     try:
-        kinds = (
-            importlib.import_module("matplotlib.figure").Figure().canvas.get_supported_filetypes()
-        )
+        importlib.import_module("matplotlib")
     except ImportError as error:
         raise UsageError("--plot needs matplotlib; run: pip install 'diffface[bench]'.") from error
     figure = importlib.import_module("matplotlib.figure").Figure()
