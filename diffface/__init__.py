@@ -76,6 +76,7 @@ from diffface.optimize.log_density import LogDensity, log_density
 from diffface.optimize.objective import Objective, objective
 from diffface.optimize.ravel import Unravel, ravel
 from diffface.optimize.residuals import Residuals, residuals
+from diffface.optimize.transforms import interval, positive, simplex
 from diffface.prep.arguments.const import Const
 from diffface.prep.prepared import Prepared
 from diffface.rules.bridge import bridge
@@ -132,6 +133,7 @@ __all__ = [
     "hvp",
     "implicit",
     "in_place",
+    "interval",
     "jacobian",
     "jacobian_sparsity",
     "linearize",
@@ -139,6 +141,7 @@ __all__ = [
     "log_density",
     "namespace",
     "objective",
+    "positive",
     "prepare_derivative",
     "prepare_gradient",
     "prepare_gradient_and_hvp",
@@ -161,6 +164,7 @@ __all__ = [
     "register_backend",
     "residuals",
     "second_derivative",
+    "simplex",
     "using",
     "value_and_derivative",
     "value_and_gradient",

@@ -5,12 +5,22 @@ from typing import Any, Unpack
 
 import numpy as np
 
+from diffface.backends.errors import InvalidArgumentError
+from diffface.operators.call import backend_for
+from diffface.optimize.constrained import Constrained, Parameters
 from diffface.optimize.objective import Objective, one_number
-from diffface.optimize.residuals import ProblemOptions, VectorFunction
+from diffface.optimize.ravel import Unravel
+from diffface.optimize.residuals import ProblemOptions, VectorFunction, check
+from diffface.prep.arguments.bind import bind
 
 
 def log_density(
-    f: Callable[..., Any], x0: Any, /, *args: Any, **options: Unpack[ProblemOptions]
+    f: Callable[..., Any],
+    x0: Any,
+    /,
+    *args: Any,
+    transforms: Any = None,
+    **options: Unpack[ProblemOptions],
 ) -> "LogDensity":
     """A log density and its gradient on flat vectors, for Hamiltonian samplers.
 
@@ -22,6 +32,11 @@ def log_density(
         A point: ``f`` gets its parameters in this structure and these shapes.
     *args
         Data: constants, in ``Const`` or not, unless ``argnums`` says otherwise.
+    transforms : Transform or tree of them, optional
+        How parameters are constrained: :data:`positive`, :func:`interval` or :data:`simplex` for
+        each leaf of ``x0``, None where it is free; or one for all. Samplers then move through
+        vectors without constraints: ``f`` gets the parameters as ever, and the logarithm of the
+        transform's Jacobian determinant is added to what it returns.
     **options : ProblemOptions
         ``backend``, ``argnums``, ``kwargs``, ``fallback``.
 
@@ -34,6 +49,9 @@ def log_density(
     ------
     NotDifferentiableError
         If a parameter is not real and floating-point.
+    InvalidArgumentError
+        If ``x0`` does not obey the constraints, ``transforms`` have another structure, or come
+        together with ``argnums``.
 
     Examples
     --------
@@ -41,9 +59,29 @@ def log_density(
     >>> normal = dif.log_density(lambda x: -0.5 * (x**2).sum(), [0.0, 0.0], backend="autograd")
     >>> normal.logdensity_and_gradient([1.0, 2.0])
     (-2.5, array([-1., -2.]))
+
+    A scale, which is positive: the sampler sees its logarithm.
+
+    >>> scale = dif.log_density(lambda s: -s, 1.0, transforms=dif.positive, backend="autograd")
+    >>> scale.logdensity_and_gradient([0.0]), scale.unravel([0.0])
+    ((-1.0, array([0.])), 1.0)
     """
-    function = VectorFunction(f, (x0, *args), options, one_number, "log_density")
-    return LogDensity(function)
+    if transforms is None:
+        function = VectorFunction(f, (x0, *args), options, one_number, "log_density")
+        return LogDensity(function, function.unravel)
+    if options.get("argnums", 0) != 0:
+        raise InvalidArgumentError(
+            "`transforms` are for the first argument; leave `argnums` out, or put all parameters "
+            "into one tree."
+        )
+    check(f, options, "log_density")
+    chosen = backend_for(options.get("backend"), bind((x0, *args), 0, options.get("kwargs")))
+    parameters = Parameters(x0, chosen.first_order(), transforms)
+    density = Constrained(f, parameters.transforms, parameters.is_tree)
+    function = VectorFunction(
+        density, (parameters.start, *args), options, one_number, "log_density"
+    )
+    return LogDensity(function, parameters)
 
 
 class LogDensity:
@@ -52,17 +90,17 @@ class LogDensity:
     Attributes
     ----------
     x0 : numpy.ndarray of shape (n,), float64
-        The point it was made with.
+        The point it was made with, without constraints.
     dimension : int
         Length ``n`` of a flat vector.
-    unravel : Unravel
-        ``unravel(x)`` is the tree of parameters at ``x``.
+    unravel : Unravel or Parameters
+        ``unravel(x)`` is the tree of parameters at ``x``, which obey their constraints.
     """
 
-    def __init__(self, function: VectorFunction) -> None:
+    def __init__(self, function: VectorFunction, unravel: Unravel | Parameters) -> None:
         self.x0 = function.x0
         self.dimension = function.unravel.size
-        self.unravel = function.unravel
+        self.unravel = unravel
         self._function = function
         self._objective = Objective(function)
 
@@ -76,6 +114,14 @@ class LogDensity:
     def logdensity_and_gradient(self, x: Any) -> tuple[float, Any]:
         """Log density at ``x``, shape (n,), and its gradient, shape (n,), float64."""
         return self._objective.fun_and_jac(x)
+
+    def gradient(self, x: Any) -> Any:
+        """Gradient of the log density at ``x``, shape (n,), float64."""
+        return self._objective.jac(x)
+
+    def hessian(self, x: Any) -> Any:
+        """Hessian of the log density at ``x``, shape (n, n), float64."""
+        return self._objective.hess(x)
 
     def unravel_samples(self, samples: Any) -> Any:
         """Samples of shape (k, n) as one tree of arrays with a leading axis of length k."""

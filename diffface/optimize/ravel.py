@@ -148,6 +148,40 @@ class Unravel:
 
         return with_x
 
+    @property
+    def is_tree(self) -> bool:
+        """Whether it gives a tree, rather than one leaf."""
+        return self._spec is not None
+
+    def parts(self, x: Any) -> list[Any]:
+        """The leaves of ``x``, shape (..., n), as arrays of shape (..., *own)."""
+        return [x[..., at].reshape((*x.shape[:-1], *leaf.shape)) for at, leaf in self._pairs()]
+
+    def entries(self, given: Any, name: str) -> list[Any]:
+        """What ``given`` says of each leaf: a tree like the parameters, or one entry for all.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If it has another structure; calls it ``name``.
+        """
+        number = library_of(given) is not None and np.ndim(given) == 0
+        if self._spec is None or given is None or number:
+            return [given] * len(self._leaves)
+        try:
+            return list(self._spec.flatten_up_to(given))
+        except ValueError as error:
+            raise InvalidArgumentError(
+                f"`{name}` must have the structure of the parameters, {self._described()}, "
+                f"or be one number: {error}"
+            ) from None
+
+    def with_shapes(self, shapes: Sequence[tuple[int, ...]]) -> "Unravel":
+        """The same structure with leaves of other shapes."""
+        leaves = [leaf._replace(shape=shape)
+                  for leaf, shape in zip(self._leaves, shapes, strict=True)]  # fmt: skip
+        return Unravel(self._spec, leaves, self._adapter)
+
     def _pairs(self) -> Any:
         return zip(self._slices, self._leaves, strict=True)
 
@@ -156,18 +190,7 @@ class Unravel:
 
     def _bound(self, given: Any, default: float, name: str) -> Any:
         x = np.full(self.size, default)
-        if given is None:
-            return x
-        if self._spec is None or (np.ndim(given) == 0 and library_of(given) is not None):
-            entries = [given] * len(self._leaves)
-        else:
-            try:
-                entries = self._spec.flatten_up_to(given)
-            except ValueError as error:
-                raise InvalidArgumentError(
-                    f"`{name}` must have the structure of the parameters, {self._described()}, "
-                    f"or be one number: {error}"
-                ) from None
+        entries = self.entries(given, name)
         for (at, leaf), entry in zip(self._pairs(), entries, strict=True):
             if entry is not None:
                 kind = library_of(entry)

@@ -1,0 +1,102 @@
+"""A log density of constrained parameters, as one of a vector without constraints."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from diffface.backends.adapter import Adapter
+from diffface.backends.errors import InvalidArgumentError
+from diffface.backends.namespace import namespace
+from diffface.optimize.ravel import ravel_with
+from diffface.optimize.transforms import Transform
+from diffface.prep.arguments.tree import SORTED, flatten, unflatten
+
+
+class Constrained:
+    """``u -> log density at t(u) + log |det dt/du|``, where ``u`` is a tree like the parameters.
+
+    Parameters
+    ----------
+    f : callable
+        ``f(x, *args)``, the log density of the parameters.
+    transforms : sequence of Transform or None
+        One for each leaf of ``x``; None leaves it as it is.
+    """
+
+    def __init__(
+        self, f: Callable[..., Any], transforms: Sequence[Transform | None], is_tree: bool
+    ) -> None:
+        self.__name__ = getattr(f, "__name__", type(f).__name__)
+        self._f = f
+        self._transforms = transforms
+        self._is_tree = is_tree
+
+    def __call__(self, u: Any, /, *args: Any, **kwargs: Any) -> Any:
+        leaves, spec = flatten(u, SORTED) if self._is_tree else ([u], None)
+        x, added = [], []
+        for leaf, transform in zip(leaves, self._transforms, strict=True):
+            if transform is None:
+                x.append(leaf)
+                continue
+            value, log_jacobian = transform.constrain(leaf, namespace(leaf))
+            x.append(value)
+            added.append(log_jacobian)
+        y = self._f(x[0] if spec is None else unflatten(spec, x), *args, **kwargs)
+        return sum(added, y)
+
+
+class Parameters:
+    """From a vector without constraints to the tree of parameters, which obey theirs.
+
+    Attributes
+    ----------
+    size : int
+        Length of the vector.
+    start : tree
+        The parameters that it was made with, without constraints.
+    """
+
+    def __init__(self, tree: Any, adapter: Adapter, transforms: Any) -> None:
+        x, self._constrained = ravel_with(tree, adapter, "x0")
+        all_parts = self._constrained.parts(x)
+        if isinstance(transforms, Transform):
+            entries = [transforms] * len(all_parts)
+        else:
+            entries = self._constrained.entries(transforms, "transforms")
+        self.transforms = [_checked(entry) for entry in entries]
+        pairs = zip(all_parts, self.transforms, strict=True)
+        parts = [part if transform is None else transform.free(part) for part, transform in pairs]
+        self._free = self._constrained.with_shapes([np.shape(part) for part in parts])
+        self.size = self._free.size
+        self.start = self._free(np.concatenate([np.ravel(part) for part in parts]))
+
+    def __call__(self, u: Any) -> Any:
+        """The parameters at ``u``, shape (n,), in the user's kinds of arrays."""
+        return self._constrained(self._join(self._free.checked(u)))
+
+    @property
+    def is_tree(self) -> bool:
+        """Whether they are a tree, rather than one leaf."""
+        return self._constrained.is_tree
+
+    def batch(self, u: Any) -> Any:
+        """The same with a leading axis of length k, for ``u`` of shape (k, n)."""
+        return self._constrained.batch(self._join(u))
+
+    def _join(self, u: Any) -> Any:
+        lead = u.shape[:-1]
+        values = []
+        for part, transform in zip(self._free.parts(u), self.transforms, strict=True):
+            value = part if transform is None else transform.constrain(part, np)[0]
+            values.append(np.reshape(value, (*lead, -1)))
+        return np.concatenate(values, axis=-1)
+
+
+def _checked(entry: Any) -> Transform | None:
+    if entry is not None and not isinstance(entry, Transform):
+        raise InvalidArgumentError(
+            "`transforms` must be diffface.positive, diffface.interval(lower, upper), "
+            f"diffface.simplex or None for each leaf, got {entry!r}."
+        )
+    return entry
