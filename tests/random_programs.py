@@ -193,6 +193,8 @@ def _reshaped(p: RandomProgram, i: int, j: int, values: list[Array]) -> Step:
 
 
 def _taken(p: RandomProgram, i: int, j: int, values: list[Array]) -> Step:
+    if not np.ndim(values[i]):  # there is no axis to take along, but for NumPy
+        return _reshaped(p, i, j, values)
     where = [0] * p.integer(0, 3)
     indices = np.asarray(where, dtype=int)
     return Step(
