@@ -26,6 +26,7 @@ def constraint(
     /,
     *args: Any,
     keep_feasible: Any = False,
+    hess: bool = True,
     **options: Unpack[ProblemOptions],
 ) -> Any:
     """``lb <= f(x, *args) <= ub`` as a ``scipy.optimize.NonlinearConstraint``.
@@ -43,6 +44,8 @@ def constraint(
         Constants. SciPy's ``args=`` does not reach constraints.
     keep_feasible : bool or array of bool
         As in SciPy.
+    hess : bool, default True
+        Whether to hand over the Hessian. SLSQP and COBYLA, which have no use for it, warn of it.
     **options : ProblemOptions
         ``backend``, ``argnums``, ``kwargs``, ``fallback``, ``sparsity``, ``check``. A pattern that
         is given is that of the Jacobian; that of the Hessian is traced.
@@ -71,7 +74,16 @@ def constraint(
     from scipy.optimize import NonlinearConstraint
 
     function = VectorFunction(f, (x0, *args), options, flat, "constraint")
+    adapter = function.backend.first_order()
     parts = Residuals(function)
+    given = {"hess": _hessian(function, options)} if hess else {}
+    return NonlinearConstraint(
+        parts.fun, _bound(lb, adapter, "lb"), _bound(ub, adapter, "ub"), jac=parts.jac,
+        keep_feasible=keep_feasible, **given,
+    )  # fmt: skip
+
+
+def _hessian(function: VectorFunction, options: ProblemOptions) -> "_WeightedHessian":
     weighted = VectorFunction(
         _Weighted(function),
         (function.x0, np.zeros(0), *function.constants),
@@ -79,12 +91,7 @@ def constraint(
         _as_is,
         "constraint",
     )
-    hess = _WeightedHessian(function, weighted.prepared_matrix(prepare_hessian))
-    adapter = function.backend.first_order()
-    return NonlinearConstraint(
-        parts.fun, _bound(lb, adapter, "lb"), _bound(ub, adapter, "ub"), jac=parts.jac, hess=hess,
-        keep_feasible=keep_feasible,
-    )  # fmt: skip
+    return _WeightedHessian(function, weighted.prepared_matrix(prepare_hessian))
 
 
 def weighted_sparsity(options: ProblemOptions) -> ProblemOptions:
