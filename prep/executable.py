@@ -101,9 +101,14 @@ class Executable:
             x, c = plan.to_backend(primals, constants)
             examples = (*x, *c, *self._example_seeds(x, c, seeds))
             program = plan.program(self._f, self._structure)
-            built = self._build(program, examples)
+            if plan.points is None:
+                built = self._build(program, examples)
+                alone = (*x, *c)
+            else:
+                built = plan.points.build(self._build, program, examples, self._structure)
+                alone = plan.points.first(examples)[: len(x) + len(c)]
             if plan.inner is plan.outer:
-                plan.inner.check_record(plan.function(self._f), (*x, *c))
+                plan.inner.check_record(plan.function(self._f), alone)
             return built
 
     def _build(self, program: Program, examples: Arrays) -> tuple[Compiled, Arrays]:
@@ -152,21 +157,24 @@ class Executable:
 
     def _example_seeds(self, x: Arrays, c: Arrays, given: object) -> Arrays:
         plan = self.plan
-        xp, which = plan.outer.xp, plan.operator.seeds
-        if which is Seeds.TANGENTS and given is None:
-            return tuple(map(xp.ones_like, x))
-        if which is Seeds.COTANGENTS:
+        if plan.operator.seeds is Seeds.TANGENTS and given is None:
+            like = x if plan.points is None else plan.points.first((*x, *c))[: len(x)]
+            return self._ones(like)
+        if plan.operator.seeds is Seeds.COTANGENTS:
             # What cotangents look like is known once f has been evaluated.
-            flat = plan.flat(self._f, c, self._structure)
-            # On copies, since f may write to its arguments.
-            y = flat(tuple(map(plan.outer.arrays.fresh, x)))[0]
+            y = plan.results_at(self._f, x, c, self._structure)
             if given is None:
-                return tuple(map(xp.ones_like, y))
+                return self._ones(y)
         return plan.seeds(given, self._structure)
+
+    def _ones(self, like: Arrays) -> Arrays:
+        ones = tuple(map(self.plan.outer.xp.ones_like, like))
+        points = self.plan.points
+        return ones if points is None else tuple(map(points.repeated, ones))
 
     def _try_eagerly(self, primals: Sequence[Any], constants: Sequence[Any], seeds: object) -> None:
         if seeds is None and self.plan.operator.seeds is Seeds.TANGENTS:
-            seeds = self.plan.signature.like_active(primals)
+            seeds = self.plan.example_tangents(primals)
         if seeds is not None or self.plan.operator.seeds is Seeds.NONE:
             self.plan.evaluate(self._f, primals, constants, seeds)
 

@@ -14,6 +14,7 @@ import optree
 from diffface.backends.arrays import ArrayLibrary
 from diffface.backends.compiled import Arrays, Compiled
 from diffface.backends.errors import CannotRecord
+from diffface.prep.arguments.axes import stacked
 from diffface.prep.arguments.const import Const
 from diffface.prep.arguments.signature import Argument, Place
 from diffface.prep.arguments.static import Static
@@ -193,7 +194,7 @@ def _seeds(
         spec = structure.y
         examples = [given] if spec is None else leaves_like(spec, given, RESULTS)
         return _seed(writer, plan, name, spec, examples, RESULTS)
-    given = signature.like_active(primals) if given is None else given
+    given = plan.example_tangents(primals) if given is None else given
     if signature.bare:
         return _tangents(writer, plan, name, signature.places[0], given)
     count = len(signature.places)
@@ -234,8 +235,12 @@ def _seed(
 def _like_result(plan: Plan, structure: OutputStructure) -> Any:
     """Cotangents of the kind of the result of ``f``, to learn from."""
     library, device = plan.signature.result_library()
+    points: tuple[int, ...] = ()
+    if plan.axes is not None:
+        library, points = stacked(library), (plan.axes.size,)
     leaves = [
-        library.from_numpy(np.zeros(shape, dtype), device) for shape, dtype, _ in structure.y_leaves
+        library.from_numpy(np.zeros((*points, *shape), dtype), device)
+        for shape, dtype, _ in structure.y_leaves
     ]
     return leaves[0] if structure.y is None else unflatten(structure.y, leaves)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from diffface.backends.adapter import Adapter
-from diffface.backends.arrays import PYTHON, library_of
+from diffface.backends.arrays import NUMPY, PYTHON, library_of
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import NotDifferentiableError
 from diffface.backends.recording.user_frame import raised_by_user, users_line
@@ -30,20 +30,25 @@ class OutputStructure:
     y: Spec | None = None
     y_leaves: Sequence[_Described] = ()
     aux: Spec | None = None
-    # Static leaves of aux as they are; None where an array goes.
-    aux_leaves: Sequence[Static | None] = ()
+    # Static leaves of aux as they are; None where an array goes, and the type of a Python number
+    # that goes as an array.
+    aux_leaves: Sequence[Static | type | None] = ()
     # How many arrays each part of the result has.
     counts: Sequence[int] = ()
     # The type of the NumPy number that f returned before: it needs no second look.
     seen: type | None = None
+
+    def aux_arrays(self) -> int:
+        """How many arrays aux has."""
+        return sum(not isinstance(leaf, Static) for leaf in self.aux_leaves)
 
 
 class FlatFunction:
     """``f`` as an adapter wants it: ``x -> (y, aux)``, constants bound, outputs arrays."""
 
     __slots__ = (
-        "_has_aux", "_holomorphic", "_names", "_places", "_scalar", "_signature", "_simple",
-        "_structure", "_values", "adapter", "f",
+        "_has_aux", "_holomorphic", "_names", "_noted", "_places", "_scalar", "_signature",
+        "_simple", "_structure", "_values", "adapter", "f",
     )  # fmt: skip
 
     def __init__(
@@ -57,6 +62,7 @@ class FlatFunction:
         self._has_aux = settings.has_aux
         self._holomorphic = settings.holomorphic
         self._scalar = scalar
+        self._noted = False
         places = signature.places
         simple = len(places) == 1 == len(signature.arguments) and places[0].active is None
         self._values = [None] if simple else signature.values(constants)
@@ -206,14 +212,30 @@ class FlatFunction:
     def _auxiliary(self, aux: object, like: Array) -> Arrays:
         leaves, self._structure.aux = flatten(aux, RESULTS)
         arrays: list[Array] = []
-        static: list[Static | None] = []
+        static: list[Static | type | None] = []
+        # What is evaluated elsewhere, too, has other numbers there, which nothing records.
+        varying = not self.adapter.reverse and self.adapter.arrays is NUMPY
         for leaf in leaves:
-            try:
-                array = None if library_of(leaf) is PYTHON else self.adapter.lift(leaf, like)
-            except TypeError:
-                array = None
-            static.append(Static(leaf) if array is None else None)
+            if library_of(leaf) is PYTHON:
+                array = _number(leaf) if varying else None
+                static.append(Static(leaf) if array is None else type(leaf))
+            else:
+                array = self._lifted_if_array(leaf, like)
+                static.append(Static(leaf) if array is None else None)
             if array is not None:
                 arrays.append(array)
-        self._structure.aux_leaves = static
+        if not self._noted:  # where it is evaluated first is where the caller asks
+            self._structure.aux_leaves, self._noted = static, True
         return tuple(arrays)
+
+    def _lifted_if_array(self, leaf: object, like: Array) -> Array | None:
+        try:
+            return self.adapter.lift(leaf, like)
+        except TypeError:
+            return None
+
+
+def _number(value: Any) -> Array | None:
+    """A Python number as an array of its own dtype, if there is one."""
+    array = np.asarray(value)
+    return None if array.dtype.hasobject else array

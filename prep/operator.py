@@ -137,12 +137,15 @@ class Recipe(NamedTuple):
         The user's function.
     settings : Settings
         Options that change what is derived.
+    in_axes : int, sequence of ints, None and trees of them, or None
+        Along which axes of the arguments to go from point to point.
     """
 
     operator: Operator
     wanted: tuple[int, ...]
     f: Callable[..., Any]
     settings: Settings
+    in_axes: Any = None
 
     @property
     def name(self) -> str:

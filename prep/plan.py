@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import nullcontext
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,23 @@ from diffface.backends.arrays import PYTHON, ArrayLibrary
 from diffface.backends.compiled import Array, Arrays, Program
 from diffface.backends.registry import Backend
 from diffface.prep.arguments import seeds as _seeds
-from diffface.prep.arguments.signature import Argument, Call, Leaf, Signature, by_value, describe
+from diffface.prep.arguments.axes import Axes, split, stacked
+from diffface.prep.arguments.seeds import Lead
+from diffface.prep.arguments.signature import (
+    Argument,
+    Call,
+    Leaf,
+    Signature,
+    by_value,
+    describe,
+    parameter,
+)
 from diffface.prep.carry import constants_to, primals_to
 from diffface.prep.flat_function import FlatFunction, OutputStructure
 from diffface.prep.inner import Inner
 from diffface.prep.kept import Kept
 from diffface.prep.operator import Operator, Point, Recipe, Seeds, Settings
+from diffface.prep.points import Points
 from diffface.prep.result import Result, fresh
 from diffface.prep.traced import any_traced, check_carried
 from diffface.prep.validate import check_mode, find_problem
@@ -35,8 +46,11 @@ def plan_for(
     NotDifferentiableError, InvalidArgumentError
         If its arguments cannot be differentiated.
     """
-    operator, wanted, f, settings = recipe
+    operator, wanted, f, settings, in_axes = recipe
     arguments, primals, constants = describe(call)
+    axes: Axes | None = None
+    if in_axes is not None:
+        arguments, axes = split(arguments, call, in_axes, partial(parameter, f))
     # Trees and static constants are compared by code of the user's, so that a plan for one of them
     # is never taken for another.
     known = True
@@ -44,7 +58,7 @@ def plan_for(
         if spec is not None or type(leaves[0]) is not Leaf:
             known = False
     make = _known_plan if known else _plan
-    plan = make(operator, wanted, backend, settings, arguments, *call[1:])
+    plan = make(operator, wanted, backend, settings, arguments, *call[1:], axes)
     if plan.problem is not None:
         raise plan.problem.said_of(f, plan.signature)
     return plan, primals, constants
@@ -65,6 +79,8 @@ class Plan:
         Who derives.
     settings : Settings
         Options.
+    axes : Axes, optional
+        Where the points are, if there are many; the signature is that of one.
 
     Attributes
     ----------
@@ -83,18 +99,23 @@ class Plan:
     """
 
     __slots__ = (
-        "_follows", "_may_trace", "_native", "backend", "device", "dtypes", "inner", "operator",
-        "outer", "problem", "result", "settings", "signature", "value", "wanted",
+        "_follows", "_given_settings", "_may_trace", "_native", "axes", "backend", "device",
+        "dtypes", "inner", "lead", "operator", "outer", "points", "problem", "result", "settings",
+        "signature", "value", "wanted",
     )  # fmt: skip
 
     def __init__(
         self, operator: Operator, wanted: tuple[int, ...], signature: Signature, backend: Backend,
-        settings: Settings,
+        settings: Settings, axes: Axes | None = None,
     ) -> None:  # fmt: skip
         self.operator = operator
         self.wanted = wanted
         self.signature = signature
-        self.settings = settings
+        # Of many points, as many are computed at once as there would be directions of one.
+        self.settings = settings if axes is None else settings._replace(chunk_size=None)
+        self._given_settings = settings
+        self.axes = axes
+        self.lead = Lead(None if axes is None else axes.size, settings.batched)
         self.backend = backend
         self.inner: Adapter = backend.first_order()
         self.outer: Adapter = self.inner
@@ -103,7 +124,13 @@ class Plan:
         check_mode(settings.mode, self.outer)
         name = operator.names[wanted]
         self.problem = find_problem(signature, operator, name, settings.holomorphic, self.inner)
-        self.result = Result(operator, wanted, signature, settings.has_aux, self.outer.arrays)
+        self.points: Points | None = None
+        if axes is not None:
+            scope = lambda: self.inner.scope(self.dtypes)
+            self.points = Points(axes, self.outer, self.inner, scope, settings.chunk_size)
+        self.result = Result(
+            operator, wanted, signature, settings.has_aux, self.outer.arrays, self.lead.points
+        )
         self.value = len(wanted) > 1 or settings.has_aux
         # What a library or an adapter never does need not be asked at every call.
         self._follows = type(self.outer).following is not Adapter.following
@@ -129,7 +156,10 @@ class Plan:
     def by_value(self, constants: Sequence[Any]) -> tuple["Plan", Sequence[Any]]:
         """The plan in which Python numbers among ``constants`` are static, and the others."""
         signature, rest = by_value(self.signature, constants)
-        return Plan(self.operator, self.wanted, signature, self.backend, self.settings), rest
+        settings, axes = self._given_settings, self.axes
+        if axes is not None:
+            axes = axes.of_numbers_left_out(self.signature.constants)
+        return Plan(self.operator, self.wanted, signature, self.backend, settings, axes), rest
 
     def evaluate(
         self, f: Callable[..., Any], primals: Sequence[Any], constants: Sequence[Any],
@@ -141,7 +171,7 @@ class Plan:
         """
         structure = OutputStructure()
         if out is not None:
-            self.result.check_out(out, _seeds.batch_of(seeds, self.settings.batched))
+            self.result.check_out(out, _seeds.batch_of(seeds, self.lead))
         traced = (self._may_trace or seeds is not None) and self.is_traced(
             primals, constants, seeds
         )
@@ -151,7 +181,13 @@ class Plan:
             if self.operator.seeds is not Seeds.NONE:
                 given = self._given(seeds, structure, traced)
             x, c = self.to_backend(primals, constants, traced=traced)
-            derived = self.derive(f, x, c, given, structure)
+            if self.points is None:
+                derived = self.derive(f, x, c, given, structure)
+            else:
+                if self.operator.seeds is Seeds.COTANGENTS:
+                    self.results_at(f, x, c, structure)
+                single = self._single(f, structure, None)
+                derived = self.points.evaluate(single, (*x, *c, *given()), structure)
         outputs = []
         for output in derived:
             # Plain arrays carry no derivative; a call less for them, and none for a list.
@@ -242,12 +278,17 @@ class Plan:
         return None if self.outer.reverse else Kept(self.signature, constants, self.inner.arrays)
 
     def program(self, f: Callable[..., Any], structure: OutputStructure) -> Program:
-        """``(*primals, *constants, *seeds) -> (*parts, *aux)``, all flat arrays."""
-        primals = len(self.signature.primals)
-        both = primals + len(self.signature.constants)
+        """``(*primals, *constants, *seeds) -> (*parts, *aux)``, all flat arrays, of one point."""
         inner = None
         if self.inner is not self.outer:
             inner = Inner(self.inner, lambda constants: self.flat(f, constants, structure))
+        return self._single(f, structure, inner)
+
+    def _single(
+        self, f: Callable[..., Any], structure: OutputStructure, inner: Inner | None
+    ) -> Program:
+        primals = len(self.signature.primals)
+        both = primals + len(self.signature.constants)
 
         def program(*inputs: Array) -> Arrays:
             x, constants = inputs[:primals], inputs[primals:both]
@@ -272,14 +313,40 @@ class Plan:
         settings, scalar = self.settings, self.operator.scalar
         return FlatFunction(f, self.signature, constants, self.inner, structure, settings, scalar)
 
+    def results_at(
+        self, f: Callable[..., Any], x: Arrays, constants: Arrays, structure: OutputStructure
+    ) -> Arrays:
+        """What ``f`` returns, at the first of many points; on copies, since it may write to ``x``.
+
+        It is how one learns what cotangents look like.
+        """
+        if self.points is not None:
+            first = self.points.first((*x, *constants))
+            x, constants = first[: len(x)], first[len(x) :]
+        x = tuple(map(self.outer.arrays.fresh, x))
+        return self.flat(f, constants, structure)(x)[0]
+
+    def example_tangents(self, primals: Sequence[Any]) -> Any:
+        """Tangents as the user would give them."""
+        if self.axes is None:
+            return self.signature.like_active(primals)
+        return self.signature.like_active(
+            [
+                stacked(p.library).from_numpy(
+                    np.ones((self.axes.size, *p.shape), p.dtype), p.device
+                )
+                for p in self.signature.primals
+            ]
+        )
+
     def seeds(self, given: object, structure: OutputStructure, traced: bool = False) -> Arrays:
         """The tangents or cotangents of a call as arrays, checked."""
-        own, batched = self.outer.arrays, self.settings.batched
+        own, lead = self.outer.arrays, self.lead
         if self.operator.seeds is Seeds.NONE:
             return ()
         if self.operator.seeds is Seeds.TANGENTS:
-            return _seeds.tangents(given, self.signature, own, batched, traced)
-        return _seeds.cotangents(given, structure.y, structure.y_leaves, own, batched, traced)
+            return _seeds.tangents(given, self.signature, own, lead, traced)
+        return _seeds.cotangents(given, structure.y, structure.y_leaves, own, lead, traced)
 
     def _given(
         self, seeds: object, structure: OutputStructure, traced: bool
@@ -295,9 +362,10 @@ class Plan:
 def _plan(
     operator: Operator, wanted: tuple[int, ...], backend: Backend, settings: Settings,
     arguments: tuple[Argument, ...], keywords: tuple[str, ...], active: tuple[int, ...], bare: bool,
+    axes: Axes | None,
 ) -> Plan:  # fmt: skip
     signature = Signature.of(arguments, keywords, active, bare)
-    return Plan(operator, wanted, signature, backend, settings)
+    return Plan(operator, wanted, signature, backend, settings, axes)
 
 
 # Remembered, since it depends on no value: neither of `f` nor of any array.

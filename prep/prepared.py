@@ -201,9 +201,9 @@ class Prepared:
     def __getstate__(self) -> tuple[Any, ...]:
         # What it was made of, and what was found out of `f`: neither programs nor examples.
         fixed = None if self._fixed is None else pack(self._fixed)
-        operator, wanted, f, settings = self._recipe
+        operator, wanted, f, settings, in_axes = self._recipe
         known = self._settle, self._choose, self._argnums, self._kwargs, self._fallback
-        recipe = operator, wanted, Portable(f), settings
+        recipe = operator, wanted, Portable(f), settings, in_axes
         return recipe, known, fixed, self._strict, self._by_value, self._disagreed
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
@@ -261,8 +261,7 @@ class Prepared:
         return given.get(which)
 
     def _key(self, signature: Signature, plan: Plan, seeds: Any) -> Any:
-        batch = batch_of(seeds, self._recipe.settings.batched)
-        return signature, plan.inner, batch
+        return signature, plan.inner, batch_of(seeds, plan.lead), plan.axes
 
     def _specialise(
         self, plan: Plan, primals: Sequence[Any], constants: Sequence[Any], seeds: Any

@@ -7,8 +7,10 @@ import numpy as np
 
 from diffface.backends.arrays import NUMPY, PYTHON, ArrayLibrary, libraries, library_of
 from diffface.backends.compiled import Array, Arrays
+from diffface.prep.arguments.axes import stacked
 from diffface.prep.arguments.out import Slot, check, targets, write
 from diffface.prep.arguments.signature import Leaf, Signature
+from diffface.prep.arguments.static import Static
 from diffface.prep.arguments.tree import unflatten
 from diffface.prep.flat_function import OutputStructure
 from diffface.prep.operator import Operator, Part
@@ -48,6 +50,8 @@ class Result:
         Whether aux comes last.
     library : ArrayLibrary
         Whose arrays a program returns.
+    points : int, optional
+        How many points there are, each with a result of its own.
 
     Attributes
     ----------
@@ -57,11 +61,11 @@ class Result:
         The one leaf that the result is like, if it is one array and nothing else.
     """
 
-    __slots__ = ("_has_aux", "_library", "_signature", "_wanted", "like", "parts")
+    __slots__ = ("_has_aux", "_library", "_points", "_signature", "_wanted", "like", "parts")
 
     def __init__(
         self, operator: Operator, wanted: tuple[int, ...], signature: Signature, has_aux: bool,
-        library: ArrayLibrary,
+        library: ArrayLibrary, points: int | None = None,
     ) -> None:  # fmt: skip
         self.parts = [operator.parts[i] for i in wanted]
         self._wanted = wanted
@@ -70,7 +74,10 @@ class Result:
         self._library = library
         alone = signature.bare and signature.places[0].spec is None and not has_aux
         only = alone and self.parts == [Part.LIKE_X] and bool(signature.primals)
+        self._points = points
         self.like: Leaf | None = signature.primals[0] if only else None
+        if points is not None and self.like is not None:
+            self.like = self.like._replace(library=stacked(self.like.library))
 
     def assemble(self, outputs: Arrays, structure: OutputStructure, out: object = None) -> Any:
         """The result as the user sees it, from the fresh outputs of a program."""
@@ -95,7 +102,9 @@ class Result:
                 columns = [(leaf.library, leaf.device) for leaf in signature.primals]
                 found += columns * (count // len(columns))
         if self._has_aux:
-            found += [signature.result_library()] * structure.aux_leaves.count(None)
+            found += [signature.result_library()] * structure.aux_arrays()
+        if self._points is not None:
+            return [(stacked(library), device) for library, device in found]
         return found
 
     def tree(self, leaves: Sequence[Any], structure: OutputStructure, out: object = None) -> Any:
@@ -128,8 +137,22 @@ class Result:
     def aux(self, leaves: Iterable[Any], structure: OutputStructure) -> Any:
         """What ``f`` returned besides its value, from the arrays in it."""
         rest = iter(leaves)
-        filled = [next(rest) if static is None else static.value for static in structure.aux_leaves]
+        filled = []
+        for leaf in structure.aux_leaves:
+            if isinstance(leaf, Static):
+                filled.append(self._of_all_points(leaf.value))
+            elif leaf is None or self._points is not None:
+                filled.append(next(rest))
+            else:
+                filled.append(leaf(next(rest)))
         return unflatten(structure.aux, filled)  # type: ignore[arg-type] # known by now
+
+    def _of_all_points(self, value: Any) -> Any:
+        """A number that does not depend on arrays, for each of the points."""
+        if self._points is None or library_of(value) is not PYTHON:
+            return value
+        library, device = self._signature.result_library()
+        return stacked(library).from_numpy(np.full(self._points, value), device)
 
     def slots(self, described: Sequence[tuple[Any, Any]], structure: OutputStructure) -> list[Any]:
         """Trees of what ``out`` has to take, one for each derivative.
@@ -159,14 +182,15 @@ class Result:
         """
         parts = [part for i, part in zip(self._wanted, self.parts, strict=True) if i]
         signature, primals = self._signature, self._signature.primals
+        own = (lambda library: library) if self._points is None else stacked
         for part, target in zip(parts, targets(out, len(parts)), strict=True):
             if part is Part.LIKE_X:
-                slots = [Slot(p.library, batch + p.shape, p.dtype) for p in primals]
+                slots = [Slot(own(p.library), batch + p.shape, p.dtype) for p in primals]
                 check(target, signature.like_active(slots))
             elif part is Part.X_BY_X:
                 rows = [
                     signature.like_active(
-                        [Slot(q.library, p.shape + q.shape, q.dtype) for q in primals]
+                        [Slot(own(q.library), batch + p.shape + q.shape, q.dtype) for q in primals]
                     )
                     for p in primals
                 ]

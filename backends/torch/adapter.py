@@ -21,6 +21,7 @@ from diffface.backends.rule import Rule
 from diffface.backends.torch.arrays import TORCH
 from diffface.backends.torch.levels import (
     captures,
+    in_batch,
     in_derivative,
     in_transform,
     is_once_differentiable,
@@ -99,7 +100,9 @@ class Torch(Adapter):
         value: bool = True,
     ) -> tuple[Arrays, Arrays, Arrays]:  # fmt: skip
         again = self._differentiated_again(x, seeds)
-        if not again:
+        # A batch of directions within one of points: torch's forward rules are wrong there for
+        # some functions (det, solve), those of pullbacks are right.
+        if not again and not in_batch():
             try:
                 run = lambda push: self.batch(push, seeds, chunk_size)
                 pushed = _push_functional(f, x, run)

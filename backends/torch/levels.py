@@ -39,6 +39,12 @@ def in_derivative() -> bool:
     return any(i.key() != vmap for i in stack or ())
 
 
+def in_batch() -> bool:
+    """Whether a vmap of torch.func is under way."""
+    stack = _functorch.get_interpreter_stack() if in_transform() else None
+    return any(i.key() == _functorch.TransformType.Vmap for i in stack or ())
+
+
 def alive(array: Array) -> Array:
     """``array`` without the wrappers of transforms that are over, which no new one can take."""
     while (inner := _functorch.unwrap_if_dead(array)) is not array:

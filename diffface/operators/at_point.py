@@ -152,9 +152,9 @@ def linearize(f: Callable[..., Any], /, *args: Any, **options: Unpack[PointOptio
 
     def pushforward(tangents: Any, *, batched: bool = False, chunk_size: int | None = None) -> Any:
         """``J tangents`` at the point of linearisation; ``batched`` adds a leading axis."""
-        traced = point.sees(tangents)
+        lead, traced = _seeds.Lead(batched=batched), point.sees(tangents)
         with point.scope():
-            dx = _seeds.tangents(tangents, point.signature, adapter.arrays, batched, traced)
+            dx = _seeds.tangents(tangents, point.signature, adapter.arrays, lead, traced)
             dy = run(dx, batched, chunk_size)
             return point.result(Part.LIKE_Y, dy)
 
@@ -206,9 +206,9 @@ def vjp(f: Callable[..., Any], /, *args: Any, **options: Unpack[PointOptions]) -
 
     def pullback(cotangents: Any, *, batched: bool = False, chunk_size: int | None = None) -> Any:
         """``J^H cotangents`` at the fixed point; ``batched`` adds a leading axis."""
-        traced = point.sees(cotangents)
+        lead, traced = _seeds.Lead(batched=batched), point.sees(cotangents)
         with point.scope():
-            dy = _seeds.cotangents(cotangents, structure, leaves, adapter.arrays, batched, traced)
+            dy = _seeds.cotangents(cotangents, structure, leaves, adapter.arrays, lead, traced)
             dx = adapter.batch(pull, dy, chunk_size) if batched else pull(dy)
             return point.result(Part.LIKE_X, dx)
 

@@ -71,7 +71,7 @@ def call(
     if not options.keys() <= NO_SETTINGS:
         chosen = settings(options, operator.keywords, operator.names[wanted])
     backend = backend_for(options.get("backend"), bound)
-    recipe = Recipe(operator, wanted, f, chosen)
+    recipe = Recipe(operator, wanted, f, chosen, options.get("in_axes"))
     plan, primals, constants = plan_for(recipe, backend, bound)
     return plan.evaluate(f, primals, constants, seeds, options.get("out"))
 
@@ -89,8 +89,8 @@ def prepare(
     fallback = check_choice(options, "fallback", ("eager", "error"))
     settle = partial(_settled, _named_or_in_use(options.get("backend")))
     return Prepared(
-        Recipe(operator, wanted, f, chosen), settle, args, options.get("argnums"),
-        options.get("kwargs"), on_mismatch, fallback,
+        Recipe(operator, wanted, f, chosen, options.get("in_axes")), settle, args,
+        options.get("argnums"), options.get("kwargs"), on_mismatch, fallback,
     )  # fmt: skip
 
 

@@ -57,9 +57,18 @@ class Options(PointOptions, total=False):
     ----------
     out : array or tree of arrays, optional
         NumPy or torch arrays of the structure of the result, which are overwritten and returned.
+    in_axes : int, or tuple of int, None and trees of them, optional
+        The derivative at each of many points: along which axis of the arguments to go from point to
+        point. An int is for every array, a tuple has one entry for each argument, None is what all
+        points share; as in ``jax.vmap``. The points come first in every result, and in tangents and
+        cotangents.
+    chunk_size : int, optional
+        With ``in_axes``, how many points to compute at once; bounds memory. By default all.
     """
 
     out: Any
+    in_axes: Any
+    chunk_size: int | None
 
 
 class ScalarOptions(Options, total=False):
@@ -83,7 +92,8 @@ class MatrixOptions(Options, total=False):
         By columns or by rows; auto compares the sizes of input and output, and is
         forward-over-reverse for Hessians.
     chunk_size : int, optional
-        How many columns or rows to compute at once; bounds memory. By default all.
+        How many columns or rows, or with ``in_axes`` points, to compute at once; bounds memory. By
+        default all.
     holomorphic : bool, default False
         For `jacobian`: ``f`` is a holomorphic function of complex arguments.
     sparsity : {"trace", "probe"} or matrix, optional
@@ -99,7 +109,6 @@ class MatrixOptions(Options, total=False):
     """
 
     mode: Mode
-    chunk_size: int | None
     holomorphic: bool
     sparsity: Any
     format: Literal["csr", "csc", "coo"] | None
@@ -114,11 +123,11 @@ class SeededOptions(Options, total=False):
     batched : bool, default False
         Every leaf of the tangents or cotangents has a leading batch axis; so has the result.
     chunk_size : int, optional
-        How many of a batch to compute at once; bounds memory. By default all.
+        How many of a batch, or with ``in_axes`` points, to compute at once; bounds memory. By
+        default all.
     """
 
     batched: bool
-    chunk_size: int | None
 
 
 class PreparationOptions(TypedDict, total=False):
@@ -143,7 +152,7 @@ class PrepareOptions(MatrixOptions, SeededOptions, PreparationOptions, total=Fal
 PREPARATION = PreparationOptions.__optional_keys__
 
 # Options of every operator that do not affect the derivation.
-NO_SETTINGS = Options.__optional_keys__ - {"has_aux"}
+NO_SETTINGS = Options.__optional_keys__ - {"has_aux", "chunk_size"}
 
 
 def settings(options: Mapping[str, Any], allowed: frozenset[str], name: str) -> Settings:
@@ -164,6 +173,10 @@ def settings(options: Mapping[str, Any], allowed: frozenset[str], name: str) -> 
                 f"{name}() got an unexpected keyword argument `{key}`.{nearest} "
                 f"It takes {', '.join(f'`{k}`' for k in sorted(allowed))}."
             )
+    if options.get("in_axes") is not None and options.get("sparsity") is not None:
+        raise InvalidArgumentError(
+            "`in_axes` is not for sparse matrices; leave `sparsity` out, or call once a point."
+        )
     for name in ("format", "check"):
         if options.get(name) is not None and options.get("sparsity") is None:
             raise InvalidArgumentError(f"`{name}` is for sparse matrices; pass `sparsity`, too.")
@@ -178,6 +191,8 @@ def settings(options: Mapping[str, Any], allowed: frozenset[str], name: str) -> 
                 f"`chunk_size` must be a positive integer or None, got {chunk_size!r}."
             )
         chunk_size = int(chunk_size)
+        if options.get("in_axes") is None and not allowed & {"mode", "batched"}:
+            raise InvalidArgumentError("`chunk_size` is for many points; pass `in_axes`, too.")
     return Settings(
         bool(options.get("has_aux")), bool(options.get("batched")), chunk_size, mode,
         bool(options.get("holomorphic")),

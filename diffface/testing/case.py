@@ -32,6 +32,8 @@ class Case:
         The arrays that go in.
     batched : bool
         Whether the seeds come as a batch.
+    many : bool
+        Whether it is asked at many points at once.
     """
 
     scenario: Scenario
@@ -39,9 +41,10 @@ class Case:
     preparation: Preparation
     kind: ArrayLibrary
     batched: bool = False
+    many: bool = False
 
     def __str__(self) -> str:
-        batched = "-batched" if self.batched else ""
+        batched = "-batched" if self.batched else "-many" if self.many else ""
         name = self.scenario.name.replace(" ", "_")
         return f"{name}-{self.function}{batched}-{self.preparation}-{self.kind.name}"
 
@@ -59,10 +62,12 @@ class Case:
         return options
 
     def caller(
-        self, backend: str | Backend, example: Any, kwargs: Any
+        self, backend: str | Backend, example: Any, kwargs: Any, in_axes: Any = None
     ) -> tuple[Callable[..., Any], Prepared | None]:
         """``call(args, kwargs, seeds)``, and what it calls if that is prepared at ``example``."""
         options = {**self.options(), "backend": backend}
+        if in_axes is not None:
+            options["in_axes"] = in_axes
         seeded = SEEDS.get(operator_of(self.function))
 
         def named(seeds: Any) -> dict[str, Any]:
@@ -108,6 +113,10 @@ def cases(
             yield Case(scenario, function, "unprepared", kinds[-1], batched=True)
             if scenario.core and function not in FIXED_POINT:
                 yield Case(scenario, function, "prepared", kinds[0], batched=True)
+        if scenario.core and function not in FIXED_POINT:
+            yield Case(scenario, function, "prepared", kinds[-1], many=True)
+            if function == operator:
+                yield Case(scenario, function, "unprepared", kinds[0], many=True)
 
 
 def _ways(

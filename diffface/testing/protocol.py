@@ -227,7 +227,7 @@ def _ask(case: Case, call: Any, point: Instance, backend: Backend) -> tuple[Any,
     check_same("an input", before, inputs)
     results = list(result) if len(parts) > 1 or case.scenario.has_aux else [result]
     if case.scenario.has_aux:
-        _check_aux(results.pop(), point)
+        check_aux(results.pop(), point.given("aux"))
     if case.function in FIXED_POINT:
         spoil(args)
         results[-1] = results[-1](seeds, batched=case.batched)
@@ -255,8 +255,8 @@ def _answer(name: str, point: Instance, batched: bool) -> Tree:
     return mapped(lambda *row: np.stack(row), *(point.answer(name, k) for k in range(BATCH)))
 
 
-def _check_aux(aux: Tree, point: Instance) -> None:
-    answer = point.given("aux")
+def check_aux(aux: Tree, answer: Tree) -> None:
+    """Raise AssertionError, in words, unless ``aux`` is the ``answer``."""
     assert structure(aux) == structure(answer), f"aux has the structure {structure(aux)}"
     for leaf, wanted in zip(leaves(aux), leaves(answer), strict=True):
         if isinstance(wanted, np.ndarray | np.inexact):

@@ -10,6 +10,7 @@ from diffface.testing.case import Case, cases
 from diffface.testing.closed_form.scenario import Scenario
 from diffface.testing.closed_form.table import scenarios as default_scenarios
 from diffface.testing.limits import Limit, known_limits
+from diffface.testing.many import run_many
 from diffface.testing.names import operator_of
 from diffface.testing.point import shape_class
 from diffface.testing.protocol import run
@@ -71,7 +72,7 @@ def conformance(
 
     @pytest.mark.parametrize(("backend", "case"), parameters)
     def test(backend: str | Backend, case: Case) -> None:
-        run(case, backend, strategies)
+        (run_many if case.many else run)(case, backend, strategies)
 
     return test
 

@@ -23,8 +23,33 @@ from diffface.prep.arguments.tree import (
 Expected = tuple[tuple[int, ...], np.dtype[Any], Any]
 
 
+class Lead(NamedTuple):
+    """The axes that seeds have before those of what they are like.
+
+    Attributes
+    ----------
+    points : int or None
+        How many points there are, each with seeds of its own.
+    batched : bool
+        Whether there is a batch of them.
+    """
+
+    points: int | None = None
+    batched: bool = False
+
+    @property
+    def width(self) -> int:
+        """How many axes that is."""
+        return (self.points is not None) + self.batched
+
+    def shown(self, shape: tuple[int, ...]) -> str:
+        """The shape of seeds, as messages show it."""
+        names = ["points"] * (self.points is not None) + ["batch"] * self.batched
+        return f"({', '.join([*names, *map(str, shape)])})" if names else str(shape)
+
+
 def tangents(
-    given: object, signature: Signature, own: ArrayLibrary, batched: bool, traced: bool = False
+    given: object, signature: Signature, own: ArrayLibrary, lead: Lead, traced: bool = False
 ) -> Arrays:
     """Tangents of the active arguments as arrays of the library ``own``."""
     entries = [given] if signature.bare else _entries(given, len(signature.active))
@@ -39,30 +64,33 @@ def tangents(
         ]
         structure = _Structure(place.spec, NAMESPACE, place.active)
         seeds += _checked(
-            entry, structure, expected, own, batched, traced, name, "the active argument"
+            entry, structure, expected, own, lead, traced, name, "the active argument"
         )  # fmt: skip
-    _same_batch(seeds, batched, "tangents")
+    _same_batch(seeds, lead, "tangents")
     return tuple(seeds)
 
 
 def cotangents(
     given: object, spec: Spec | None, expected: Sequence[Expected], own: ArrayLibrary,
-    batched: bool, traced: bool = False,
+    lead: Lead, traced: bool = False,
 ) -> Arrays:  # fmt: skip
     """Cotangents of ``f``'s result as arrays of the library ``own``."""
     structure = _Structure(spec, RESULTS, None)
     seeds = _checked(
-        given, structure, expected, own, batched, traced, "cotangents", "the result of `f`"
+        given, structure, expected, own, lead, traced, "cotangents", "the result of `f`"
     )  # fmt: skip
-    _same_batch(seeds, batched, "cotangents")
+    _same_batch(seeds, lead, "cotangents")
     return tuple(seeds)
 
 
-def batch_of(seeds: object, batched: bool) -> tuple[int, ...]:
-    """The leading axis of batched seeds, as far as they have one."""
-    first = next(iter(leaves_of(seeds)), None) if batched else None
+def batch_of(seeds: object, lead: Lead) -> tuple[int, ...]:
+    """The axes before those of what seeds are like, as far as they have them."""
+    points = () if lead.points is None else (lead.points,)
+    if not lead.batched:
+        return points
+    first = next(iter(leaves_of(seeds)), None)
     shape = tuple(getattr(first, "shape", ()))
-    return shape[:1]
+    return points + shape[len(points) : len(points) + 1]
 
 
 def _entries(given: object, count: int) -> Sequence[object]:
@@ -85,7 +113,7 @@ class _Structure(NamedTuple):
 
 def _checked(
     given: object, structure: _Structure, expected: Sequence[Expected], own: ArrayLibrary,
-    batched: bool, traced: bool, name: str, whose: str,
+    lead: Lead, traced: bool, name: str, whose: str,
 ) -> list[Any]:  # fmt: skip
     spec, namespace, active = structure
     leaves, places = [given], [""]
@@ -100,13 +128,13 @@ def _checked(
         if active is not None:
             places = [places[i] for i in active]
     return [
-        _seed(leaf, want, own, batched, traced, name + place, whose)
+        _seed(leaf, want, own, lead, traced, name + place, whose)
         for leaf, want, place in zip(leaves, expected, places, strict=True)
     ]
 
 
 def _seed(
-    value: Any, want: Expected, own: ArrayLibrary, batched: bool, traced: bool, name: str,
+    value: Any, want: Expected, own: ArrayLibrary, lead: Lead, traced: bool, name: str,
     whose: str,
 ) -> Any:  # fmt: skip
     library = library_of(value)
@@ -117,11 +145,15 @@ def _seed(
             f"{_shown(value)}."
         )
     found_shape, found_dtype, _ = library.describe(value)
-    inner = found_shape[1:] if batched and found_shape else found_shape
-    if inner != shape or (batched and not found_shape):
-        wanted = f"(batch, {', '.join(map(str, shape))})" if batched else str(shape)
+    if found_shape[lead.width :] != shape or len(found_shape) < lead.width:
+        wanted = lead.shown(shape)
         raise InvalidArgumentError(
             f"`{name}` must have the shape of {whose}, {wanted}, got {found_shape}."
+        )
+    if lead.points not in (None, found_shape[0] if found_shape else None):
+        raise InvalidArgumentError(
+            f"`{name}` must have one entry for each of the {lead.points} points, got "
+            f"{found_shape[0]}."
         )
     # Python numbers take any precision; arrays may only be converted where nothing is lost.
     if not np.can_cast(found_dtype, dtype, "same_kind" if library is PYTHON else "safe"):
@@ -141,8 +173,8 @@ def _seed(
     return own.from_numpy(np.asarray(library.to_numpy(value), dtype), device)
 
 
-def _same_batch(seeds: Sequence[Any], batched: bool, name: str) -> None:
-    sizes = {seed.shape[0] for seed in seeds} if batched else {1}
+def _same_batch(seeds: Sequence[Any], lead: Lead, name: str) -> None:
+    sizes = {seed.shape[lead.width - 1] for seed in seeds} if lead.batched else {1}
     if len(sizes) > 1:
         raise InvalidArgumentError(
             f"`{name}` must have the same batch size in every leaf, got {sorted(sizes)}."

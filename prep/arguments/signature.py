@@ -183,7 +183,7 @@ class Signature(NamedTuple):
     def name(self, f: Callable[..., Any], position: int) -> str:
         """An argument as the user would name it: by its parameter in ``f`` where that is known."""
         keyword = position - (len(self.arguments) - len(self.keywords))
-        return self.keywords[keyword] if keyword >= 0 else _parameter(f, position)
+        return self.keywords[keyword] if keyword >= 0 else parameter(f, position)
 
 
 def by_value(signature: Signature, constants: Sequence[Any]) -> tuple[Signature, list[Any]]:
@@ -285,7 +285,7 @@ def _constant(leaf: Described, constants: Iterator[Any], active: bool = True) ->
     return None if active else next(constants)
 
 
-def _parameter(f: Callable[..., Any], position: int) -> str:
+def parameter(f: Callable[..., Any], position: int) -> str:
     """The parameter's name in ``f``, or its position where that cannot be known."""
     try:
         parameters = list(inspect.signature(f).parameters.values())

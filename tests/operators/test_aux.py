@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import EVERYWHERE, KINDS, kind, make, same
+from helpers import EVERYWHERE, KINDS, PREPARED, kind, make, same
 
 import diffface as dif
 
@@ -88,3 +88,20 @@ def test_aux_that_passes_arguments_on_does_not_alias_them(prepared: bool, backen
         assert not np.shares_memory(array, c)
         array[:] = 0
     same([x, c], [A, C])
+
+
+@PREPARED
+@pytest.mark.parametrize("operator", ["gradient", "jacobian", "hessian"])
+@pytest.mark.parametrize("backend", ["numpy", "complex-step"])
+def test_numbers_are_those_at_the_point_and_of_no_stencil(
+    backend: str, operator: str, prepared: bool
+) -> None:
+    f = lambda x: (np.sum(x**2), {"last": float(np.real(x[-1])), "n": x.size, "big": 2**60 + 1})
+    for x in (np.array([1.0, 3.0]), np.array([0.5, 2.0])):
+        if prepared:
+            g = getattr(dif, f"prepare_{operator}")(f, x + 1.0, backend=backend, has_aux=True)
+            aux = g(x)[-1]
+        else:
+            aux = getattr(dif, operator)(f, x, backend=backend, has_aux=True)[-1]
+        assert aux == {"last": x[-1], "n": 2, "big": 2**60 + 1}
+        assert [type(v) for v in aux.values()] == [float, int, int]
