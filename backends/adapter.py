@@ -270,6 +270,10 @@ class Adapter(ABC):
         """Who keeps evaluations within bounds, shape (n,): itself, if it leaves ``x`` nowhere."""
         return self
 
+    def inside(self, x: Arrays) -> Arrays:
+        """NumPy arrays like the primals, reflected at the bounds where they are beyond them."""
+        return x
+
     def primitive(self, rule: Rule, x: Arrays) -> Arrays:
         """``rule`` at ``x`` as one operation, whose derivatives the rule states.
 

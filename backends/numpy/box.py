@@ -62,6 +62,19 @@ class Box:
         return tuple(leaves)
 
 
+def reflected(lower: Array, upper: Array, x: Arrays) -> Arrays:
+    """``x``, mirrored at the bounds where it is beyond them."""
+    flat = joined(x).astype(float)
+    flat = np.where(flat > upper, 2 * upper - flat, flat)
+    flat = np.where(flat < lower, 2 * lower - flat, flat)
+    flat = np.clip(flat, lower, upper)
+    leaves, start = [], 0
+    for a in x:
+        leaves.append(flat[start : start + a.size].reshape(a.shape).astype(a.dtype))
+        start += a.size
+    return tuple(leaves)
+
+
 def _within(a: Array, lower: Any, upper: Any) -> Array:
     # In the dtype of a, towards the inside: a bound need not be one of its numbers.
     low, high = lower.astype(a.dtype), upper.astype(a.dtype)

@@ -12,7 +12,7 @@ from diffface.backends.errors import InvalidArgumentError, UnsupportedOperatorEr
 from diffface.backends.generic import slices, stack
 from diffface.backends.numpy import workers as _workers
 from diffface.backends.numpy.adapter import NumPyAdapter
-from diffface.backends.numpy.box import Box
+from diffface.backends.numpy.box import Box, reflected
 from diffface.backends.numpy.differences import (
     Evaluate,
     Rounding,
@@ -187,6 +187,9 @@ class FiniteDifferences(NumPyAdapter):
     def within(self, lower: Array, upper: Array) -> Adapter:
         return replace(self, bounds=(lower, upper))
 
+    def inside(self, x: Arrays) -> Arrays:
+        return x if self.bounds is None else reflected(*self._limits(), x)
+
     def outside(self) -> Adapter:
         # Batches and workers are for the user's function; the derivative of it takes one point.
         plain = not self.vectorized and self.workers is None
@@ -224,10 +227,11 @@ class FiniteDifferences(NumPyAdapter):
         return self._steps(x, relative, _TRUNCATION ** (1 / stencil.order))
 
     def _box(self, x: Arrays) -> Box | None:
-        if self.bounds is None:
-            return None
+        return None if self.bounds is None else Box(*self._limits(), x)
+
+    def _limits(self) -> tuple[Array, Array]:
         lower, upper = (b.array if len(b.array) > 1 else b.array.reshape(()) for b in self.bounds)
-        return Box(lower, upper, x)
+        return lower, upper
 
     def _along(
         self, f: Function, x: Arrays, seeds: list[Arrays], chunk_size: int | None, value: bool

@@ -129,21 +129,16 @@ def _sides(
 ) -> list[Move]:
     """One move along ``v``; two where bounds keep some coordinates from moving on one side."""
     length *= ODD
-    if box is None:
-        return [_move(x, v, (stencil, length), (stencil, further or 0.0), None)]
-    behind, ahead = box.rooms(v)
-    fits = stencil.within(float(np.min(behind)), float(np.min(ahead)), length)
-    if fits[0] is stencil:
-        parts = [np.arange(len(ahead))]
-    else:
-        parts = [np.flatnonzero(ahead >= behind), np.flatnonzero(ahead < behind)]
+    parts = [(v, np.inf, np.inf)]
+    if box is not None:
+        behind, ahead = map(np.min, box.rooms(v))
+        parts = [(v, float(behind), float(ahead))]
+        if stencil.within(float(behind), float(ahead), length) != (stencil, length):
+            parts = _by_side(v, box)
     moves = []
-    for which in parts:
-        part = chosen(v, which)
-        if any(np.any(d) for d in part):
-            room = float(np.min(behind[which])), float(np.min(ahead[which]))
-            best, more = stencil.within(*room, length), stencil.within(*room, further or 0.0)
-            moves.append(_move(x, part, best, more, box))
+    for part, *room in parts:
+        best, more = (stencil.within(*room, t) for t in (length, further or 0.0))
+        moves.append(_move(x, part, best, more, box))
     return moves
 
 
@@ -174,7 +169,12 @@ def together(
     moves = []
     for seed in seeds:
         found = []
-        for scheme, which in ((stencil, centered), (one_sided, ~centered)):
+        negative = joined(seed) < 0
+        for scheme, which in (
+            (stencil, centered),
+            (one_sided, ~centered & ~negative),
+            (one_sided.mirrored(), ~centered & negative),
+        ):
             v = _scaled(x, seed, np.where(which, lengths, 0.0))
             if any(np.any(d) for d in v):
                 longer = _longer(x, v, steps, scheme, box) if steps.given is None else ()
@@ -205,16 +205,29 @@ def _longer(
     """The small coordinates of ``v``, those of like size by the same factor further."""
     sizes = own_sizes(joined(x))
     small = np.flatnonzero((sizes < SMALL) & (joined(v) != 0))
+    reaches = np.where(np.isin(np.arange(len(sizes)), small), sizes, np.inf)
     moves = []
-    for which in groups(np.where(np.isin(np.arange(len(sizes)), small), sizes, np.inf), 2.0**10):
+    for which in groups(reaches, 2.0**10):
         factor = power_near(1 / float(np.max(sizes[which])))
-        part = chosen(v, which)
-        if box is not None:
-            behind, ahead = map(np.min, box.rooms(part))
-            factor = stencil.within(float(behind), float(ahead), factor)[1]
-        if factor > 1:
-            moves.append(Move(stencil, factor, _shift(x, part, box)))
+        for part, behind, ahead in _by_side(chosen(v, which), box):
+            scheme, fitting = stencil.within(behind, ahead, factor)
+            if fitting > 1:
+                moves.append(Move(scheme, fitting, _shift(x, part, box)))
     return tuple(moves)
+
+
+def _by_side(v: Arrays, box: Box | None) -> list[tuple[Arrays, float, float]]:
+    """The parts of ``v`` that have more room ahead, and behind, with their room."""
+    if box is None:
+        return [(v, np.inf, np.inf)]
+    behind, ahead = box.rooms(v)
+    moving = joined(v) != 0
+    parts = []
+    for which in (moving & (ahead >= behind), moving & (ahead < behind)):
+        if which.any():
+            least = float(np.min(behind[which])), float(np.min(ahead[which]))
+            parts.append((chosen(v, np.flatnonzero(which)), *least))
+    return parts
 
 
 def _scaled(x: Arrays, seed: Arrays, lengths: Array) -> Arrays:

@@ -16,8 +16,10 @@ _DOUBTFUL = 1e-8
 
 def extrapolate(
     evaluate: Evaluate, move: Move, y: Arrays, *, lenient: bool = False
-) -> tuple[Arrays, Arrays]:
-    """``(derivative along a move, estimate of its absolute error)``, elementwise.
+) -> tuple[Arrays, Arrays, Arrays]:
+    """``(derivative along a move, estimate of its absolute error, changes)``, elementwise.
+
+    ``changes`` says whether ``f`` was not the same at all points.
 
     Central differences at steps ``t, t/2, t/4, ...`` have errors in even powers of the step, those
     to one side in all powers, which are eliminated one by one:
@@ -46,11 +48,12 @@ def extrapolate(
     t = move.length
     best: list[Array] = []
     errors: list[Array] = []
+    changes: list[Array] = []
     previous: list[Arrays] = []
     for k in range(LEVELS):
         values = list(evaluate([move.at(o * t) for o in sides], lenient=lenient))
         if any(v is None for v in values):
-            return (), ()
+            return (), (), ()
         given = (*values, y) if len(values) == 1 else values
         # In float16, the factors below are infinite.
         low, high = (tuple(map(_at_least_single, leaves)) for leaves in given)
@@ -58,7 +61,9 @@ def extrapolate(
         row: list[Arrays] = [tuple((b - a) / width for a, b in zip(low, high, strict=True))]
         if k == 0:
             best = [np.array(a) for a in row[0]]
+            changes = [np.zeros(a.shape, bool) for a in row[0]]
             errors = [np.full(a.shape, np.inf, np.abs(a).dtype) for a in row[0]]
+        changes = [c | (a != b) for c, a, b in zip(changes, low, high, strict=True)]
         # Entries may meet by chance; the differences were rounded all the same.
         floors = [_rounding(a, b, t) for a, b in zip(low, high, strict=True)]
         for j in range(1, k + 1):
@@ -85,6 +90,7 @@ def extrapolate(
     return (
         tuple(a.astype(d, copy=False) for a, d in zip(best, dtypes, strict=True)),
         tuple(a.astype(np.empty(0, d).real.dtype) for a, d in zip(errors, dtypes, strict=True)),
+        tuple(changes),
     )
 
 
@@ -100,19 +106,22 @@ def _rounding(low: Array, high: Array, t: float) -> Array:
 
 
 def extrapolated(evaluate: Evaluate, move: Move, y: Arrays) -> tuple[Arrays, Arrays]:
-    """`extrapolate`, with longer steps where the error is large."""
-    best, errors = extrapolate(evaluate, move, y)
+    """`extrapolate`, with longer steps where the error is large or ``f`` does not change."""
+    best, errors, changes = extrapolate(evaluate, move, y)
     for longer in move.longer:
         leaves = zip(best, errors, strict=True)
         if not any(np.any(e > _DOUBTFUL * np.abs(d)) for d, e in leaves):
             break
         with np.errstate(all="ignore"):  # f need not be defined so far away
-            other, doubts = extrapolate(evaluate, longer, y, lenient=True)
+            other, doubts, changing = extrapolate(evaluate, longer, y, lenient=True)
+        if not other:
+            continue
         better = [
-            (doubt < error) & ((np.abs(d) > 32 * doubt) | (not move.mixed))
-            for d, doubt, error in zip(other, doubts, errors, strict=False)
+            (changed & ~here) | ((doubt < error) & ((np.abs(d) > 32 * doubt) | (not move.mixed)))
+            for d, doubt, error, changed, here in zip(
+                other, doubts, errors, changing, changes, strict=True
+            )
         ]
-        if better:
-            best = tuple(map(np.where, better, other, best))
-            errors = tuple(map(np.where, better, doubts, errors))
+        best = tuple(map(np.where, better, other, best))
+        errors = tuple(map(np.where, better, doubts, errors))
     return best, errors

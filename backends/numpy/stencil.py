@@ -57,12 +57,14 @@ class Stencil:
         """
         if -min(self.offsets) * length <= behind and max(self.offsets) * length <= ahead:
             return self, length
-        side, room = (1.0, ahead) if ahead >= behind else (-1.0, behind)
         one_sided = ONE_SIDED[self.order]
-        fitting = min(length, power_below(room / max(one_sided.offsets)))
-        offsets = tuple(side * o for o in one_sided.offsets)
-        weights = tuple(side * w for w in one_sided.weights)
-        return Stencil(offsets, weights, self.order), fitting
+        fitting = min(length, power_below(max(ahead, behind) / max(one_sided.offsets)))
+        return one_sided if ahead >= behind else one_sided.mirrored(), fitting
+
+    def mirrored(self) -> "Stencil":
+        """The same derivative from points on the other side."""
+        offsets, weights = (tuple(-a for a in part) for part in (self.offsets, self.weights))
+        return Stencil(offsets, weights, self.order)
 
 
 # B. Fornberg, Generation of finite difference formulas on arbitrarily spaced grids,

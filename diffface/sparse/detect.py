@@ -128,7 +128,12 @@ def _probed(subject: Subject) -> Sparsity:
 
     kind = subject.plan.inner.arrays
     x = [np.reshape(kind.to_numpy(a), -1) for a in subject.x]
-    matrix = probe(subject.flat, np.concatenate(x))
+    adapter = subject.plan.outer
+
+    def f(point: Any) -> Any:
+        return subject.flat(*adapter.inside((point,)))
+
+    matrix = probe(f, np.concatenate(x))
     entries = matrix.tocoo()
     pattern = Sparsity(matrix.shape, *entries.coords)
     return pattern.symmetric() if subject.order == 2 else pattern

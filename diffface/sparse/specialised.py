@@ -260,10 +260,10 @@ class Specialised:
         found = self._disagreement(entries, primals, constants)
         if found is not None and self.plan.outer.black_box:
             # Differences say nothing where `f` has a kink; hardly any point nearby has one.
-            primals = [
-                _nearby(leaf, a)
-                for leaf, a in zip(self.plan.signature.primals, primals, strict=True)
-            ]
+            leaves = self.plan.signature.primals
+            moved = self.plan.outer.inside(tuple(map(_nearby, leaves, primals)))
+            pairs = zip(leaves, moved, strict=True)
+            primals = [leaf.library.from_numpy(a, leaf.device) for leaf, a in pairs]
             found = self._disagreement(
                 self._part(self._eager(primals, constants)), primals, constants
             )
@@ -281,7 +281,7 @@ class Specialised:
 
 
 def _nearby(leaf: Leaf, array: Any) -> Any:
-    """The array a little elsewhere."""
+    """The array a little elsewhere, as one of NumPy."""
     plain = np.asarray(leaf.library.to_numpy(array))
     move = np.random.default_rng(0).uniform(0.01, 0.02, plain.shape) * np.maximum(1, np.abs(plain))
-    return leaf.library.from_numpy((plain + move).astype(plain.dtype), leaf.device)
+    return (plain + move).astype(plain.dtype)
