@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 from typing import Protocol, runtime_checkable
 
 from diffface.backends.adapter import Adapter
+from diffface.backends.compiled import Array
 from diffface.backends.errors import (
     BackendNotAvailableError,
     InvalidArgumentError,
@@ -30,6 +31,9 @@ class Backend(Protocol):
 
     def second_order(self) -> tuple[Adapter, Adapter]:
         """Who computes second derivatives: the outer one, and the inner one."""
+
+    def within(self, lower: Array, upper: Array) -> "Backend":
+        """The same, with no evaluation outside of bounds of shape (n,)."""
 
 
 _registered: dict[str, Callable[[], Backend]] = {}

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from diffface.backends.adapter import Adapter, Function
-from diffface.backends.compiled import Arrays
+from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import UnsupportedOperatorError
 from diffface.backends.registry import resolve
 
@@ -38,6 +38,11 @@ class SecondOrder:
     def first_order(self) -> Adapter:
         """Who computes first derivatives."""
         return _adapter(self.inner)
+
+    def within(self, lower: Array, upper: Array) -> "SecondOrder":
+        """The same, with both evaluating within bounds."""
+        pair = (_adapter(a).within(lower, upper) for a in (self.outer, self.inner))
+        return SecondOrder(*pair)
 
     def second_order(self) -> tuple[Adapter, Adapter]:
         """``(outer, inner)``."""

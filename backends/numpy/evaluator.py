@@ -54,7 +54,9 @@ def by_workers(f: Any, mapping: Map) -> Evaluate:
 
     def evaluate(points: Sequence[Arrays], *, lenient: bool = False) -> Iterator[Any]:
         calls = [f.arguments(point) for point in points]
-        for point, returned in zip(points, mapping(Task(f.f, lenient), calls), strict=True):
+        # What wraps a user's function may hold the workers themselves, which cannot be sent.
+        task = Task(getattr(f.f, "evaluation", f.f), lenient)
+        for point, returned in zip(points, mapping(task, calls), strict=True):
             if isinstance(returned, Future) or hasattr(returned, "add_done_callback"):
                 raise InvalidArgumentError(
                     "`workers` must have a map that returns results, got futures; of a dask "

@@ -182,7 +182,8 @@ class FiniteDifferences(NumPyAdapter):
         """Pushforward of ``f`` at ``x`` along ``dx`` by Richardson, and its absolute error."""
         steps = self._steps(x, FIRST_STEP, 8.0)
         moves = along(x, dx, steps, STENCILS["central"], self._box(x))
-        return self._extrapolated(f, x, (), moves, self._evaluator(f, None))
+        y = f(x)[0] if any(map(_takes_value, moves)) else ()
+        return _extrapolated(y, moves, self._evaluator(f, None))
 
     def within(self, lower: Array, upper: Array) -> Adapter:
         return replace(self, bounds=(lower, upper))
@@ -274,24 +275,16 @@ class FiniteDifferences(NumPyAdapter):
         """The derivatives, with steps for this precision, and one value of ``f``."""
         steps = self._steps_for(x, precision)
         grouped = moves(steps)
-        if not y and any(m.stencil.center for group in grouped for m in group):
+        if not y and any(_takes_value(m) for group in grouped for m in group):
             y, _ = self._value(f, x, True)
         if self.scheme == "richardson":
-            results = [self._extrapolated(f, x, y, group, evaluate) for group in grouped]
+            results = [_extrapolated(y, group, evaluate) for group in grouped]
             return [errors if self.error else best for best, errors in results], y
         flat = [move for group in grouped for move in group]
         level = precision / steps.relative if self.stacked > 1 else precision
         found, sample = derivatives(flat, evaluate, y, Rounding(level, steps.relative))
         rest = iter(found)
         return [_sum([next(rest) for _ in group]) for group in grouped], sample
-
-    def _extrapolated(
-        self, f: Function, x: Arrays, y: Arrays, moves: list[Move], evaluate: Evaluate
-    ) -> tuple[Arrays, Arrays]:
-        if not y and any(m.stencil.center for m in moves):
-            y, _ = self._value(f, x, True)
-        best, errors = zip(*[extrapolated(evaluate, move, y) for move in moves], strict=True)
-        return _sum(best), _sum(errors)
 
     def _coarse(
         self, evaluate: Evaluate, x: Arrays, sample: Arrays, finest: float
@@ -339,6 +332,15 @@ class FiniteDifferences(NumPyAdapter):
         if mapping is not None and hasattr(f, "arguments"):
             return by_workers(f, mapping)
         return one_by_one(f)
+
+
+def _takes_value(move: Move) -> bool:
+    return bool(move.stencil.center) or any(m.stencil.center for m in move.longer)
+
+
+def _extrapolated(y: Arrays, moves: list[Move], evaluate: Evaluate) -> tuple[Arrays, Arrays]:
+    best, errors = zip(*[extrapolated(evaluate, move, y) for move in moves], strict=True)
+    return _sum(best), _sum(errors)
 
 
 def _sum(parts: Sequence[Arrays]) -> Arrays:

@@ -136,8 +136,8 @@ def _sides(
         if stencil.within(float(behind), float(ahead), length) != (stencil, length):
             parts = _by_side(v, box)
     moves = []
-    for part, *room in parts:
-        best, more = (stencil.within(*room, t) for t in (length, further or 0.0))
+    for part, least, most in parts:
+        best, more = (stencil.within(least, most, t) for t in (length, further or 0.0))
         moves.append(_move(x, part, best, more, box))
     return moves
 

@@ -7,12 +7,18 @@ from typing import Any, Unpack
 import numpy as np
 
 from diffface.backends.adapter import Adapter
-from diffface.operators.gradient import prepare_value_and_gradient
-from diffface.operators.hessian import prepare_hessian
-from diffface.operators.hvp import prepare_hvp
+from diffface.operators.gradient import (
+    gradient,
+    prepare_gradient,
+    prepare_value_and_gradient,
+    value_and_gradient,
+)
+from diffface.operators.hessian import hessian, prepare_hessian
+from diffface.operators.hvp import hvp, prepare_hvp
+from diffface.operators.value import prepare_value, value
 from diffface.optimize.dense_solvers import refuse_dense_solvers
 from diffface.optimize.ipopt import IpoptProblem
-from diffface.optimize.residuals import ProblemOptions, VectorFunction
+from diffface.optimize.residuals import ProblemOptions, VectorFunction, same
 
 # What nobody takes.
 _NOTHING = ("", b"", (), None)
@@ -69,6 +75,9 @@ class Objective:
     them leaves for the other is used once, so that a later call with changed data is never stale;
     only between the two calls at one point, data must not change in place.
 
+    By finite differences ``fun`` evaluates ``f`` once, and ``jac`` as often as its stencil says,
+    at other points.
+
     Attributes
     ----------
     x0 : numpy.ndarray of shape (n,), float64
@@ -76,21 +85,25 @@ class Objective:
     unravel : Unravel
         ``unravel(x)`` is the tree of parameters at ``x``.
     bounds, callback : callable
-        Bounds and callbacks in the structure of the parameters; see :class:`Unravel`.
+        Bounds and callbacks in the structure of the parameters; see :class:`Unravel`. Finite
+        differences stay within these bounds, too, once they have been made.
     counts : Counter
-        How many evaluations there were of ``"fun_and_jac"``, ``"hess"`` and ``"hessp"``.
+        How many evaluations there were of ``"fun_and_jac"``, ``"hess"`` and ``"hessp"``; by finite
+        differences of ``"fun"`` and ``"jac"``, too.
     """
 
     def __init__(self, function: VectorFunction) -> None:
         self.x0 = function.x0
         self.unravel = function.unravel
-        self.bounds = function.unravel.bounds
+        self.bounds = function.bounded
         self.callback = function.unravel.callback
         self.counts: Counter[str] = Counter()
         self._function = function
-        self._value_and_gradient = function.prepared(prepare_value_and_gradient)
-        self._hessian = function.prepared_matrix(prepare_hessian)
-        self._hvp = function.prepared(prepare_hvp)
+        self._value = function.prepared(prepare_value, value)
+        self._gradient = function.prepared(prepare_gradient, gradient)
+        self._value_and_gradient = function.prepared(prepare_value_and_gradient, value_and_gradient)
+        self._hessian = function.prepared_matrix(prepare_hessian, hessian)
+        self._hvp = function.prepared(prepare_hvp, hvp)
         # (who is to take it, point, constants, value or gradient)
         self._left: tuple[str, bytes, tuple[Any, ...], Any] = _NOTHING
 
@@ -104,6 +117,11 @@ class Objective:
         """``f`` at ``x``."""
         point = self._function.unravel.checked(x).tobytes()
         value = self._take("fun", point, args)
+        if value is None and self._function.costly:
+            self.counts["fun"] += 1
+            y = self._value(self._function.point(x), self._function.all_constants(args))
+            self._left = ("value", point, args, y)
+            return float(y)
         if value is None:
             value, gradient = self.fun_and_jac(x, *args)
             self._left = ("jac", point, args, gradient)
@@ -112,6 +130,12 @@ class Objective:
     def jac(self, x: Any, *args: Any) -> Any:
         """Gradient at ``x``, shape (n,), float64."""
         point = self._function.unravel.checked(x).tobytes()
+        if self._function.costly:
+            self.counts["jac"] += 1
+            at = self._function.point(x)
+            with self._function.known(at, self._take("value", point, args)):
+                found = self._gradient(at, self._function.all_constants(args))
+            return found.astype(np.float64, copy=False)
         gradient = self._take("jac", point, args)
         if gradient is None:
             value, gradient = self.fun_and_jac(x, *args)
@@ -177,12 +201,7 @@ class Objective:
     def _take(self, who: str, point: bytes, args: tuple[Any, ...]) -> Any:
         """What was left for ``who`` at this point, once."""
         left = self._left
-        if (
-            left[0] != who
-            or left[1] != point
-            or len(left[2]) != len(args)
-            or any(a is not b for a, b in zip(left[2], args, strict=True))
-        ):
+        if left[:2] != (who, point) or not same(left[2], args):
             return None
         self._left = _NOTHING
         return left[3]

@@ -57,6 +57,10 @@ class Unravel:
         x = self.checked(x)
         return self._tree([_own(x[at], leaf) for at, leaf in self._pairs()])
 
+    def by(self, adapter: Adapter) -> "Unravel":
+        """The same with the trees that another adapter knows."""
+        return Unravel(self._spec, self._leaves, adapter)
+
     def batch(self, x: Any) -> Any:
         """The tree of arrays with a leading axis of length k, for ``x`` of shape (k, n)."""
         shapes = [(len(x), *leaf.shape) for leaf in self._leaves]

@@ -1,7 +1,9 @@
 """Residuals of a least-squares problem as SciPy wants them: values and Jacobian of one vector."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Literal, TypedDict, Unpack
 
 import numpy as np
@@ -10,11 +12,11 @@ from diffface.backends.adapter import Adapter
 from diffface.backends.arrays import library_of
 from diffface.backends.registry import Backend
 from diffface.operators.call import backend_for, refuse
-from diffface.operators.jacobian import prepare_jacobian
+from diffface.operators.jacobian import jacobian, prepare_jacobian
 from diffface.operators.options import BackendName, check_choice, settings
-from diffface.operators.pullback import prepare_pullback
-from diffface.operators.pushforward import prepare_pushforward
-from diffface.operators.value import prepare_value
+from diffface.operators.pullback import prepare_pullback, pullback
+from diffface.operators.pushforward import prepare_pushforward, pushforward
+from diffface.operators.value import prepare_value, value
 from diffface.optimize.dense_solvers import refuse_dense_solvers
 from diffface.optimize.ravel import floating, ravel_with
 from diffface.prep.arguments.bind import bind
@@ -23,6 +25,10 @@ from diffface.prep.portable import Portable
 
 # (result of f, x, adapter) -> result as the optimizer needs it; runs inside the prepared program.
 Finish = Callable[[Any, Any, Adapter], Any]
+
+
+# A point, and the result of a function there, which need not be evaluated again.
+_known: ContextVar[tuple[Any, Any, Any]] = ContextVar("known", default=(None, None, None))
 
 
 class ProblemOptions(TypedDict, total=False):
@@ -82,6 +88,8 @@ class VectorFunction:
         The other arguments it was made with.
     kwargs : dict
         Those by name.
+    options : dict
+        Options of the operators.
     """
 
     def __init__(
@@ -101,7 +109,7 @@ class VectorFunction:
         self._finish = finish
         self._active, self._bare = call.active, call.bare
         self._adapter = self.backend.first_order()
-        self._options: dict[str, Any] = {
+        self.options: dict[str, Any] = {
             "backend": self.backend, "argnums": 0, "on_mismatch": "reprepare",
             "kwargs": options.get("kwargs"), "fallback": options.get("fallback", "eager"),
         }  # fmt: skip
@@ -114,6 +122,9 @@ class VectorFunction:
         self.constants = tuple(v for i, v in enumerate(values) if i not in call.active)
 
     def __call__(self, x: Any, /, *constants: Any, **kwargs: Any) -> Any:
+        function, at, y = _known.get()
+        if function is self and np.array_equal(x, at):
+            return y
         tree = self.unravel.split(x)
         args = list(constants)
         for i, entry in sorted(zip(self._active, (tree,) if self._bare else tree, strict=True),
@@ -127,6 +138,38 @@ class VectorFunction:
     def __repr__(self) -> str:
         return f"{self.__name__}, {self.unravel.size} parameters, by {self.backend!r}"
 
+    @property
+    def evaluation(self) -> "VectorFunction":
+        """The same function for other processes, without what evaluates it here."""
+        other = object.__new__(VectorFunction)
+        vars(other).update(vars(self))
+        other._adapter = other.backend = self._adapter.outside()
+        other.unravel = self.unravel.by(other._adapter)
+        other.options = {}
+        return other
+
+    @property
+    def costly(self) -> bool:
+        """Whether a derivative takes many evaluations, and preparing it spares none."""
+        return self._adapter.black_box
+
+    @contextmanager
+    def known(self, x: Any, y: Any) -> Iterator[None]:
+        """Takes ``y``, unless it is None, for the result at ``x``."""
+        token = _known.set((self if y is not None else None, x, y))
+        try:
+            yield
+        finally:
+            _known.reset(token)
+
+    def bounded(self, lower: Any, upper: Any) -> Any:
+        """`Unravel.bounds`, which no evaluation for a derivative leaves from now on."""
+        bounds = self.unravel.bounds(lower, upper)
+        self.backend = self.backend.within(bounds.lb, bounds.ub)
+        self._adapter = self.backend.first_order()
+        self.options["backend"] = self.backend
+        return bounds
+
     def point(self, x: Any) -> Any:
         """``x`` checked, in the dtype that the parameters have in common."""
         return self.unravel.checked(x).astype(self.unravel.dtype, copy=False)
@@ -135,13 +178,17 @@ class VectorFunction:
         """The constants of a call: those given with it, then those it was made with."""
         return given + self.constants[len(given) :]
 
-    def prepared(self, prepare: Callable[..., Any]) -> "AtFirstCall":
-        """``prepare`` of this function, done when it is first called."""
-        return AtFirstCall(self, prepare, self._options)
+    def prepared(
+        self, prepare: Callable[..., Any], eager: Callable[..., Any] | None = None
+    ) -> "AtFirstCall":
+        """``prepare`` of this function, done when it is first called; ``eager`` if it is costly."""
+        return AtFirstCall(self, prepare, eager, {})
 
-    def prepared_matrix(self, prepare: Callable[..., Any]) -> "AtFirstCall":
+    def prepared_matrix(
+        self, prepare: Callable[..., Any], eager: Callable[..., Any] | None = None
+    ) -> "AtFirstCall":
         """The same of a Jacobian or Hessian, which is sparse where that is asked for."""
-        return AtFirstCall(self, prepare, {**self._options, **self._sparse})
+        return AtFirstCall(self, prepare, None if self.is_sparse else eager, self._sparse)
 
     @property
     def is_sparse(self) -> bool:
@@ -152,19 +199,28 @@ class VectorFunction:
 class AtFirstCall:
     """An operator that is prepared when it is first called: optimizers need few of them."""
 
-    __slots__ = ("_function", "_options", "_prepare", "prepared")
+    __slots__ = ("_backend", "_eager", "_function", "_prepare", "_special", "prepared")
 
     def __init__(
-        self, function: VectorFunction, prepare: Callable[..., Any], options: dict[str, Any]
-    ) -> None:
+        self, function: VectorFunction, prepare: Callable[..., Any],
+        eager: Callable[..., Any] | None, special: dict[str, Any],
+    ) -> None:  # fmt: skip
         self._function = function
         self._prepare = prepare
-        self._options = options
+        self._eager = eager
+        self._special = special
+        self._backend: Any = None
         self.prepared: Any = None
 
     def __call__(self, x: Any, constants: tuple[Any, ...], **seeds: Any) -> Any:
-        if self.prepared is None:
-            self.prepared = self._prepare(self._function, x, *constants, **self._options)
+        function = self._function
+        if self._eager is not None and function.costly:
+            options = {k: function.options[k] for k in ("backend", "argnums", "kwargs")}
+            return self._eager(function, x, *constants, **options, **seeds)
+        if self.prepared is None or self._backend is not function.backend:
+            self._backend = function.backend
+            options = {**function.options, **self._special}
+            self.prepared = self._prepare(function, x, *constants, **options)
         return self.prepared(x, *constants, **seeds)
 
 
@@ -235,7 +291,8 @@ class Residuals:
     unravel : Unravel
         ``unravel(x)`` is the tree of parameters at ``x``.
     bounds, callback : callable
-        Bounds and callbacks in the structure of the parameters; see :class:`Unravel`.
+        Bounds and callbacks in the structure of the parameters; see :class:`Unravel`. Finite
+        differences stay within these bounds, too, once they have been made.
     counts : Counter
         How many evaluations there were of ``"fun"``, ``"jac"``, and of products with the Jacobian
         and its transpose, ``"jvp"`` and ``"vjp"``.
@@ -244,15 +301,20 @@ class Residuals:
     def __init__(self, function: VectorFunction, as_operator: bool = False) -> None:
         self.x0 = function.x0
         self.unravel = function.unravel
-        self.bounds = function.unravel.bounds
+        self.bounds = function.bounded
         self.callback = function.unravel.callback
         self.counts: Counter[str] = Counter()
         self._as_operator = as_operator
         self._function = function
-        self._value = function.prepared(prepare_value)
-        self._jacobian = function.prepared_matrix(prepare_jacobian)
-        self._pushforward = function.prepared(prepare_pushforward)
-        self._pullback = function.prepared(prepare_pullback)
+        self._value = function.prepared(prepare_value, value)
+        self._jacobian = function.prepared_matrix(prepare_jacobian, jacobian)
+        self._pushforward = function.prepared(prepare_pushforward, pushforward)
+        self._pullback = function.prepared(prepare_pullback, pullback)
+        # (point, constants, value) of the last evaluation, for a derivative there.
+        self._left: tuple[bytes, tuple[Any, ...], Any] = (b"", (), None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_left": (b"", (), None)}
 
     @property
     def function(self) -> VectorFunction:
@@ -266,7 +328,11 @@ class Residuals:
         """``f`` at ``x``, flat: shape (m,), float64."""
         function = self._function
         self.counts["fun"] += 1
-        return _float64(self._value(function.point(x), function.all_constants(args)))
+        point = function.point(x)
+        y = self._value(point, function.all_constants(args))
+        if function.costly:
+            self._left = (point.tobytes(), args, np.array(y))
+        return _float64(y)
 
     def jac(self, x: Any, *args: Any) -> Any:
         """Jacobian at ``x``, shape (m, n), float64.
@@ -279,7 +345,9 @@ class Residuals:
         if function.is_sparse:
             refuse_dense_solvers()
         self.counts["jac"] += 1
-        return _float64(self._jacobian(function.point(x), function.all_constants(args)))
+        point = function.point(x)
+        with function.known(point, self._take(point.tobytes(), args)):
+            return _float64(self._jacobian(point, function.all_constants(args)))
 
     def jac_operator(self, x: Any, *args: Any) -> Any:
         """Jacobian at ``x`` as a ``scipy.sparse.linalg.LinearOperator`` of shape (m, n)."""
@@ -303,6 +371,11 @@ class Residuals:
         shape = (*y.shape, self.unravel.size)
         return LinearOperator(shape, matvec=push, rmatvec=pull, dtype=np.float64)
 
+    def _take(self, point: bytes, args: tuple[Any, ...]) -> Any:
+        """The value that was left for a derivative at this point, once."""
+        left, self._left = self._left, (b"", (), None)
+        return left[2] if left[0] == point and same(left[1], args) else None
+
     def curve(self, t: Any, /, *p: float) -> Any:
         """``f`` with the parameters ``p`` and the data ``t``, as ``curve_fit`` calls it."""
         return self.fun(np.array(p), t)
@@ -318,6 +391,11 @@ class Residuals:
     def rhs_jac(self, t: float, y: Any, /, *args: Any) -> Any:
         """Jacobian of :meth:`rhs` with respect to ``y``, shape (n, n)."""
         return self.jac(y, float(t), *args)
+
+
+def same(some: tuple[Any, ...], others: tuple[Any, ...]) -> bool:
+    """Whether arguments are the same objects."""
+    return len(some) == len(others) and all(a is b for a, b in zip(some, others, strict=True))
 
 
 def flat(y: Any, x: Any, adapter: Adapter) -> Any:
