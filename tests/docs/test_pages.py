@@ -25,7 +25,18 @@ def run(examples):
     assert runner.summarize(verbose=False).failed == 0, "".join(report)
 
 
-@every_page
+# Compiles and runs a sampler.
+SLOW = {"docs/tutorial/nuts.md"}
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(p, marks=[pytest.mark.slow] if p in {ROOT / name for name in SLOW} else [])
+        for p in PAGES
+    ],
+    ids=lambda p: str(p.relative_to(ROOT)),
+)
 def test_examples_of_documents_run(page):
     # A fence would be taken for output.
     text = re.sub(r"^```.*$", "", page.read_text(), flags=re.MULTILINE)
@@ -41,7 +52,8 @@ def test_examples_of_docstrings_run(name):
 
 @every_page
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\((?!https?:)([^)#]*)#?[^)]*\)", page.read_text()):
+    text = re.sub(r"`[^`\n]*`", "", page.read_text())  # code may look like a link
+    for target in re.findall(r"\]\((?!https?:)([^)#]*)#?[^)]*\)", text):
         assert (page.parent / target).exists(), target
 
 
