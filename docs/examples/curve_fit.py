@@ -1,8 +1,9 @@
 """A curve fitted three ways: curve_fit, least_squares, and least_squares without any matrix.
 
-Needs: pip install 'diffface[torch]' scipy
+Needs: pip install 'diffface[torch]' scipy matplotlib
 """
 
+import matplotlib.pyplot as plt
 import numpy as np
 from scipy.optimize import curve_fit, least_squares
 
@@ -41,3 +42,10 @@ sparse = least_squares(products.fun, products.x0, jac=products.jac, tr_solver="l
 print("curve_fit:         ", found, "+-", np.sqrt(np.diag(covariance)))
 print("least_squares:     ", fit.unravel(dense.x))
 print("without the matrix:", products.unravel(sparse.x), dict(products.counts))
+
+figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
+axes.plot(t, y, ".", label="measured")
+axes.plot(t, wave(t, *found), label="fitted")
+axes.set(xlabel="t", ylabel="y")
+axes.legend()
+plt.show()

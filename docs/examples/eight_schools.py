@@ -4,9 +4,10 @@ The data are of D. B. Rubin, Estimation in parallel randomized experiments, Jour
 Statistics 6 (1981), 377-401. The posterior means, and their Monte Carlo errors, are those of
 posteriordb (https://github.com/stan-dev/posteriordb, eight_schools-eight_schools_noncentered).
 
-Needs: pip install 'diffface[autograd]'
+Needs: pip install 'diffface[autograd]' matplotlib
 """
 
+import matplotlib.pyplot as plt
 import numpy as np
 
 import diffface as dif
@@ -75,3 +76,8 @@ if __name__ == "__main__":
     print("           mean  posteriordb  Monte Carlo error  deviation in errors")
     for row in zip(names, means, REFERENCE[:, 0], mcse, deviations, strict=True):
         print("{:9}{:6.3f}  {:11.3f}  {:17.3f}  {:19.1f}".format(*row))
+
+    figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
+    axes.plot(quantities[:, ::10, 9].ravel(), quantities[:, ::10, 0].ravel(), ".", markersize=1)
+    axes.set(xlabel="tau", ylabel="theta[1]", xscale="log", xlim=(0.05, 50))
+    plt.show()

@@ -9,9 +9,10 @@ Time-Dependent Advection-Diffusion-Reaction Equations, 2003, section I.4), which
 The sensitivities S = dx/dp follow dS/dt = (df/dx) S + df/dp: column k is one pushforward of f, with
 the tangents (S e_k, e_k). Parameters are active, time is constant.
 
-Needs: pip install 'diffface[jax]' scipy
+Needs: pip install 'diffface[jax]' scipy matplotlib
 """
 
+import matplotlib.pyplot as plt
 import numpy as np
 from scipy.integrate import solve_ivp
 
@@ -65,3 +66,13 @@ print("temperature at the left end: ", temperatures[:, 0].round(4))
 for j, name in enumerate(["diffusivity", "gain", "loss"]):
     print(f"its derivative by the {name:12}", sensitivities[:, j, 0].round(4))
 print(f"largest difference from finite differences: {error:.1e}")
+
+figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
+for j, name in enumerate(["diffusivity", "gain", "loss"]):
+    axes.plot(times, p0[j] * sensitivities[:, j, 0], "o-", label=name)
+axes.set(
+    xlabel="time",
+    ylabel="temperature at the left end, change\nfor a relative change of 1 of the parameter",
+)
+axes.legend()
+plt.show()

@@ -2,9 +2,10 @@
 
 The problem is that of H. H. Robertson, The solution of a set of reaction rate equations, 1966.
 
-Needs: pip install 'diffface[jax]' scipy
+Needs: pip install 'diffface[jax]' scipy matplotlib
 """
 
+import matplotlib.pyplot as plt
 import numpy as np
 from scipy.integrate import solve_ivp
 
@@ -26,3 +27,11 @@ solution = solve_ivp(
 )
 print("concentrations at t = 40:", solution.y[:, -1])
 print("evaluations:", dict(problem.counts))
+
+figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
+for concentration, scale, name in zip(solution.y, (1, 1e4, 1), "ABC", strict=True):
+    label = name if scale == 1 else rf"{name} $\times$ {scale:.0f}"
+    axes.semilogx(solution.t[1:], scale * concentration[1:], label=label)
+axes.set(xlabel="time", ylabel="concentration")
+axes.legend()
+plt.show()

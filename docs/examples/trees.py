@@ -1,10 +1,11 @@
 """Parameters in a dataclass, with bounds and a callback in the same structure.
 
-Needs: pip install 'diffface[autograd]' scipy
+Needs: pip install 'diffface[autograd]' scipy matplotlib
 """
 
 from dataclasses import dataclass
 
+import matplotlib.pyplot as plt
 import numpy as np
 from scipy.optimize import minimize
 
@@ -67,3 +68,11 @@ result = minimize(
 found = problem.unravel(result.x)
 print(found)
 print("the first peak's width on the way:", np.round(widths[:5], 3))
+
+figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
+axes.plot(x, model(true, x), ".", label="spectrum")
+axes.plot(x, model(start, x), ":", label="start")
+axes.plot(x, model(found, x), label="found")
+axes.set(xlabel="x", ylabel="intensity")
+axes.legend()
+plt.show()

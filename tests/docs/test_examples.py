@@ -86,6 +86,8 @@ KNOWN = {
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_example(path, capsys, monkeypatch):
     monkeypatch.syspath_prepend(str(EXAMPLES))
+    if "plt.show" in path.read_text():
+        monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
     found = runpy.run_path(str(path), run_name="__main__")
     assert capsys.readouterr().out
     KNOWN.get(path.stem, lambda _: None)(found)
