@@ -3,9 +3,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+INSTALLED_DOCS := .venv/.installed-docs
 PYTEST := $(BIN)/python -m pytest --quiet --numprocesses=auto --maxprocesses=4
 
-.PHONY: help demo test test-slow test-all lint types format coverage results tables clean
+.PHONY: help demo test test-slow test-all lint types format coverage docs docs-test results tables clean
 .SILENT:
 
 help:
@@ -16,6 +17,8 @@ help:
 	echo "make types     check types"
 	echo "make format    mend style"
 	echo "make coverage  run the tests and show the lines they miss"
+	echo "make docs      build the documentation site, build/docs/html"
+	echo "make docs-test open it in Chromium and look for faults"
 	echo "make results   measure docs/reference/results.md anew; a quiet machine and half an hour"
 	echo "make tables    write the tables of the documents anew, from the code"
 	echo "make clean     remove .venv and everything else that was made"
@@ -24,13 +27,13 @@ demo: $(INSTALLED)
 	$(BIN)/python docs/examples/nist.py
 
 test: $(INSTALLED)
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not site"
 
 test-slow: $(INSTALLED)
 	$(PYTEST) -m slow
 
 test-all: $(INSTALLED)
-	$(PYTEST)
+	$(PYTEST) -m "not site"
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check --quiet
@@ -44,7 +47,13 @@ format: $(INSTALLED)
 	$(BIN)/ruff format --quiet
 
 coverage: $(INSTALLED)
-	$(PYTEST) --cov --cov-report=term
+	$(PYTEST) -m "not site" --cov --cov-report=term
+
+docs: $(INSTALLED_DOCS)
+	$(BIN)/python scripts/build_docs.py
+
+docs-test: docs
+	$(BIN)/python -m pytest --quiet -m site tests/docs/test_site.py
 
 results: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
@@ -64,3 +73,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check \
 		--constraint constraints.txt --config-settings editable_mode=compat --editable '.[all,dev]'
 	touch $(INSTALLED)
+
+$(INSTALLED_DOCS): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --config-settings editable_mode=compat --editable '.[docs]'
+	touch $(INSTALLED_DOCS)
