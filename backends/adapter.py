@@ -223,7 +223,7 @@ class Adapter(ABC):
         return self, self
 
     def dependence(self, program: Program, examples: Arrays, primals: int, order: int) -> Any:
-        """The pattern of a derivative, valid at every point: see `recording.dependence.Found`.
+        """The pattern of a derivative, valid at every point: see `recording.report.Found`.
 
         ``program(*primals, *constants)`` returns the outputs; the first ``primals`` of
         ``examples`` are active. ``order`` is 1 for its Jacobian, 2 for the Hessian of its one
@@ -237,7 +237,7 @@ class Adapter(ABC):
         SparsityError
             If the pattern would be dense and large, or cannot be found.
         """
-        from diffface.backends.recording.dependence import dense
+        from diffface.backends.recording.report import dense
 
         columns = sum(map(size, examples[:primals]))
         rows = columns if order == 2 else sum(map(size, program(*examples)))

@@ -13,8 +13,9 @@ from diffface.backends.autograd.recorder.tape import Tape
 from diffface.backends.compiled import Arrays, Program
 from diffface.backends.errors import CannotRecord
 from diffface.backends.recording import dependence as dep
-from diffface.backends.recording.dependence import Found, Report
-from diffface.backends.recording.index_sets import IndexSets, leaves
+from diffface.backends.recording.index_sets.array import IndexSets
+from diffface.backends.recording.index_sets.hidden import leaves
+from diffface.backends.recording.report import Found, Report
 from diffface.backends.recording.user_frame import line_of_call
 
 

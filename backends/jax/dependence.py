@@ -12,28 +12,19 @@ from jax.extend.core import Literal
 
 from diffface.backends.compiled import Arrays, Program
 from diffface.backends.errors import CannotRecord
+from diffface.backends.jax.structure import folded, structure
 from diffface.backends.recording import dependence as dep
-from diffface.backends.recording.dependence import Dependence, Found, Maybe, Report
+from diffface.backends.recording.dependence import Dependence, Maybe
+from diffface.backends.recording.report import Found, Line, Report
 from diffface.backends.recording.user_frame import line_of_places
 
-# Operations that act on each element alone, and those whose results depend on both operands.
-SAME = dep.words(
-    "neg copy copy_p convert_element_type real imag conj reduce_precision stop_gradient"
-)
-UNION = dep.words("add sub add_any complex mul div")
-# Operations that move elements: JAX runs them on positions.
-MOVES = dep.words(
-    "reshape transpose squeeze expand_dims rev slice broadcast_in_dim concatenate pad split "
-    "tile stack unstack"
-)
 # Where calls keep the program that they call.
 CALLS = {
     "jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr",
     "remat": "jaxpr", "checkpoint": "jaxpr", "remat2": "jaxpr", "custom_jvp_call": "call_jaxpr",
     "custom_vjp_call": "call_jaxpr",
 }  # fmt: skip
-# Constants are computed up to this size, and scans unrolled up to this length.
-FOLD = 1 << 22
+# Scans are unrolled up to this length.
 UNROLL = 2000
 
 # For each result: what it depends on, and its value where that is known.
@@ -96,7 +87,7 @@ class _Reader:
                 note(equation.outvars, *self._equation(equation, line, *read(equation.invars)))
         return read(jaxpr.outvars)
 
-    def _equation(self, e: Any, line: dep.Line, deps: list[Maybe], values: list[Any]) -> Results:
+    def _equation(self, e: Any, line: Line, deps: list[Maybe], values: list[Any]) -> Results:
         name = e.primitive.name
         nothing: list[Any] = [None] * len(e.outvars)
         shapes = [tuple(v.aval.shape) for v in e.outvars]
@@ -108,8 +99,8 @@ class _Reader:
                 e, deps, values, shapes
             )
         if all(d is None for d in deps):
-            return nothing, _folded(e, values, shapes) or nothing
-        found = _rule(e, deps, values, shapes)
+            return nothing, folded(e, values, shapes) or nothing
+        found = structure(e, deps, values, shapes)
         if found is None:
             found = [self.report.everything(name, line, deps, shape) for shape in shapes]
         # An integer carries no derivative.
@@ -202,128 +193,6 @@ def _stack(parts: list[Maybe], shape: tuple[int, ...]) -> Maybe:
 
 def _opened(closed: Any) -> tuple[Any, Sequence[Any]]:
     return (closed.jaxpr, closed.consts) if hasattr(closed, "jaxpr") else (closed, ())
-
-
-def _folded(e: Any, values: list[Any], shapes: list[Any]) -> list[Any] | None:
-    """Results that are constants, where they are small and may be computed now."""
-    name = e.primitive.name
-    if any(v is None for v in values) or "random" in name or "callback" in name or e.effects:
-        return None
-    if sum(map(prod, shapes)) > FOLD:
-        return None
-    results = e.primitive.bind(*map(jnp.asarray, values), **e.params)
-    return list(results) if e.primitive.multiple_results else [results]
-
-
-def _rule(e: Any, deps: list[Maybe], values: list[Any], shapes: list[Any]) -> list[Maybe] | None:
-    """What the results of a known operation depend on; None where it is not known."""
-    name, params, shape = e.primitive.name, e.params, shapes[0]
-    if name == "optimization_barrier":
-        return deps
-    if name in SAME:
-        return deps[:1]
-    if name in UNION:
-        return [_product(name, deps, values, shape)]
-    if name in MOVES:
-        return _moved(e, deps)
-    if name in ("reduce_sum", "reduce_max", "reduce_min"):
-        return [dep.reduce(deps[0], params["axes"])]
-    if name == "cumsum":
-        return [dep.cumulate(deps[0], params["axis"], params["reverse"])]
-    if name == "fft" and deps[0] is not None and deps[0].shape == shape:
-        return [dep.along(deps[0], range(-len(params["fft_lengths"]), 0))]
-    if name == "select_n" and deps[0] is None:
-        return [_selected(deps[1:], values[0], shape)]
-    if name == "dot_general" and (deps[0] is None or deps[1] is None):
-        left = deps[0] is not None
-        d, other = (deps[0], 1) if left else (deps[1], 0)
-        assert d is not None
-        known = values[other] is not None
-        factor = values[other] if known else e.invars[other].aval
-        return [dep.contract(d, factor, known, params["dimension_numbers"], left)]
-    if name in ("gather", "dynamic_slice") and all(d is None for d in deps[1:]):
-        return _gathered(e, deps, values, shape)
-    if name == "dynamic_update_slice" and all(d is None for d in deps[2:]):
-        return _updated(e, deps, values)
-    if name in ("scatter", "scatter-add", "scatter_add", "scatter-sub") and deps[1] is None:
-        return _scattered(e, deps, values, shape)
-    return None
-
-
-def _product(name: str, deps: list[Maybe], values: list[Any], shape: Any) -> Maybe:
-    found = dep.union(deps, shape)
-    if name == "mul" and (deps[0] is None) != (deps[1] is None):
-        factor = values[0 if deps[0] is None else 1]
-        if factor is not None:
-            return dep.drop(found, np.asarray(factor) == 0)
-    return found
-
-
-def _selected(deps: list[Maybe], which: Any, shape: Any) -> Maybe:
-    if which is None:
-        return dep.union(deps, shape)
-    n = prod(shape)
-    case = np.broadcast_to(np.asarray(which).astype(int), shape)
-    return dep.select([(d, n) for d in deps], case * n + np.arange(n).reshape(shape))
-
-
-def _sizes(e: Any, deps: list[Maybe]) -> list[tuple[Maybe, int]]:
-    return [(d, prod(v.aval.shape)) for d, v in zip(deps, e.invars, strict=False)]
-
-
-def _numbered(variables: Sequence[Any]) -> list[Any]:
-    shapes = [tuple(v.aval.shape) for v in variables]
-    return [jnp.asarray(p) for p in dep.positions_of(shapes)]
-
-
-def _moved(e: Any, deps: list[Maybe]) -> list[Maybe]:
-    results = e.primitive.bind(*_numbered(e.invars), **e.params)
-    many = results if e.primitive.multiple_results else [results]
-    return [dep.select(_sizes(e, deps), np.asarray(r)) for r in many]
-
-
-def _gathered(e: Any, deps: list[Maybe], values: list[Any], shape: Any) -> list[Maybe] | None:
-    if any(v is None for v in values[1:]):
-        if e.primitive.name == "gather":
-            return None
-        # An unknown start: anything along the axes that are cut.
-        source = e.invars[0].aval.shape
-        axes = [a for a, (m, n) in enumerate(zip(source, shape, strict=True)) if m != n]
-        return [dep.broadcast(dep.reduce(deps[0], axes, keepdims=True), shape)]
-    params = dict(e.params)
-    if "fill_value" in params:
-        params["fill_value"] = -1
-    (numbers,) = _numbered(e.invars[:1])
-    found = e.primitive.bind(numbers, *map(jnp.asarray, values[1:]), **params)
-    return [dep.select(_sizes(e, deps[:1]), np.asarray(found))]
-
-
-def _updated(e: Any, deps: list[Maybe], values: list[Any]) -> list[Maybe] | None:
-    if any(v is None for v in values[2:]):
-        return None
-    found = e.primitive.bind(*_numbered(e.invars[:2]), *map(jnp.asarray, values[2:]), **e.params)
-    return [dep.select(_sizes(e, deps[:2]), np.asarray(found))]
-
-
-def _scattered(e: Any, deps: list[Maybe], values: list[Any], shape: Any) -> list[Maybe] | None:
-    if values[1] is None:
-        return None
-    params = e.params
-    update = jax.ShapeDtypeStruct(e.invars[2].aval.shape, jnp.float64)
-
-    def add(u: Any) -> Any:
-        return jax.lax.scatter_add(
-            jnp.zeros(shape), jnp.asarray(values[1]), u, params["dimension_numbers"],
-            indices_are_sorted=params["indices_are_sorted"],
-            unique_indices=params["unique_indices"], mode=params["mode"],
-        )  # fmt: skip
-
-    # Where each update goes is where the transposed operation takes it from; 0 where it is lost.
-    numbers = jnp.arange(1.0, prod(shape) + 1).reshape(shape)
-    (places,) = jax.linear_transpose(add, update)(numbers)
-    targets = np.asarray(places).astype(np.int64) - 1
-    overwrite = e.primitive.name == "scatter"
-    return [dep.scatter(deps[0], deps[2], targets, shape, overwrite)]
 
 
 def _line(e: Any) -> str:

@@ -8,8 +8,8 @@ import scipy.sparse as sp
 from diffface.backends.compiled import Arrays, Program
 from diffface.backends.errors import DifffaceError, SparsityError
 from diffface.backends.recording import dependence as dep
-from diffface.backends.recording.dependence import Found, Report
-from diffface.backends.recording.index_sets import IndexSets
+from diffface.backends.recording.index_sets.array import IndexSets
+from diffface.backends.recording.report import Found, Report
 from diffface.backends.recording.user_frame import users_line
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from diffface.backends.compiled import Array, Arrays, Program
-from diffface.backends.recording.dependence import Found
+from diffface.backends.recording.report import Found
 
 if TYPE_CHECKING:
     from diffface.backends.adapter import Adapter

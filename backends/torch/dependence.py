@@ -11,7 +11,8 @@ from torch import fx
 
 from diffface.backends.compiled import Arrays, Program
 from diffface.backends.recording import dependence as dep
-from diffface.backends.recording.dependence import Dependence, Found, Maybe, Report
+from diffface.backends.recording.dependence import Dependence, Maybe
+from diffface.backends.recording.report import Found, Line, Report
 from diffface.backends.torch.graph.graph import name_of
 from diffface.backends.torch.graph.trace import trace
 
@@ -121,7 +122,7 @@ class _Reader:
         args, kwargs = fx.map_arg((node.args, node.kwargs), self.values.__getitem__)
         self.values[node] = target(*args, **kwargs)
 
-    def _unknown(self, name: str, line: dep.Line, operands: Any, value: Any) -> Any:
+    def _unknown(self, name: str, line: Line, operands: Any, value: Any) -> Any:
         deps: list[Maybe] = []
         for x in operands:
             found = self.deps.get(x)

@@ -111,7 +111,7 @@ def _traced(subject: Subject) -> Sparsity:
     try:
         found = inner.dependence(subject.program, examples, len(subject.x), subject.order)
     except CannotRecord as error:
-        from diffface.backends.recording.dependence import dense
+        from diffface.backends.recording.report import dense
 
         cause = error.__cause__
         line = users_line(error) or (users_line(cause) if cause else "")

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from diffface.sparse.coloring import distance2, entries
+from diffface.sparse.coloring import entries
+from diffface.sparse.greedy import distance2
 
 POINTS = 2
 

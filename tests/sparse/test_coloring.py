@@ -6,14 +6,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from diffface.sparse.coloring import (
-    ORDERS,
-    color_hessian,
-    color_jacobian,
-    distance2,
-    entries,
-    star,
-)
+from diffface.sparse.coloring import color_hessian, color_jacobian, entries
+from diffface.sparse.greedy import ORDERS, distance2, star
 
 
 def pattern_of(rows):
