@@ -1,6 +1,7 @@
 """The linear programs whose structure is that of a Jacobian or a Hessian."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from diffface.backends.compiled import Array, Arrays, Program
@@ -52,13 +53,20 @@ def read_derivative(
 
         return adapter.pushforward(f if order == 1 else gradient, x, dx, value=False)[1]
 
+    by_pullback = order == 1 and adapter.reverse
     try:
-        return read(push, (*examples, *x), inputs)
+        found = read(push, (*examples, *x), inputs)
     except Exception:
         # Where there is no rule for pushforwards, pullbacks show the transposed structure.
-        if order == 2 or not adapter.reverse:
+        if not by_pullback:
             raise
         return _by_pullback(adapter, read, program, examples, primals)
+    if found.dense and by_pullback:
+        # They may know more, as of a rule that was written for them alone. Both patterns hold.
+        with suppress(Exception):
+            other = _by_pullback(adapter, read, program, examples, primals)
+            return other if other.matrix.nnz < found.matrix.nnz else found
+    return found
 
 
 def _by_pullback(

@@ -1,7 +1,7 @@
 """What the results of a torch program depend on, from its traced graph."""
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -15,6 +15,7 @@ from diffface.backends.recording.dependence import Dependence, Maybe
 from diffface.backends.recording.report import Found, Line, Report
 from diffface.backends.torch.graph.graph import name_of
 from diffface.backends.torch.graph.trace import trace
+from diffface.backends.torch.structure import HANDLERS, array_of
 
 # Operations that act on each element alone, those whose results depend on all operands, and those
 # that move elements: torch runs these on positions.
@@ -23,7 +24,13 @@ SAME = dep.words(
     "_neg_view resolve_conj resolve_neg positive _conj_physical conj_physical real imag "
     "convert_element_type"
 )
-UNION = dep.words("add sub mul div rsub complex")
+UNION = dep.words("add sub mul div rsub complex lerp")
+# Derivatives of functions of single elements, at places that are known: `(dy, ...)`.
+ELEMENTWISE = dep.words(
+    "threshold_backward tanh_backward sigmoid_backward gelu_backward silu_backward elu_backward "
+    "softplus_backward leaky_relu_backward hardtanh_backward hardswish_backward "
+    "hardsigmoid_backward log_sigmoid_backward mish_backward"
+)
 MOVES = dep.words(
     "view reshape _unsafe_view permute transpose t expand squeeze unsqueeze slice select "
     "index flip roll cat stack split split_with_sizes unbind constant_pad_nd repeat "
@@ -35,9 +42,9 @@ MOVES = dep.words(
 )
 # Operations that take no more than the shape of their operand.
 FILLED = dep.words(
-    "zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_empty"
+    "zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_empty "
+    "_new_zeros_with_same_feature_meta"
 )
-PRODUCTS = ("mm", "bmm", "mv", "dot")
 
 
 def dependence(program: Program, examples: Arrays, inputs: range) -> Found:
@@ -78,14 +85,14 @@ class _Reader:
                 self._call(node)
         (output,) = [node for node in self._module.graph.nodes if node.op == "output"]
         results = output.args[0]
-        return [self._of(r) for r in results], [
+        return [self.of(r) for r in results], [
             tuple(r.meta["val"].shape) if isinstance(r, fx.Node) else () for r in results
         ]
 
-    def _of(self, x: Any) -> Maybe:
+    def of(self, x: Any) -> Maybe:
         return self.deps.get(x) if isinstance(x, fx.Node) else None
 
-    def _known(self, x: Any) -> Any:
+    def known(self, x: Any) -> Any:
         return self.values.get(x) if isinstance(x, fx.Node) else x
 
     def _call(self, node: fx.Node) -> None:
@@ -139,25 +146,27 @@ class _Reader:
         if isinstance(value, torch.Tensor):
             shape = tuple(value.shape)
             if name in SAME:
-                found = self._of(args[0])
+                found = self.of(args[0])
                 return found if found is None or found.shape == shape else NotImplemented
             if name in UNION:
                 return self._product(name, args, shape)
-            handler = _HANDLERS.get(name)
+            if name in ELEMENTWISE:
+                return dep.union([self.of(a) for a in node.all_input_nodes], shape)
+            handler = HANDLERS.get(name)
             if handler is not None:
                 return handler(self, name, node, shape)
-        return self._moved(node) if name in MOVES else NotImplemented
+        return self.moved(node) if name in MOVES else NotImplemented
 
     def _product(self, name: str, args: Any, shape: Any) -> Maybe:
-        deps = [self._of(a) for a in args[:2]]
+        deps = [self.of(a) for a in args[:2]]
         found = dep.union(deps, shape)
         if name == "mul" and (deps[0] is None) != (deps[1] is None):
-            factor = self._known(args[0 if deps[0] is None else 1])
+            factor = self.known(args[0 if deps[0] is None else 1])
             if factor is not None:
-                return dep.drop(found, _array(factor) == 0)
+                return dep.drop(found, array_of(factor) == 0)
         return found
 
-    def _moved(self, node: fx.Node) -> Any:
+    def moved(self, node: fx.Node) -> Any:
         parts: list[tuple[Maybe, int]] = []
         start = 1
 
@@ -186,115 +195,6 @@ class _Reader:
             return dep.select(parts, t.numpy().astype(np.int64) - 1)
 
         return list(map(chosen, result)) if isinstance(result, tuple | list) else chosen(result)
-
-
-def _where(reader: _Reader, name: str, node: fx.Node, shape: Any) -> Any:
-    condition, *branches = node.args
-    if reader._of(condition) is not None:
-        return NotImplemented
-    deps = [dep.broadcast(reader._of(b), shape) for b in branches]
-    known = reader._known(condition)
-    if known is None:
-        return dep.union(deps, shape)
-    n = prod(shape)
-    first = np.arange(n).reshape(shape)
-    chosen = np.where(np.broadcast_to(_array(known), shape), first, first + n)
-    return dep.select([(d, n) for d in deps], chosen)
-
-
-def _sum(reader: _Reader, name: str, node: fx.Node, shape: Any) -> Any:
-    found = reader._of(node.args[0])
-    assert found is not None
-    axes: Any = node.args[1] if len(node.args) > 1 and node.args[1] else range(len(found.shape))
-    axes = [axes] if isinstance(axes, int) else axes
-    return dep.reduce(found, axes)._replace(shape=shape)  # type: ignore[union-attr]  # not None
-
-
-def _cumsum(reader: _Reader, name: str, node: fx.Node, shape: Any) -> Any:
-    axis: Any = node.args[1]
-    found = reader._of(node.args[0])
-    return dep.cumulate(found, axis) if shape else found
-
-
-def _matrix_product(reader: _Reader, name: str, node: fx.Node, shape: Any) -> Any:
-    a, b = node.args[:2]
-    if (reader._of(a) is None) == (reader._of(b) is None):
-        return NotImplemented
-    left = reader._of(a) is not None
-    d, other = (reader._of(a), b) if left else (reader._of(b), a)
-    known = reader._known(other)
-    factor = other.meta["val"] if known is None else _array(known)  # type: ignore[union-attr]
-    batch = 1 if name == "bmm" else 0
-    axis = len(d.shape if left else factor.shape) - 1  # type: ignore[union-attr]  # not None
-    dims = (((axis,), (batch,)), ((0,) * batch, (0,) * batch))
-    return dep.contract(d, factor, known is not None, dims, left)  # type: ignore[arg-type]
-
-
-def _sum_with_product(reader: _Reader, name: str, node: fx.Node, shape: Any) -> Any:
-    base, a, b = node.args[:3]
-    if reader._of(a) is None and reader._of(b) is None:
-        return dep.broadcast(reader._of(base), shape)
-    return NotImplemented
-
-
-def _scattered(reader: _Reader, name: str, node: fx.Node, shape: Any) -> Any:
-    """Updates of an array at indices: where each goes is found by reading positions there."""
-    n = prod(shape)
-    places = torch.arange(n).reshape(shape)
-    if name == "index_put":
-        base, indices, update, *rest = node.args
-        chosen: Any = [None if i is None else reader._known(i) for i in indices]  # type: ignore[union-attr]
-        if any(c is None for c, i in zip(chosen, indices, strict=True) if i is not None):  # type: ignore[arg-type]
-            return NotImplemented
-        target = places[tuple(slice(None) if i is None else i for i in chosen)]
-        overwrite = not (rest and rest[0])
-    else:
-        base, axis, index, update = node.args[:4]
-        axis = int(axis)  # type: ignore[arg-type]  # a number, by the schema
-        index = reader._known(index)
-        if index is None or not isinstance(update, fx.Node):
-            return NotImplemented
-        by_rows = name.startswith("index_")
-        target = places.index_select(axis, index) if by_rows else places.gather(axis, index)
-        overwrite = name in ("scatter", "index_copy")
-        if not by_rows and tuple(update.meta["val"].shape) != tuple(index.shape):
-            return NotImplemented
-    if any(reader._of(x) is not None for x in node.args[1:2] if isinstance(x, fx.Node)):
-        return NotImplemented
-    spread = dep.broadcast(reader._of(update), tuple(target.shape))
-    return dep.scatter(reader._of(base), spread, target.numpy(), shape, overwrite)
-
-
-def _spectral(reader: _Reader, name: str, node: fx.Node, shape: Any) -> Any:
-    found = reader._of(node.args[0])
-    if found is None or found.shape != shape:
-        return NotImplemented
-    axes: Any = node.args[1]
-    return dep.along(found, axes)
-
-
-def _view_as_real(reader: _Reader, name: str, node: fx.Node, shape: Any) -> Any:
-    found = reader._of(node.args[0])
-    if found is None:
-        return None
-    if name == "view_as_complex":
-        return dep.reduce(found, (-1,))
-    return dep.broadcast(found._replace(shape=(*found.shape, 1)), shape)
-
-
-_HANDLERS: dict[str, Callable[..., Any]] = {
-    "where": _where, "sum": _sum, "mean": _sum, "cumsum": _cumsum,
-    **dict.fromkeys(PRODUCTS, _matrix_product), "addmm": _sum_with_product,
-    **dict.fromkeys(
-        ("index_put", "scatter_add", "scatter", "index_add", "index_copy"), _scattered
-    ),
-    **dict.fromkeys(("_fft_c2c",), _spectral),
-    **dict.fromkeys(("view_as_real", "view_as_complex"), _view_as_real),
-}  # fmt: skip
-
-
-def _array(x: Any) -> Any:
-    return x.resolve_conj().resolve_neg().numpy() if isinstance(x, torch.Tensor) else np.asarray(x)
 
 
 def _line(node: fx.Node) -> str:

@@ -1,6 +1,6 @@
 """Whether the entries of a pattern are all there are: one random direction tells."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,8 @@ import numpy as np
 from diffface.backends.arrays import library_of
 from diffface.backends.compiled import Array, Arrays
 from diffface.operators.calculus import gradient_function
+from diffface.prep.arguments.signature import Leaf, Signature
+from diffface.prep.arguments.tree import unflatten
 from diffface.prep.flat_function import OutputStructure
 from diffface.prep.operator import Point
 from diffface.prep.plan import Plan
@@ -99,3 +101,23 @@ def _plain(array: Any) -> Any:
 
 def _flat(adapter: Any, arrays: Arrays) -> Any:
     return np.concatenate([np.reshape(adapter.arrays.to_numpy(a), -1) for a in arrays])
+
+
+def rebuilt(signature: Signature, args: Sequence[Any], primals: Sequence[Any]) -> list[Any]:
+    """``args`` with other primals."""
+    found = list(args)
+    for place in signature.places:
+        if place.spec is None:
+            found[place.position] = primals[place.start]
+            continue
+        mixed = place.active is not None
+        own: Any = place.spec.flatten_up_to(args[place.position]) if mixed else None
+        found[place.position] = unflatten(place.spec, place.leaves(primals, own))
+    return found
+
+
+def nearby(leaf: Leaf, array: Any) -> Any:
+    """The array a little elsewhere, as one of NumPy."""
+    plain = np.asarray(leaf.library.to_numpy(array))
+    move = np.random.default_rng(0).uniform(0.01, 0.02, plain.shape) * np.maximum(1, np.abs(plain))
+    return (plain + move).astype(plain.dtype)

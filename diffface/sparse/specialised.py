@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from diffface.backends.errors import SparsityError
 from diffface.backends.registry import Backend
 from diffface.prep.arguments.bind import bind
-from diffface.prep.arguments.signature import Leaf
 from diffface.prep.arguments.tree import unflatten
 from diffface.prep.operator import Operator, Recipe, Settings
 from diffface.prep.plan import Plan, plan_for
 from diffface.prep.prepared import Prepared
+from diffface.sparse.agreement import disagreement, nearby, rebuilt
 from diffface.sparse.detect import Subject, find, lacking
 from diffface.sparse.pattern import Sparsity
 
@@ -68,6 +69,8 @@ class Specialised:
         complex_results = any(d[1].kind == "c" for d in self.outputs)
         by_rows = adapter.reverse and (plan.settings.holomorphic or not complex_results)
         forward, reverse = mode != "reverse", mode != "forward" and by_rows
+        if plan.operator.order == 2:
+            return [(True, False)]
         if mode == "reverse" or not (forward and reverse):
             return [(forward, reverse or not forward)]
         # Where the framework lacks a rule for one of the two, the other may do.
@@ -99,21 +102,24 @@ class Specialised:
         """Build the program, and compare it with the pattern along one direction."""
         if self._entries is not None:
             return
-        first: Exception | None = None
+        errors: list[Exception] = []
         for n, attempt in enumerate(self._attempts):
             try:
                 if n:
                     with self.plan.inner.scope(self.plan.dtypes):
                         self._color(*attempt)
                 self._entries = self._prepared(args, options)
-                break
+                self._check_prepared(args, options.get("kwargs"))
             except Exception as error:  # noqa: BLE001 - raised if no attempt succeeds
-                first = first or error
-        else:
-            assert first is not None
-            raise first
-        self.check(self._values(args, options.get("kwargs")), self._primals, self._constants)
-        self._primals = self._constants = None
+                self._entries = None
+                errors.append(error)
+                # A pattern of the user's lacks its entry in any coloring.
+                if isinstance(error, SparsityError) and self._options["sparsity"] != "trace":
+                    break
+            else:
+                self._primals = self._constants = None
+                return
+        raise errors[0]
 
     def _prepared(self, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
         from diffface.sparse.by_color import ByColor
@@ -175,14 +181,11 @@ class Specialised:
 
     def result(self, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> Any:
         """What the user gets."""
-        raw = self._entries(*args) if kwargs is None else self._entries(*args, kwargs=kwargs)
-        if self._options.get("check") == "always":
-            self._check_at(raw, args, kwargs)
-        return self._assembled(raw)
+        return self._assembled(self._checked(args, kwargs))
 
     def data(self, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> Any:
         """The values in the order of `structure`."""
-        values = self._values(args, kwargs)
+        values = self._part(self._checked(args, kwargs))
         chosen = self._chosen()
         return values if chosen is None else values[chosen]
 
@@ -203,11 +206,14 @@ class Specialised:
             return inverse[self.sparsity.rows >= self.sparsity.cols]
         return None if self._order is None else inverse
 
-    def _values(self, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> Any:
-        raw = self._entries(*args) if kwargs is None else self._entries(*args, kwargs=kwargs)
+    def _raw(self, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> Any:
+        return self._entries(*args) if kwargs is None else self._entries(*args, kwargs=kwargs)
+
+    def _checked(self, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> Any:
+        raw = self._raw(args, kwargs)
         if self._options.get("check") == "always":
             self._check_at(raw, args, kwargs)
-        return self._part(raw)
+        return raw
 
     def _part(self, raw: Any) -> Any:
         """The entries among the parts of the result."""
@@ -240,6 +246,22 @@ class Specialised:
 
     # The check.
 
+    def _check_prepared(self, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> None:
+        """Check at the examples, and nearby: among zeros, much agrees by chance."""
+        self.check(self._part(self._raw(args, kwargs)), self._primals, self._constants)
+        moved = self._moved(self._primals)
+        try:
+            values = self._part(self._raw(rebuilt(self.plan.signature, args, moved), kwargs))
+        except Exception:  # noqa: BLE001 - out of the function's domain
+            return
+        self.check(values, moved, self._constants)
+
+    def _moved(self, primals: Any) -> list[Any]:
+        leaves = self.plan.signature.primals
+        moved = self.plan.outer.inside(tuple(map(nearby, leaves, primals)))
+        pairs = zip(leaves, moved, strict=True)
+        return [leaf.library.from_numpy(a, leaf.device) for leaf, a in pairs]
+
     def _check_at(self, raw: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> None:
         plan = self.plan
         given = self._options.get("kwargs") if kwargs is None else kwargs
@@ -260,10 +282,7 @@ class Specialised:
         found = self._disagreement(entries, primals, constants)
         if found is not None and self.plan.outer.black_box:
             # Differences say nothing where `f` has a kink; hardly any point nearby has one.
-            leaves = self.plan.signature.primals
-            moved = self.plan.outer.inside(tuple(map(_nearby, leaves, primals)))
-            pairs = zip(leaves, moved, strict=True)
-            primals = [leaf.library.from_numpy(a, leaf.device) for leaf, a in pairs]
+            primals = self._moved(primals)
             found = self._disagreement(
                 self._part(self._eager(primals, constants)), primals, constants
             )
@@ -271,17 +290,8 @@ class Specialised:
             raise lacking(*found)
 
     def _disagreement(self, entries: Any, primals: Any, constants: Any) -> Any:
-        from diffface.sparse.agreement import disagreement
-
         order = slice(None) if self._order is None else self._order
         return disagreement(
             self.plan, self._f, primals, constants,
             self.sparsity.rows[order], self.sparsity.cols[order], entries,
         )  # fmt: skip
-
-
-def _nearby(leaf: Leaf, array: Any) -> Any:
-    """The array a little elsewhere, as one of NumPy."""
-    plain = np.asarray(leaf.library.to_numpy(array))
-    move = np.random.default_rng(0).uniform(0.01, 0.02, plain.shape) * np.maximum(1, np.abs(plain))
-    return (plain + move).astype(plain.dtype)

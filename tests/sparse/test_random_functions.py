@@ -1,0 +1,73 @@
+"""Sparse derivatives of random functions equal the dense ones of the same backend."""
+
+import numpy as np
+import pytest
+from sparse_cases import compiled
+
+import diffface as dif
+
+EXACT = ["jax", "torch", "autograd"]
+
+
+class RandomFunction:
+    """Layers of sparse linear maps, gathers, sums over groups and nonlinear functions."""
+
+    def __init__(self, seed):
+        rng = np.random.default_rng(seed)
+        self.n = int(rng.integers(1, 12))
+        self.steps = [self._step(rng) for _ in range(rng.integers(1, 5))]
+
+    def _step(self, rng):
+        m = self.n
+        kind = rng.choice(["linear", "gather", "product", "square", "where", "cumsum", "part"])
+        matrix = rng.uniform(-1, 1, (m, m)) * (rng.random((m, m)) < rng.uniform(0, 0.5))
+        return kind, matrix, rng.integers(0, m, m), rng.permutation(m)
+
+    def __call__(self, x):
+        xp = dif.namespace(x)
+        for kind, matrix, at, order in self.steps:
+            if kind == "linear":
+                x = xp.matmul(xp.asarray(matrix), x)
+            elif kind == "gather":
+                x = x[at]
+            elif kind == "product":
+                x = x * x[order]
+            elif kind == "square":
+                x = xp.sin(x) + x**2
+            elif kind == "where":
+                x = xp.where(x > 0, x, x[order])
+            elif kind == "cumsum":
+                half = self.n // 2
+                x = xp.concat([x[:half], xp.cumulative_sum(x[half:])])
+            else:
+                x = xp.concat([x[:1], xp.zeros_like(x[1:])]) + x * matrix[0]
+        return x
+
+
+def agrees(backend, seeds):
+    for seed in seeds:
+        f = RandomFunction(seed)
+        x = np.random.default_rng(seed).uniform(-1, 1, f.n)
+        g = lambda x, f=f: dif.namespace(x).sum(f(x) ** 2)
+        for sparse, dense in (
+            (dif.jacobian(compiled(f, backend), x, backend=backend, sparsity="trace"),
+             dif.jacobian(compiled(f, backend), x, backend=backend)),
+            (dif.hessian(compiled(g, backend), x, backend=backend, sparsity="trace"),
+             dif.hessian(compiled(g, backend), x, backend=backend)),
+        ):  # fmt: skip
+            scale = abs(dense).max(initial=1e-300)
+            np.testing.assert_allclose(
+                sparse.toarray(), dense, rtol=1e-12, atol=1e-12 * scale, err_msg=f"seed {seed}"
+            )
+
+
+@pytest.mark.parametrize(("backend", "count"), [("jax", 1), ("torch", 5), ("autograd", 10)])
+def test_some_random_functions(backend, count):
+    agrees(backend, range(count))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", EXACT)
+@pytest.mark.parametrize("start", range(0, 400, 100))
+def test_four_hundred_random_functions(backend, start):
+    agrees(backend, range(start, start + 100))
