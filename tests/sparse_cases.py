@@ -14,6 +14,20 @@ def xp_of(x):
     return dif.namespace(x)
 
 
+def points(n, count=6):
+    rng = np.random.default_rng(5)
+    return [rng.uniform(-2, 2, n) for _ in range(count)]
+
+
+def compiled(f, backend):
+    """On jax, one compilation in place of one for each operation of an eager run."""
+    if backend != "jax":
+        return f
+    import jax
+
+    return jax.jit(f)
+
+
 def tridiagonal(x):
     xp = xp_of(x)
     zero = xp.zeros_like(x[:1])

@@ -78,7 +78,8 @@ class _Naming:
                 f"The pattern would have {error.args[0]:,} entries because of "
                 f"`{self._operation}`{self._line()}, which makes everything depend on everything, "
                 "as far as is known. Pass a pattern of your own as `sparsity`, or write it with "
-                "operations whose structure is known."
+                "operations whose structure is known; indices, and a matrix's zeros, are known if "
+                "`f` captures them, rather than taking them in `Const`."
             ) from None
 
 

@@ -49,6 +49,8 @@ class Specialised:
         self.plan = plan
         self._f, self._backend, self._options = f, backend, options
         self._primals, self._constants = primals, constants
+        given = options["sparsity"]
+        self._traced = isinstance(given, str) and given == "trace"
         with plan.inner.scope(plan.dtypes):
             subject = Subject(plan, f, primals, constants)
             self.sparsity: Sparsity = find(options["sparsity"], subject)
@@ -114,7 +116,7 @@ class Specialised:
                 self._entries = None
                 errors.append(error)
                 # A pattern of the user's lacks its entry in any coloring.
-                if isinstance(error, SparsityError) and self._options["sparsity"] != "trace":
+                if isinstance(error, SparsityError) and not self._traced:
                     break
             else:
                 self._primals = self._constants = None

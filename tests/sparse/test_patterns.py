@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from sparse_cases import HESSIANS, JACOBIANS, N
+from sparse_cases import HESSIANS, JACOBIANS, N, compiled, points
 
 import diffface as dif
 
@@ -21,20 +21,6 @@ SIZES = {
 
 def those(functions, backend):
     return [f for f in functions if backend != "complex-step" or f.__name__ not in NOT_ANALYTIC]
-
-
-def points(n, count=6):
-    rng = np.random.default_rng(5)
-    return [rng.uniform(-2, 2, n) for _ in range(count)]
-
-
-def compiled(f, backend):
-    """On jax, one compilation in place of one for each operation of an eager run."""
-    if backend != "jax":
-        return f
-    import jax
-
-    return jax.jit(f)
 
 
 # All functions in one preparation: of Jacobians as a tree of results, of Hessians as a sum over

@@ -1,0 +1,416 @@
+"""Sparse derivatives where they are easily got wrong: equal to the dense ones, or refused."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from sparse_cases import compiled, points, tridiagonal
+
+import diffface as dif
+
+N = 4
+EXACT = ["jax", "torch", "autograd"]
+ALL = [*EXACT, "numpy", "complex-step"]
+INDEX = np.array([0, 0, 1, -1])
+W = np.array([[1.0, 0, 0, 0], [0, 2, 0, 0], [0, 3, 4, 0], [5, 0, 0, 6]])
+X = np.array([0.5, -1.0, 2.0, 1.5])
+
+
+# What only one framework has: name -> (function, number of entries).
+
+
+def native_to_jax():
+    import jax
+    import jax.numpy as jnp
+    from jax import lax
+
+    @jax.custom_jvp
+    def rounded(x):
+        return jnp.round(x)
+
+    rounded.defjvp(lambda x, dx: (jnp.round(x[0]), dx[0]))
+    out_of_range = np.array([0, 0, -1, 9])
+    return {
+        "cond": (lambda x: lax.cond(x[0] > 0, lambda x: 2 * x, lambda x: x[::-1] ** 2, x), 8),
+        "select": (lambda x: lax.select(x > 0, x, x[::-1]), 8),
+        "add at": (lambda x: jnp.zeros(N).at[out_of_range].add(x**2), 3),
+        "set at": (lambda x: jnp.ones(N).at[out_of_range].set(x**2), 2),
+        "fill": (lambda x: x.at[out_of_range].get(mode="fill", fill_value=0.0) * 2, 3),
+        "stop_gradient": (lambda x: x * lax.stop_gradient(x[::-1]), 4),
+        "straight-through": (lambda x: x + lax.stop_gradient(jnp.round(x) - x), 4),
+        "custom_jvp": (lambda x: 3 * rounded(x), 4),
+        "fft": (lambda x: jnp.fft.fft(x).real, 16),
+        "scan": (lambda x: lax.scan(lambda c, r: (c / 2 + r, c * r), 0.0, x)[1], 9),
+        "while": (
+            lambda x: lax.while_loop(
+                lambda c: c[0] < 2, lambda c: (c[0] + 1, c[1] * jnp.roll(c[1], 1)), (0, x)
+            )[1], 16,
+        ),
+        "vmap": (lambda x: jax.vmap(lambda a, b: a * b)(x, x[::-1]), 8),
+        "map": (lambda x: lax.map(jnp.sin, x), 4),
+    }  # fmt: skip
+
+
+def native_to_torch():
+    import torch
+
+    class Rounded(torch.autograd.Function):
+        @staticmethod
+        def forward(x):
+            return torch.round(x)
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            pass
+
+        @staticmethod
+        def backward(ctx, dy):
+            return dy
+
+    at = torch.tensor([0, 0, 3, 3])
+    return {
+        "scatter_add": (lambda x: torch.zeros_like(x).scatter_add(0, at, x**2), 4),
+        "index_add": (lambda x: x.index_add(0, at[1:], x[:3] ** 2), 7),
+        "index_copy": (lambda x: x.index_copy(0, torch.tensor([0, 3]), x[1:3] ** 2), 4),
+        "index_put": (lambda x: torch.ones_like(x).index_put((at[1:],), x[:3], accumulate=True), 3),
+        "detach": (lambda x: x * x.flip(0).detach(), 4),
+        "straight-through": (lambda x: x + (torch.round(x) - x).detach(), 4),
+        "Function": (lambda x: 3 * Rounded.apply(x), 4),
+        "fft": (lambda x: torch.fft.fft(x).real, 16),
+        "relu": (torch.relu, 4),
+        "rows": (lambda x: torch.sort(x.reshape(2, 2), 1)[0], 8),
+        "maximum of rows": (lambda x: x.reshape(2, 2).max(1)[0], 4),
+        "mask": (lambda x: x.masked_fill(x > 0, 0.0), 4),
+        "softmax": (lambda x: torch.softmax(x.reshape(2, 2), 1), 8),
+    }
+
+
+def native_to_autograd():
+    import autograd.numpy as anp
+    from autograd.extend import defvjp, primitive
+
+    @primitive
+    def rounded(x):
+        return np.round(x)
+
+    defvjp(rounded, lambda ans, x: lambda dy: dy)
+    return {
+        "primitive": (lambda x: 3 * rounded(x), 4),
+        "fft": (lambda x: anp.real(anp.fft.fft(x)), 16),
+        "tensordot": (lambda x: anp.tensordot(W, x, 1), 6),
+        "rows": (lambda x: anp.max(anp.reshape(x, (2, 2)), axis=1), 4),
+        "loop": (lambda x: anp.array([x[i] * x[i - 1] for i in range(N)]), 8),
+    }
+
+
+def native_to_numpy():
+    def views(x):
+        y = np.zeros_like(x).reshape(2, 2)
+        for i, row in enumerate(y):
+            row[:] = x[2 * i : 2 * i + 2] ** 2
+        y[0][1] *= x[3]
+        y.flat[2] += x[0]
+        return y
+
+    def added(x):
+        y = np.zeros_like(x)
+        np.add.at(y, INDEX, x**2)
+        y[1:] += x[0]
+        return y
+
+    def overwritten(x):
+        y = 2 * x
+        y[1:3] = 0
+        return y
+
+    return {
+        "views": (views, 6),
+        "added": (added, 7),
+        "overwritten": (overwritten, 2),
+        "swapped": (lambda x: np.stack([x[i] * x[i - 1] for i in range(N)]), 8),
+    }
+
+
+def not_analytic():
+    """NumPy functions that complex step cannot differentiate."""
+
+    def masked(x):
+        y = x.copy()
+        y[x > 0] = 0
+        return y
+
+    def sorted_in_place(x):
+        y = x.copy()
+        y.sort()
+        return y
+
+    return {
+        "masked": (masked, 4), "sorted in place": (sorted_in_place, 16),
+        "fft": (lambda x: np.fft.fft(x).real, 16),
+    }  # fmt: skip
+
+
+NATIVE = {
+    "jax": native_to_jax, "torch": native_to_torch, "autograd": native_to_autograd,
+    "numpy": lambda: native_to_numpy() | not_analytic(), "complex-step": native_to_numpy,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("backend", ALL)
+def test_native_functions_have_the_dense_derivative_at_every_point(backend):
+    functions = NATIVE[backend]()
+    f = compiled(lambda x: {name: g(x) for name, (g, _) in functions.items()}, backend)
+    sparse = dif.prepare_jacobian(f, np.zeros(N), backend=backend, sparsity="trace")
+    for x in points(N):
+        found, expected = sparse(x), dif.jacobian(f, x, backend=backend)
+        for name, (_, size) in functions.items():
+            assert found[name].nnz == size, name
+            np.testing.assert_allclose(
+                found[name].toarray(), expected[name].reshape(-1, N), rtol=1e-12, atol=1e-13,
+                err_msg=name,
+            )  # fmt: skip
+
+
+def test_a_rule_for_pullbacks_alone_shows_the_structure_on_jax():
+    import jax
+    import jax.numpy as jnp
+
+    @jax.custom_vjp
+    def rounded(x):
+        return jnp.round(x)
+
+    rounded.defvjp(lambda x: (jnp.round(x), None), lambda _, dy: (dy,))
+    found = dif.prepare_jacobian(lambda x: 3 * rounded(x), X, backend="jax", sparsity="trace")
+    assert str(found.sparsity) == "<sparsity of shape (4, 4), 4 non-zeros, reverse 1>"
+    np.testing.assert_array_equal(found(X).toarray(), 3 * np.eye(N))
+
+
+@pytest.mark.parametrize("backend", EXACT)
+def test_a_rounding_that_a_rule_of_diffface_passes_through(backend):
+    @dif.custom_rule
+    def rounded(x):
+        return dif.namespace(x).round(x)
+
+    @rounded.pullback
+    def _(active, saved, dy):
+        return (dy,)
+
+    found = dif.jacobian(lambda x: 3 * rounded(x), X, backend=backend, sparsity="trace")
+    np.testing.assert_allclose(found.toarray(), 3 * np.eye(N), rtol=1e-12)
+
+
+def test_a_torch_function_that_writes_into_its_own_array():
+    import torch
+
+    def f(x):
+        y = torch.zeros_like(x)
+        y[1:] = x[:-1] ** 2
+        y[0] += x[3]
+        return y
+
+    found = dif.prepare_jacobian(f, np.zeros(N), backend="torch", sparsity="trace")
+    assert found.strategy == "replay"
+    assert str(found.sparsity) == "<sparsity of shape (4, 4), 4 non-zeros, forward 1>"
+    np.testing.assert_allclose(found(X).toarray(), dif.jacobian(f, X, backend="torch"))
+
+
+def test_where_torchs_two_modes_disagree_the_sparse_derivative_is_the_dense_one():
+    import torch
+
+    # Of elements that are written to the same place, torch's backward passes count all.
+    f = lambda x: torch.ones(N, dtype=x.dtype).scatter(0, torch.tensor([0, 0, 3, 3]), x**2)
+    found = dif.prepare_jacobian(f, np.zeros(N), backend="torch", sparsity="trace")
+    np.testing.assert_allclose(found(X).toarray(), dif.jacobian(f, X, backend="torch"))
+
+
+# Entries.
+
+
+@pytest.mark.parametrize("backend", ALL)
+def test_nan_stays_in_its_rows(backend):
+    band = abs(np.subtract.outer(range(N), range(N))) < 2
+    x = np.array([0.5, np.nan, 1.0, 2.0])
+    found = dif.jacobian(tridiagonal, x, backend=backend, sparsity=band)
+    rows = np.isnan(found.toarray()).any(axis=1)
+    assert rows[1]
+    assert not rows[3]
+
+
+@pytest.mark.parametrize("backend", ["autograd", "numpy"])
+def test_zeros_of_the_pattern_are_kept_and_rows_and_columns_may_be_empty(backend):
+    given = np.array([[0, 0, 0], [0, 1, 1], [0, 0, 0]])
+    f = lambda x: x * np.array([0.0, 1.0, 0.0])
+    prepared = dif.prepare_jacobian(f, np.zeros(3), backend=backend, sparsity=given)
+    found = prepared(np.ones(3))
+    assert (found.nnz, found.shape) == (2, (3, 3))
+    np.testing.assert_allclose(found.data, [1.0, 0.0], atol=1e-12)
+    assert prepared.data(np.ones(3)).shape == (2,)
+
+
+@pytest.mark.parametrize("backend", ALL)
+def test_a_later_call_leaves_earlier_results_alone(backend):
+    prepared = dif.prepare_jacobian(tridiagonal, X, backend=backend, sparsity="trace")
+    first, data = prepared(X), prepared.data(X)
+    before = first.toarray(), data.copy()
+    prepared(X + 1)
+    first.indices[:] = 0
+    assert np.array_equal(prepared(X).toarray(), before[0])
+    assert np.array_equal(data, before[1])
+
+
+# Patterns that are given.
+
+
+def reversed_product(x):
+    return dif.namespace(x).flip(x) * x
+
+
+@pytest.mark.parametrize("backend", ALL)
+def test_a_pattern_that_is_too_small_is_refused_at_preparation(backend):
+    small = np.eye(N)
+    for prepare in (dif.prepare_jacobian, dif.jacobian):
+        with pytest.raises(dif.SparsityError, match=r"The pattern lacks an entry in row [0-3]:"):
+            prepare(tridiagonal, X, backend=backend, sparsity=small)
+    # At zeros these entries are zero, too.
+    with pytest.raises(dif.SparsityError, match=r"in row [0-3]"):
+        dif.prepare_jacobian(reversed_product, np.zeros(N), backend=backend, sparsity=small)
+
+
+def test_a_pattern_may_be_too_large_and_unsorted():
+    rows, cols = np.nonzero(np.ones((N, N)))
+    order = np.random.default_rng(0).permutation(N * N)
+    given = sp.coo_array((np.zeros(N * N), (rows[order], cols[order])), shape=(N, N))
+    found = dif.jacobian(tridiagonal, X, backend="autograd", sparsity=given)
+    assert found.has_sorted_indices
+    assert found.nnz == N * N
+    np.testing.assert_allclose(found.toarray(), dif.jacobian(tridiagonal, X, backend="autograd"))
+
+
+def test_a_pattern_of_the_wrong_shape_is_refused():
+    with pytest.raises(dif.InvalidArgumentError) as caught:
+        dif.jacobian(tridiagonal, X, backend="autograd", sparsity=np.eye(3))
+    assert str(caught.value) == (
+        "`sparsity` must have the shape of the matrix, (4, 4), got (3, 3): one row for each "
+        "element that is differentiated, one column for each element of the active arguments."
+    )
+
+
+def test_an_unsymmetric_pattern_of_a_hessian_counts_both_ways():
+    f = lambda x: (x[1:] * x[:-1]).sum()
+    found = dif.hessian(f, X, backend="autograd", sparsity=np.eye(N, k=1))
+    np.testing.assert_allclose(found.toarray(), np.eye(N, k=1) + np.eye(N, k=-1))
+
+
+# Black boxes, and patterns that hold in one place.
+
+
+@pytest.mark.parametrize("backend", ["numpy", "complex-step"])
+def test_a_black_box_that_writes_into_numbers_is_to_be_probed(backend):
+    def f(x):
+        y = np.zeros(N, x.dtype)
+        y[1:] = x[:-1] ** 2
+        return y
+
+    with pytest.raises(dif.SparsityError) as caught:
+        dif.jacobian(f, X, backend=backend, sparsity="trace")
+    assert "values were written into an array of NumPy" in str(caught.value)
+    assert "sparsity='probe'" in str(caught.value)
+    found = dif.jacobian(f, X, backend=backend, sparsity="probe")
+    np.testing.assert_allclose(found.toarray(), np.diag(2 * X[:-1], -1), rtol=1e-6)
+
+
+def kinked(x):
+    xp = dif.namespace(x)
+    return xp.where(x > 0, x[::-1] if xp is np else xp.flip(x), x)
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch", "autograd", "numpy"])
+def test_a_pattern_that_is_larger_elsewhere(backend):
+    traced = dif.prepare_jacobian(kinked, -np.ones(N), backend=backend, sparsity="trace")
+    np.testing.assert_allclose(traced(np.ones(N)).toarray(), np.fliplr(np.eye(N)), atol=1e-9)
+    probed = dif.prepare_jacobian(
+        kinked, -np.ones(N), backend=backend, sparsity="probe", check="always"
+    )
+    assert probed.sparsity.nnz == N
+    np.testing.assert_allclose(probed(-np.ones(N)).toarray(), np.eye(N), atol=1e-9)
+    with pytest.raises(dif.SparsityError, match="lacks an entry in row"):
+        probed(np.array([1.0, 2.0, 3.0, 4.0]))
+
+
+def test_a_large_dense_pattern_says_that_constants_are_to_be_captured():
+    def f(x, at):
+        return dif.namespace(x).take(x, at)
+
+    n = 4_000
+    with pytest.raises(dif.SparsityError) as caught:
+        dif.jacobian(f, np.zeros(n), dif.Const(np.arange(n)), backend="autograd", sparsity="trace")
+    assert "The pattern would have 16,000,000 entries because of" in str(caught.value)
+    assert "captures them, rather than taking them in `Const`" in str(caught.value)
+
+
+# Arguments and results of other kinds.
+
+
+@pytest.mark.parametrize("backend", ["torch", "autograd", "numpy"])
+def test_holomorphic_functions(backend):
+    z = X + 1j * X[::-1]
+    f = lambda z: dif.namespace(z).flip(z) ** 2
+    found = dif.jacobian(f, z, backend=backend, sparsity="trace", holomorphic=True)
+    np.testing.assert_allclose(found.toarray(), np.fliplr(np.diag(2 * z[::-1])), rtol=1e-6)
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch", "autograd", "numpy"])
+def test_single_precision_and_empty_arrays(backend):
+    x = X.astype(np.float32)
+    found = dif.jacobian(tridiagonal, x, backend=backend, sparsity="trace")
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(
+        found.toarray(), dif.jacobian(tridiagonal, X, backend="autograd"), atol=2e-2
+    )
+    square = lambda x: x**2
+    assert dif.prepare_jacobian(square, x[:0], backend=backend, sparsity="trace")(x[:0]).shape == (
+        0,
+        0,
+    )
+
+
+@pytest.mark.parametrize("backend", ["torch", "autograd", "numpy"])
+def test_trees_and_several_arguments_give_blocks(backend):
+    def f(p, q):
+        return {"a": p["u"] * q, "b": dif.namespace(q).sum(p["v"] ** 2) * q[:2]}
+
+    p = {"u": X, "v": np.ones((2, 2))}
+    prepared = dif.prepare_jacobian(f, p, X, backend=backend, sparsity="trace")
+    found, expected = prepared(p, X), dif.jacobian(f, p, X, backend=backend)
+    assert prepared.sparsity.shape == (6, 12)
+    for name, rows in (("a", 4), ("b", 2)):
+        own, whole = found[name], expected[name]
+        np.testing.assert_allclose(own[1].toarray(), whole[1].reshape(rows, 4), atol=1e-12)
+        for part in "uv":
+            np.testing.assert_allclose(
+                own[0][part].toarray(), whole[0][part].reshape(rows, 4), atol=1e-12
+            )
+
+
+def test_differences_of_exact_gradients():
+    f = lambda x: dif.namespace(x).sum(x[1:] ** 2 * x[:-1])
+    backend = dif.SecondOrder("numpy", "autograd")
+    found = dif.prepare_hessian(f, X, backend=backend, sparsity="trace")
+    assert found.sparsity.colors == "forward 3"
+    np.testing.assert_allclose(
+        found(X).toarray(), dif.hessian(f, X, backend="autograd"), rtol=1e-6, atol=1e-6
+    )
+
+
+# Files.
+
+
+def test_patterns_are_saved_loaded_and_pickled(tmp_path):
+    import pickle
+
+    found = dif.jacobian_sparsity(tridiagonal, X, backend="autograd")
+    found.save(tmp_path / "pattern.npz")
+    for again in (dif.Sparsity.load(tmp_path / "pattern.npz"), pickle.loads(pickle.dumps(found))):  # noqa: S301 - our own
+        assert again == found
+        assert hash(again) == hash(found)
+        matrix = dif.jacobian(tridiagonal, X, backend="autograd", sparsity=again)
+        assert matrix.nnz == 10
