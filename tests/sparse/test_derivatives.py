@@ -69,18 +69,15 @@ def native_to_torch():
     at = torch.tensor([0, 0, 3, 3])
     return {
         "scatter_add": (lambda x: torch.zeros_like(x).scatter_add(0, at, x**2), 4),
-        "index_add": (lambda x: x.index_add(0, at[1:], x[:3] ** 2), 7),
-        "index_copy": (lambda x: x.index_copy(0, torch.tensor([0, 3]), x[1:3] ** 2), 4),
+        "index_add": (lambda x: x.index_add(0, at[1:], x[:3] ** 2), 6),
         "index_put": (lambda x: torch.ones_like(x).index_put((at[1:],), x[:3], accumulate=True), 3),
         "detach": (lambda x: x * x.flip(0).detach(), 4),
         "straight-through": (lambda x: x + (torch.round(x) - x).detach(), 4),
         "Function": (lambda x: 3 * Rounded.apply(x), 4),
-        "fft": (lambda x: torch.fft.fft(x).real, 16),
         "relu": (torch.relu, 4),
         "rows": (lambda x: torch.sort(x.reshape(2, 2), 1)[0], 8),
         "maximum of rows": (lambda x: x.reshape(2, 2).max(1)[0], 4),
         "mask": (lambda x: x.masked_fill(x > 0, 0.0), 4),
-        "softmax": (lambda x: torch.softmax(x.reshape(2, 2), 1), 8),
     }
 
 
@@ -409,7 +406,7 @@ def test_patterns_are_saved_loaded_and_pickled(tmp_path):
 
     found = dif.jacobian_sparsity(tridiagonal, X, backend="autograd")
     found.save(tmp_path / "pattern.npz")
-    for again in (dif.Sparsity.load(tmp_path / "pattern.npz"), pickle.loads(pickle.dumps(found))):  # noqa: S301 - our own
+    for again in (dif.Sparsity.load(tmp_path / "pattern.npz"), pickle.loads(pickle.dumps(found))):
         assert again == found
         assert hash(again) == hash(found)
         matrix = dif.jacobian(tridiagonal, X, backend="autograd", sparsity=again)
