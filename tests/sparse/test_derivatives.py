@@ -123,6 +123,8 @@ def native_to_numpy():
         "views": (views, 6),
         "added": (added, 7),
         "overwritten": (overwritten, 2),
+        "filled": (lambda x: x * np.full_like(x, fill_value=x[0]), 7),
+        "padded": (lambda x: np.pad(x, 1, constant_values=2 * x[0]), 24),
         "swapped": (lambda x: np.stack([x[i] * x[i - 1] for i in range(N)]), 8),
     }
 

@@ -13,8 +13,14 @@ import numpy as np
 
 from diffface.backends.recording import dependence as dep
 from diffface.backends.recording.dependence import Maybe
-from diffface.backends.recording.index_sets.functions import BY_NAME
-from diffface.backends.recording.index_sets.hidden import ValuesNeededError, by_values, here, refuse
+from diffface.backends.recording.index_sets.functions import BY_NAME, KEYWORDS
+from diffface.backends.recording.index_sets.hidden import (
+    ValuesNeededError,
+    by_values,
+    here,
+    leaves,
+    refuse,
+)
 from diffface.backends.recording.index_sets.ufuncs import cumulated, elementwise, matmul, reduced
 from diffface.backends.recording.index_sets.unknown import unknown
 from diffface.backends.recording.report import Report
@@ -143,7 +149,8 @@ class IndexSets(np.lib.mixins.NDArrayOperatorsMixin):
         """A number that is written to some elements, of which it is not known where they are."""
         if np.size(value) != 1:
             raise ValuesNeededError("the place that is written to depends on values")
-        deps = np.reshape(value, ()).deps if isinstance(value, IndexSets) else None
+        number: Any = np.reshape(value, ())
+        deps = number.deps if isinstance(number, IndexSets) else None
         self.deps = dep.union([self.deps, deps], self.shape)
 
     def __getattr__(self, name: str) -> Any:
@@ -185,7 +192,7 @@ class IndexSets(np.lib.mixins.NDArrayOperatorsMixin):
                 raise ValuesNeededError("values were written into an array of NumPy (`out=`)")
             out[0].deps = dep.broadcast(result.deps, out[0].shape)
             return out[0]
-        if kwargs.pop("where", True) is not True:
+        if kwargs.pop("where", True) is not True or any(True for _ in leaves(kwargs)):
             raise ValuesNeededError("a ufunc was called with `where=`")
         if method == "reduce":
             axis = kwargs.get("axis", 0)
@@ -214,7 +221,8 @@ class IndexSets(np.lib.mixins.NDArrayOperatorsMixin):
             raise ValuesNeededError("values were written into an array of NumPy (`out=`)")
         name = function.__name__
         handler = BY_NAME.get(name)
-        if handler is not None:
+        in_keywords = any(True for _ in leaves(kwargs))
+        if handler is not None and (name in KEYWORDS or not in_keywords):
             found = handler(self, function, args, kwargs)
             if found is not NotImplemented:
                 return found

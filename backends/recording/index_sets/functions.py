@@ -156,7 +156,9 @@ def _union(like: Sets, function: Any, args: Any, kwargs: Any) -> Any:
 def _like_another(like: Sets, function: Any, args: Any, kwargs: Any) -> Any:
     shape = kwargs.get("shape")
     shape = np.shape(args[0]) if shape is None else np.empty(shape).shape
-    fill = args[1] if function.__name__ == "full_like" and len(args) > 1 else None
+    fill: Any = None
+    if function.__name__ == "full_like":
+        fill = args[1] if len(args) > 1 else kwargs["fill_value"]
     deps = dep.broadcast(fill.deps, shape) if is_sets(fill) else None
     source = args[0].dtype if hasattr(args[0], "dtype") else np.result_type(args[0])
     return like.new(shape, deps, kwargs.get("dtype") or source)
@@ -279,6 +281,9 @@ def _sorted(like: Sets, function: Any, args: Any, kwargs: Any) -> Any:
     with like.report.naming(function.__name__, here):
         return a.new(a.shape, dep.along(a.deps, (-1 if axis is None else axis,)))
 
+
+# Those that know what to do with index sets among their keywords.
+KEYWORDS = ("clip", "full_like")
 
 BY_NAME: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(MOVES, _move), **dict.fromkeys(SAME, _same),
