@@ -76,7 +76,9 @@ class ByColor:
         for n, direction in enumerate(self._directions):
             call = self._calls[direction.reverse, self._wanted(n)]
             seed = self._seed(direction) if self._seeds is None else self._seeds[n]
-            name = "cotangents" if direction.reverse else "tangents"
+            # A Hessian's rows are its columns.
+            by_row = direction.reverse and plan.operator.order == 1
+            name = "cotangents" if by_row else "tangents"
             raw = call(*args, **{name: seed}, kwargs=kwargs)
             several = plan.settings.has_aux or (n == 0 and len(plan.wanted) > 1)
             if n == 0:
@@ -108,7 +110,8 @@ class ByColor:
         ones = colors == direction.color
         leaves, start = [], 0
         described: list[Any]
-        if direction.reverse:
+        by_row = direction.reverse and self._plan.operator.order == 1
+        if by_row:
             library, device = signature.result_library()
             described = [(library, shape, dtype, device) for shape, dtype, _ in self._outputs]
         else:
@@ -117,7 +120,7 @@ class ByColor:
             part = ones[start : start + prod(shape)].reshape(shape).astype(dtype)
             leaves.append(library.from_numpy(part, device))
             start += prod(shape)
-        if not direction.reverse:
+        if not by_row:
             return signature.like_active(leaves)
         return leaves[0] if self._y is None else unflatten(self._y, leaves)
 
@@ -147,6 +150,9 @@ def _along(base: Operator, reverse: bool, wanted: tuple[int, ...]) -> Operator:
 
     def second(at: Point) -> tuple[tuple[Arrays, ...], Arrays]:
         g = gradient_function(at)
+        if reverse:
+            dx, pull, rest = at.outer.pullback(g, at.x)
+            return (rest[:1], dx, pull(at.seeds())), rest[1:]
         dx, hv, rest = at.outer.pushforward(g, at.x, at.seeds(), value=at.value)
         return (rest[:1], dx, hv), rest[1:]
 
@@ -154,7 +160,7 @@ def _along(base: Operator, reverse: bool, wanted: tuple[int, ...]) -> Operator:
     parts = (*base.parts[:-1], Part.LIKE_X if like_x else Part.LIKE_Y)
     return Operator(
         {wanted: name}, second if base.order == 2 else first, parts,
-        order=base.order, seeds=Seeds.COTANGENTS if reverse else Seeds.TANGENTS,
+        order=base.order, seeds=Seeds.COTANGENTS if reverse and base.order == 1 else Seeds.TANGENTS,
         scalar=base.scalar, complex_arguments=base.complex_arguments, keywords=base.keywords,
     )  # fmt: skip
 

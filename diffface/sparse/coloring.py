@@ -79,13 +79,15 @@ def color_jacobian(pattern: Any, *, forward: bool = True, reverse: bool = True) 
     return min(found, key=lambda c: c.forward + c.reverse)
 
 
-def color_hessian(pattern: Any) -> Coloring:
+def color_hessian(pattern: Any, *, reverse: bool = False) -> Coloring:
     """A star coloring of a symmetric pattern, whose entries are read directly.
 
     Parameters
     ----------
     pattern : csr_array of bool, shape (n, n)
         Symmetric, with sorted indices and no duplicates.
+    reverse : bool
+        Whether the columns come from pullbacks of the gradient rather than pushforwards.
 
     Notes
     -----
@@ -101,8 +103,10 @@ def color_hessian(pattern: Any) -> Coloring:
     color = np.where(alone, colors[j], colors[i])
     place = np.where(alone, i, j)
     assert (alone | alone[mirrored]).all(), "not a star coloring"
-    n = pattern.shape[0]
-    return Coloring(colors, np.full(n, -1), count, 0, np.zeros(len(i), bool), color, place)
+    none, by_row = np.full(pattern.shape[0], -1), np.full(len(i), reverse)
+    if reverse:
+        return Coloring(none, colors, 0, count, by_row, color, place)
+    return Coloring(colors, none, count, 0, by_row, color, place)
 
 
 def entries(pattern: Any) -> tuple[Any, Any]:

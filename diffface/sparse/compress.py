@@ -33,11 +33,13 @@ class Compression:
         The entries, as indices into those of the pattern, in the order they are wanted in.
     adapter : Adapter
         Who derives. Its constants are made here, since a recorder must not see how.
+    chunk_size : int, optional
+        How many directions to derive along at a time.
     """
 
     def __init__(
         self, sparsity: Sparsity, inputs: Described, outputs: Described, order: Any,
-        adapter: Adapter,
+        adapter: Adapter, chunk_size: int | None = None,
     ) -> None:  # fmt: skip
         assert sparsity.coloring is not None
         self.sparsity = sparsity
@@ -50,6 +52,7 @@ class Compression:
         ):  # fmt: skip
             length = sparsity.shape[reverse]
             chunk = max(1, SEEDS // max(1, sparsity.shape[not reverse], length))
+            chunk = min(chunk, chunk_size or chunk)
             for start in range(0, count, chunk):
                 chosen = range(start, min(start + chunk, count))
                 self.parts.append(self._part(reverse, chosen, colors, leaves, adapter))

@@ -71,12 +71,11 @@ class Specialised:
         complex_results = any(d[1].kind == "c" for d in self.outputs)
         by_rows = adapter.reverse and (plan.settings.holomorphic or not complex_results)
         forward, reverse = mode != "reverse", mode != "forward" and by_rows
-        if plan.operator.order == 2:
-            return [(True, False)]
         if mode == "reverse" or not (forward and reverse):
             return [(forward, reverse or not forward)]
         # Where the framework lacks a rule for one of the two, the other may do.
-        return [(True, True), (True, False), (False, True)]
+        single = [(True, False), (False, True)]
+        return single if plan.operator.order == 2 else [(True, True), *single]
 
     def _color(self, forward: bool, reverse: bool) -> None:
         from diffface.sparse.coloring import color_hessian, color_jacobian
@@ -86,7 +85,7 @@ class Specialised:
         plan, second = self.plan, self.plan.operator.order == 2
         matrix = self.sparsity.matrix
         if second:
-            self.sparsity.coloring = color_hessian(matrix)
+            self.sparsity.coloring = color_hessian(matrix, reverse=not forward)
         else:
             self.sparsity.coloring = color_jacobian(matrix, forward=forward, reverse=reverse)
         shapes = [d[0] for d in self.outputs]
@@ -95,7 +94,12 @@ class Specialised:
         )
         self._order = None if np.array_equal(order, np.arange(len(order))) else order
         self._compression: Compression = Compression(
-            self.sparsity, self._inputs, self.outputs, order, plan.outer
+            self.sparsity,
+            self._inputs,
+            self.outputs,
+            order,
+            plan.outer,
+            plan.settings.chunk_size,
         )
         make = compressed_hessian if second else compressed_jacobian
         self._operator: Operator = make(plan.operator, self._compression)
@@ -104,23 +108,29 @@ class Specialised:
         """Build the program, and compare it with the pattern along one direction."""
         if self._entries is not None:
             return
+
+        def build() -> Any:
+            entries = self._prepared(args, options)
+            self._check_prepared(entries, args, options.get("kwargs"))
+            return entries
+
+        self._entries = self._attempt(build)
+        self._primals = self._constants = None
+
+    def _attempt(self, run: Callable[[], Any]) -> Any:
+        """What ``run`` returns with the first coloring for which the framework has the rules."""
         errors: list[Exception] = []
         for n, attempt in enumerate(self._attempts):
             try:
                 if n:
                     with self.plan.inner.scope(self.plan.dtypes):
                         self._color(*attempt)
-                self._entries = self._prepared(args, options)
-                self._check_prepared(args, options.get("kwargs"))
+                return run()
             except Exception as error:  # noqa: BLE001 - raised if no attempt succeeds
-                self._entries = None
                 errors.append(error)
                 # A pattern of the user's lacks its entry in any coloring.
                 if isinstance(error, SparsityError) and not self._traced:
                     break
-            else:
-                self._primals = self._constants = None
-                return
         raise errors[0]
 
     def _prepared(self, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
@@ -128,7 +138,7 @@ class Specialised:
 
         c, plan = self._compression, self.plan
         size = max(self.sparsity.shape) * c.directions
-        large = c.directions > BATCH or size > 2 * 10**7
+        large = c.directions > BATCH or size > 2 * 10**7 or plan.settings.chunk_size == 1
         batching = plan.outer.batching
         if c.directions > 1 and (batching == "unrolled" or (large and batching == "vectorized")):
             prepare = lambda operator, wanted: self._alike(operator, wanted, args, options)
@@ -172,9 +182,13 @@ class Specialised:
 
     def evaluate(self) -> Any:
         """The result at the example arguments, eagerly."""
-        raw = self._eager(self._primals, self._constants)
-        self.check(self._part(raw), self._primals, self._constants)
-        return self._assembled(raw)
+
+        def run() -> Any:
+            raw = self._eager(self._primals, self._constants)
+            self.check(self._part(raw), self._primals, self._constants)
+            return raw
+
+        return self._assembled(self._attempt(run))
 
     def _eager(self, primals: Any, constants: Any) -> Any:
         plan = self.plan
@@ -208,11 +222,8 @@ class Specialised:
             return inverse[self.sparsity.rows >= self.sparsity.cols]
         return None if self._order is None else inverse
 
-    def _raw(self, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> Any:
-        return self._entries(*args) if kwargs is None else self._entries(*args, kwargs=kwargs)
-
     def _checked(self, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> Any:
-        raw = self._raw(args, kwargs)
+        raw = _called(self._entries, args, kwargs)
         if self._options.get("check") == "always":
             self._check_at(raw, args, kwargs)
         return raw
@@ -248,12 +259,15 @@ class Specialised:
 
     # The check.
 
-    def _check_prepared(self, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> None:
+    def _check_prepared(
+        self, entries: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None
+    ) -> None:
         """Check at the examples, and nearby: among zeros, much agrees by chance."""
-        self.check(self._part(self._raw(args, kwargs)), self._primals, self._constants)
+        self.check(self._part(_called(entries, args, kwargs)), self._primals, self._constants)
         moved = self._moved(self._primals)
         try:
-            values = self._part(self._raw(rebuilt(self.plan.signature, args, moved), kwargs))
+            elsewhere = rebuilt(self.plan.signature, args, moved)
+            values = self._part(_called(entries, elsewhere, kwargs))
         except Exception:  # noqa: BLE001 - out of the function's domain
             return
         self.check(values, moved, self._constants)
@@ -297,3 +311,7 @@ class Specialised:
             self.plan, self._f, primals, constants,
             self.sparsity.rows[order], self.sparsity.cols[order], entries,
         )  # fmt: skip
+
+
+def _called(entries: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> Any:
+    return entries(*args) if kwargs is None else entries(*args, kwargs=kwargs)

@@ -413,3 +413,48 @@ def test_patterns_are_saved_loaded_and_pickled(tmp_path):
         assert hash(again) == hash(found)
         matrix = dif.jacobian(tridiagonal, X, backend="autograd", sparsity=again)
         assert matrix.nnz == 10
+
+
+# Options.
+
+
+@pytest.mark.parametrize("backend", ["jax", "autograd"])
+@pytest.mark.parametrize("chunk_size", [1, 2])
+def test_chunks_of_directions(backend, chunk_size):
+    # Rows of five entries: five directions.
+    f = lambda x: dif.namespace(x).cumulative_sum(x) * x
+    x = np.linspace(0.5, 1.5, 5)
+    found = dif.prepare_jacobian(
+        f, x, backend=backend, sparsity="trace", mode="forward", chunk_size=chunk_size
+    )
+    assert found.sparsity.colors == "forward 5"
+    np.testing.assert_allclose(found(x).toarray(), dif.jacobian(f, x, backend="autograd"))
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch", "autograd"])
+def test_the_mode_of_a_hessian(backend):
+    f = lambda x: dif.namespace(x).sum(x[1:] ** 2 * x[:-1])
+    expected = dif.hessian(f, X, backend="autograd")
+    for mode in ("forward", "reverse"):
+        found = dif.prepare_hessian(f, X, backend=backend, sparsity="trace", mode=mode)
+        assert found.sparsity.colors == f"{mode} 3"
+        np.testing.assert_allclose(found(X).toarray(), expected, rtol=1e-12, atol=1e-14)
+
+
+def test_a_hessian_whose_gradient_has_a_rule_for_pullbacks_alone():
+    import jax
+    import jax.numpy as jnp
+
+    @jax.custom_vjp
+    def sine(x):
+        return jnp.sin(x)
+
+    sine.defvjp(lambda x: (jnp.sin(x), x), lambda x, dy: (cosine(x) * dy,))
+
+    @jax.custom_vjp
+    def cosine(x):
+        return jnp.cos(x)
+
+    cosine.defvjp(lambda x: (jnp.cos(x), x), lambda x, dy: (-jnp.sin(x) * dy,))
+    found = dif.hessian(lambda x: sine(x).sum(), X, backend="jax", sparsity=np.eye(N))
+    np.testing.assert_allclose(found.toarray(), np.diag(-np.sin(X)), rtol=1e-12)
