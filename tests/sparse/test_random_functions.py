@@ -40,7 +40,7 @@ class RandomFunction:
                 half = self.n // 2
                 x = xp.concat([x[:half], xp.cumulative_sum(x[half:])])
             else:
-                x = xp.concat([x[:1], xp.zeros_like(x[1:])]) + x * matrix[0]
+                x = xp.concat([x[:1], xp.zeros_like(x[1:])]) + x * xp.asarray(matrix[0])
         return x
 
 
