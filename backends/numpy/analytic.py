@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -10,11 +11,15 @@ from diffface.backends.adapter import Function
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import NotDifferentiableError
 from diffface.backends.numpy.complex_step_stencil import imaginary_step
+from diffface.backends.numpy.differences import Evaluate
 from diffface.backends.numpy.evaluator import one_by_one
 from diffface.backends.numpy.moves import Move
 from diffface.backends.numpy.richardson import FIRST_STEP, LEVELS, extrapolate
 from diffface.backends.numpy.stencil import STENCILS, epsilon
 from diffface.backends.numpy.steps import distance, shifted
+
+# A slope that is so much steeper than the one that has been found is looked into.
+_STEEPER = 1e4
 
 
 def check(f: Function, x: Arrays, y: Arrays, v: Arrays, dy: Arrays, parts: Arrays) -> None:
@@ -59,7 +64,7 @@ def check(f: Function, x: Arrays, y: Arrays, v: Arrays, dy: Arrays, parts: Array
         # more from where it ended, since functions may vary faster than its first steps.
         for step in (FIRST_STEP, FIRST_STEP / 2**LEVELS):
             move = Move(STENCILS["central"], distance(x, v, step), partial(shifted, x, v))
-            reference, errors, _ = extrapolate(one_by_one(f), move, ())
+            reference, errors, _ = extrapolate(_real_values(f), move, ())
             if all(
                 _agree(a, b, 10 * error + tolerance * np.maximum(part, np.abs(b)))
                 for a, b, error, part in zip(dy, reference, errors, parts, strict=True)
@@ -112,6 +117,27 @@ def _one_step(f: Function, x: Arrays, v: Arrays, t: float) -> tuple[float, Array
         return -t, *imaginary_step(f, shifted(x, v, -t), v)
 
 
+def _real_values(f: Function) -> Evaluate:
+    """Evaluates ``f`` at real points, where its values must be real."""
+    plain = one_by_one(f)
+
+    def evaluate(points: Sequence[Arrays], *, lenient: bool = False) -> Iterator[Any]:
+        for y in plain(points, lenient=lenient):
+            refuse_complex(y)
+            yield y
+
+    return evaluate
+
+
+def refuse_complex(y: Arrays) -> None:
+    """Refuse complex values at real points: the step would be taken for a part of them."""
+    if any(a.dtype.kind == "c" and np.any(a.imag) for a in y):
+        raise NotDifferentiableError(
+            "`f` returns complex numbers for real arguments, which the complex-step backend cannot "
+            'differentiate; use "jax", "torch", "autograd" or "numpy".'
+        )
+
+
 def _fits(
     y: Array, ahead: Array, dy: Array, slope: Array, part: Array, t: float, epsilon: float,
     tolerance: float,
@@ -119,7 +145,12 @@ def _fits(
     """Whether the difference of the values lies between the slopes, but for rounding."""
     quotient = (ahead - y) / t
     error = tolerance * np.maximum(part, np.abs(slope))
-    error = error + 8 * epsilon * np.maximum(np.abs(y), np.abs(ahead)) / abs(t)
+    rounding = 8 * epsilon * np.maximum(np.abs(y), np.abs(ahead)) / abs(t)
+    error = error + rounding
+    # A slope that nothing bears out is no slope: the value itself may be complex there.
+    known = np.maximum(np.abs(dy), np.abs(quotient)) + rounding / tolerance
+    if np.any(np.abs(slope) > _STEEPER * known):
+        return False
     return _agree(np.clip(quotient, np.minimum(dy, slope), np.maximum(dy, slope)), quotient, error)
 
 

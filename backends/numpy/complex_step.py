@@ -13,7 +13,7 @@ from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.errors import NotDifferentiableError, UnsupportedOperatorError
 from diffface.backends.generic import slices, stack
 from diffface.backends.numpy.adapter import NumPyAdapter
-from diffface.backends.numpy.analytic import check, directions, mixed
+from diffface.backends.numpy.analytic import check, directions, mixed, refuse_complex
 from diffface.backends.numpy.complex_step_stencil import (
     imaginary_step,
     unit_steps,
@@ -85,6 +85,7 @@ class ComplexStep(NumPyAdapter):
         _check(f, x, here, seeds, dy, np.array([_size(x, v) for v in singles[: len(seeds[0])]]))
         return y, dy, aux
 
+    @_seeing_rules
     def columns(
         self, f: Function, x: Arrays, *, chunk_size: int | None = None, value: bool = True
     ) -> tuple[Arrays, Arrays, Arrays]:
@@ -141,7 +142,9 @@ class ComplexStep(NumPyAdapter):
                 'use "jax", "torch", "autograd" or "numpy".'
             )
         # A copy, since a function that writes to its argument would move the other points.
-        return f(tuple(map(np.array, x))) if asked else ((), ())
+        y, aux = f(tuple(map(np.array, x))) if asked else ((), ())
+        refuse_complex(y)
+        return y, aux
 
 
 def _first_and_all(steps: Iterable[tuple[Arrays, Arrays]]) -> tuple[Arrays, list[Arrays]]:

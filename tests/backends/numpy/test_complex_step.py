@@ -114,3 +114,37 @@ def test_another_result_at_a_later_evaluation(backend: str, later: Any) -> None:
             "`f` must return one real number (shape ()) at every evaluation, got something else "
             "at a later one."
         )
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: 1j * x,
+        lambda x: np.exp(1j * x) * x,
+        lambda x: x + 1e-9j * x,
+        lambda x: 5 + 1j * x**3,
+    ],
+)
+@pytest.mark.parametrize("x", [np.zeros(3), np.array([1.0, 0.0, -0.3])], ids=["zeros", "others"])
+def test_complex_results_of_real_arguments_are_refused(f, x):
+    """Also where the value happens to be real: the step cannot be told from a part of it."""
+    backend = {"backend": "complex-step"}
+    for call in (
+        lambda: dif.jacobian(f, x, **backend),
+        lambda: dif.value_and_jacobian(f, x, **backend),
+        lambda: dif.pushforward(f, x, tangents=np.ones(3), **backend),
+        lambda: dif.prepare_jacobian(f, np.ones(3), **backend)(x),
+        lambda: dif.jacobian(lambda x, c: f(x) * c, x, dif.Const(np.ones(3)), **backend),
+    ):
+        with pytest.raises(dif.NotDifferentiableError) as caught:
+            call()
+        assert str(caught.value) == (
+            "`f` returns complex numbers for real arguments, which the complex-step backend cannot "
+            'differentiate; use "jax", "torch", "autograd" or "numpy".'
+        )
+
+
+def test_results_of_complex_type_that_are_real():
+    x = np.array([0.3, -1.0])
+    found = dif.jacobian(lambda x: np.sin(x) + 0j, x, backend="complex-step")
+    np.testing.assert_allclose(found, np.diag(np.cos(x)), rtol=1e-14)
