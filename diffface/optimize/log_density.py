@@ -108,7 +108,7 @@ class LogDensity:
         return f"<log density {self._function!r}>"
 
     def logdensity(self, x: Any) -> float:
-        """Log density at ``x``, shape (n,)."""
+        """Log density at ``x``, shape (n,); of an ``x`` that JAX traces, to be traced further."""
         return self._objective.fun(x)
 
     def logdensity_and_gradient(self, x: Any) -> tuple[float, Any]:

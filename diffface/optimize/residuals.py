@@ -10,9 +10,15 @@ import numpy as np
 
 from diffface.backends.adapter import Adapter
 from diffface.backends.arrays import library_of
+from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.registry import Backend
 from diffface.operators.call import backend_for, refuse
-from diffface.operators.jacobian import jacobian, prepare_jacobian
+from diffface.operators.jacobian import (
+    jacobian,
+    prepare_jacobian,
+    prepare_value_and_jacobian,
+    value_and_jacobian,
+)
 from diffface.operators.options import BackendName, check_choice, settings
 from diffface.operators.pullback import prepare_pullback, pullback
 from diffface.operators.pushforward import prepare_pushforward, pushforward
@@ -22,6 +28,7 @@ from diffface.optimize.ravel import floating, ravel_with
 from diffface.prep.arguments.bind import bind
 from diffface.prep.arguments.tree import SORTED, flatten
 from diffface.prep.portable import Portable
+from diffface.prep.traced import check_carried
 
 # (result of f, x, adapter) -> result as the optimizer needs it; runs inside the prepared program.
 Finish = Callable[[Any, Any, Adapter], Any]
@@ -170,6 +177,24 @@ class VectorFunction:
         self.options["backend"] = self.backend
         return bounds
 
+    def carried(self, x: Any, constants: tuple[Any, ...]) -> Any:
+        """The result at an ``x`` that a framework traces or differentiates; None at any other.
+
+        Raises
+        ------
+        NotDifferentiableError
+            If it is another framework's than the backend's.
+        """
+        library = library_of(x)
+        if library is None or not library.is_traced(x):
+            return None
+        check_carried(library, self._adapter)
+        if x.shape != self.x0.shape:
+            raise InvalidArgumentError(
+                f"`x` must be a vector of shape {self.x0.shape}, got shape {tuple(x.shape)}."
+            )
+        return self(x, *self.all_constants(constants), **self.kwargs)
+
     def point(self, x: Any) -> Any:
         """``x`` checked, in the dtype that the parameters have in common."""
         return self.unravel.checked(x).astype(self.unravel.dtype, copy=False)
@@ -280,6 +305,8 @@ class Residuals:
 
     ==================================  ==============================================
     ``least_squares``, ``root``         ``fun(x, *args)``, ``jac(x, *args)``
+    ``root(..., jac=True)``             ``fun_and_jac(x, *args)``
+    ``nlopt``'s vector constraints      ``nlopt(result, x, grad)``
     ``curve_fit``                       ``curve(t, *p)``, ``curve_jac(t, *p)``
     ``solve_ivp``                       ``rhs(t, y, *args)``, ``rhs_jac(t, y, *args)``
     ==================================  ==============================================
@@ -308,6 +335,7 @@ class Residuals:
         self._function = function
         self._value = function.prepared(prepare_value, value)
         self._jacobian = function.prepared_matrix(prepare_jacobian, jacobian)
+        self._both = function.prepared_matrix(prepare_value_and_jacobian, value_and_jacobian)
         self._pushforward = function.prepared(prepare_pushforward, pushforward)
         self._pullback = function.prepared(prepare_pullback, pullback)
         # (point, constants, value) of the last evaluation, for a derivative there.
@@ -325,8 +353,13 @@ class Residuals:
         return f"<residuals {self._function!r}>"
 
     def fun(self, x: Any, *args: Any) -> Any:
-        """``f`` at ``x``, flat: shape (m,), float64."""
+        """``f`` at ``x``, flat: shape (m,), float64.
+
+        Of an ``x`` that the backend's framework traces, it is what may be traced further.
+        """
         function = self._function
+        if (y := function.carried(x, args)) is not None:
+            return y
         self.counts["fun"] += 1
         point = function.point(x)
         y = self._value(point, function.all_constants(args))
@@ -348,6 +381,23 @@ class Residuals:
         point = function.point(x)
         with function.known(point, self._take(point.tobytes(), args)):
             return _float64(self._jacobian(point, function.all_constants(args)))
+
+    def fun_and_jac(self, x: Any, *args: Any) -> tuple[Any, Any]:
+        """``fun`` and ``jac`` at ``x``, by one evaluation of both."""
+        function = self._function
+        self.counts["fun_and_jac"] += 1
+        value, jacobian = self._both(function.point(x), function.all_constants(args))
+        return _float64(value), _float64(jacobian)
+
+    def nlopt(self, result: Any, x: Any, grad: Any) -> None:
+        """``f`` at ``x`` into ``result``, the Jacobian into ``grad``: a constraint for ``nlopt``.
+
+        ``optimizer.add_inequality_mconstraint(fit.nlopt, tolerances)`` keeps all of ``f`` at most 0.
+        """
+        if not grad.size:
+            result[:] = self.fun(x)
+            return
+        result[:], grad[:] = self.fun_and_jac(x)
 
     def jac_operator(self, x: Any, *args: Any) -> Any:
         """Jacobian at ``x`` as a ``scipy.sparse.linalg.LinearOperator`` of shape (m, n)."""

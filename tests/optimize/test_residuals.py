@@ -232,3 +232,29 @@ def test_no_residuals_at_all(backend):
     problem = dif.residuals(lambda x: x[:0], [1.0, 2.0], backend=backend)
     assert problem.fun([1.0, 2.0]).shape == (0,)
     assert problem.jac([1.0, 2.0]).shape == (0, 2)
+
+
+def test_value_and_jacobian_at_once(backend):
+    fit = dif.residuals(misfit, [1.0, 1.0], T, Y, backend=backend)
+    value, jacobian = fit.fun_and_jac([1.5, 0.4])
+    np.testing.assert_allclose(value, fit.fun([1.5, 0.4]), rtol=1e-14)
+    np.testing.assert_allclose(jacobian, fit.jac([1.5, 0.4]), rtol=1e-12)
+    fun = dif.residuals(lambda x: x**2 - np.array([1.0, 4.0]), [2.0, 3.0], backend="autograd")
+    np.testing.assert_allclose(root(fun.fun_and_jac, fun.x0, jac=True).x, [1, 2], rtol=1e-8)
+
+
+def test_vector_constraints_of_nlopt():
+    """The largest a + b with a**2 + b**2 <= 2 and a <= 1/2 is at (1/2, sqrt(7) / 2)."""
+    nlopt = pytest.importorskip("nlopt")
+    problem = dif.objective(lambda p: -p[0] - p[1], [0.1, 0.1], backend="autograd")
+
+    def above(p):
+        xp = dif.namespace(p)
+        return xp.stack([p[0] ** 2 + p[1] ** 2 - 2.0, p[0] - 0.5])
+
+    limits = dif.residuals(above, [0.1, 0.1], backend="autograd")
+    optimizer = nlopt.opt(nlopt.LD_SLSQP, 2)
+    optimizer.set_min_objective(problem.nlopt)
+    optimizer.add_inequality_mconstraint(limits.nlopt, [1e-10, 1e-10])
+    optimizer.set_xtol_rel(1e-10)
+    np.testing.assert_allclose(optimizer.optimize(problem.x0), [0.5, 7**0.5 / 2], rtol=1e-6)
