@@ -6,13 +6,13 @@ from typing import Any, Unpack
 from diffface.backends.arrays import library_of
 from diffface.backends.errors import InvalidArgumentError
 from diffface.operators.gradient import prepare_value_and_gradient
-from diffface.optimize.residuals import ProblemOptions, check
+from diffface.optimize.vector_function import FunctionOptions, check
 from diffface.prep.arguments.bind import bind
 from diffface.prep.arguments.tree import flatten, leaves_of, unflatten
 
 
 def closure(
-    f: Callable[..., Any], params: Any, /, *args: Any, **options: Unpack[ProblemOptions]
+    f: Callable[..., Any], params: Any, /, *args: Any, **options: Unpack[FunctionOptions]
 ) -> Callable[..., Any]:
     """A closure for ``optimizer.step``: evaluates ``f`` and writes its gradient into ``.grad``.
 
@@ -25,7 +25,7 @@ def closure(
         ``dict(module.named_parameters())``.
     *args
         Data: constants, in ``Const`` or not, unless ``argnums`` says otherwise.
-    **options : ProblemOptions
+    **options : FunctionOptions
         ``backend``, ``argnums``, ``kwargs``, ``fallback``.
 
     Returns
@@ -49,7 +49,7 @@ def closure(
     >>> step(), w.grad
     (tensor(10.), tensor([ 6., -2.]))
     """
-    check(f, options, "closure")
+    check(f, options, FunctionOptions, "closure")
     argnums = options.get("argnums")
     call = bind((params, *args), 0 if argnums is None else argnums, None)
     active = tuple(call.values[i] for i in call.active)

@@ -9,13 +9,8 @@ from diffface.backends.adapter import Adapter
 from diffface.backends.arrays import library_of
 from diffface.operators.hessian import prepare_hessian
 from diffface.optimize.ravel import ravel_with
-from diffface.optimize.residuals import (
-    AtFirstCall,
-    ProblemOptions,
-    Residuals,
-    VectorFunction,
-    flat,
-)
+from diffface.optimize.residuals import Residuals
+from diffface.optimize.vector_function import AtFirstCall, ProblemOptions, VectorFunction, flat
 
 
 def constraint(

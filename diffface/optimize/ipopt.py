@@ -10,7 +10,7 @@ from diffface.operators.gradient import prepare_gradient
 from diffface.operators.hessian import prepare_hessian
 from diffface.operators.jacobian import prepare_jacobian
 from diffface.operators.value import prepare_value
-from diffface.optimize.residuals import VectorFunction
+from diffface.optimize.vector_function import VectorFunction
 from diffface.prep.arguments.const import Const
 
 

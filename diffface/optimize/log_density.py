@@ -10,7 +10,7 @@ from diffface.operators.call import backend_for
 from diffface.optimize.constrained import Constrained, Parameters
 from diffface.optimize.objective import Objective, one_number
 from diffface.optimize.ravel import Unravel
-from diffface.optimize.residuals import ProblemOptions, VectorFunction, check
+from diffface.optimize.vector_function import FunctionOptions, VectorFunction, check
 from diffface.prep.arguments.bind import bind
 
 
@@ -20,7 +20,7 @@ def log_density(
     /,
     *args: Any,
     transforms: Any = None,
-    **options: Unpack[ProblemOptions],
+    **options: Unpack[FunctionOptions],
 ) -> "LogDensity":
     """A log density and its gradient on flat vectors, for Hamiltonian samplers.
 
@@ -37,7 +37,7 @@ def log_density(
         each leaf of ``x0``, None where it is free; or one for all. Samplers then move through
         vectors without constraints: ``f`` gets the parameters as ever, and the logarithm of the
         transform's Jacobian determinant is added to what it returns.
-    **options : ProblemOptions
+    **options : FunctionOptions
         ``backend``, ``argnums``, ``kwargs``, ``fallback``.
 
     Returns
@@ -67,21 +67,25 @@ def log_density(
     ((-1.0, array([0.])), 1.0)
     """
     if transforms is None:
-        function = VectorFunction(f, (x0, *args), options, one_number, "log_density")
+        function = _function(f, (x0, *args), options)
         return LogDensity(function, function.unravel)
     if options.get("argnums", 0) != 0:
         raise InvalidArgumentError(
             "`transforms` are for the first argument; leave `argnums` out, or put all parameters "
             "into one tree."
         )
-    check(f, options, "log_density")
+    check(f, options, FunctionOptions, "log_density")
     chosen = backend_for(options.get("backend"), bind((x0, *args), 0, options.get("kwargs")))
     parameters = Parameters(x0, chosen.first_order(), transforms)
     density = Constrained(f, parameters.transforms, parameters.is_tree)
-    function = VectorFunction(
-        density, (parameters.start, *args), options, one_number, "log_density"
-    )
+    function = _function(density, (parameters.start, *args), options)
     return LogDensity(function, parameters)
+
+
+def _function(
+    f: Callable[..., Any], args: tuple[Any, ...], options: FunctionOptions
+) -> VectorFunction:
+    return VectorFunction(f, args, options, one_number, "log_density", FunctionOptions)
 
 
 class LogDensity:

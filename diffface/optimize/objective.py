@@ -18,7 +18,7 @@ from diffface.operators.hvp import hvp, prepare_hvp
 from diffface.operators.value import prepare_value, value
 from diffface.optimize.dense_solvers import refuse_dense_solvers
 from diffface.optimize.ipopt import IpoptProblem
-from diffface.optimize.residuals import ProblemOptions, VectorFunction, same
+from diffface.optimize.vector_function import ProblemOptions, VectorFunction, same
 
 # What nobody takes.
 _NOTHING = ("", b"", (), None)
