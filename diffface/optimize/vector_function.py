@@ -161,7 +161,7 @@ class VectorFunction:
         finally:
             _known.reset(token)
 
-    def bounded(self, lower: Any, upper: Any) -> Any:
+    def bounded(self, lower: Any = None, upper: Any = None) -> Any:
         """`Unravel.bounds`, which no evaluation for a derivative leaves from now on."""
         bounds = self.unravel.bounds(lower, upper)
         self.backend = self.backend.within(bounds.lb, bounds.ub)
