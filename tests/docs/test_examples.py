@@ -74,16 +74,29 @@ def stiff_equations(g):
     assert g["problem"].counts["jac"] < 20
 
 
+def dask_cluster(g):
+    for found in (g["alone"], g["by_two"], g["survived"]):
+        np.testing.assert_allclose(found, g["exact"], atol=1e-8)
+
+
 KNOWN = {
     check.__name__: check
     for check in (
         minimize, trees, curve_fit, constrained, torch_module, optax_loops, nlopt_in_place,
-        eight_schools, heat_equation, stiff_equations,
+        eight_schools, heat_equation, stiff_equations, dask_cluster,
     )
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+# Starts processes.
+SLOW = {"dask_cluster"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(p, marks=[pytest.mark.slow] if p.stem in SLOW else []) for p in FILES],
+    ids=lambda path: path.stem,
+)
 def test_example(path, capsys, monkeypatch):
     monkeypatch.syspath_prepend(str(EXAMPLES))
     if "plt.show" in path.read_text():
