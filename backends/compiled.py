@@ -46,6 +46,10 @@ class Compiled:
         writes these outputs there, and nowhere else, and returns the arrays in their places. They
         have the outputs' shapes and dtypes, and share no memory with anything
         (`ArrayLibrary.view_for_output`).
+    many : callable, optional
+        ``many(moving, size)`` is the same at ``size`` points: inputs where ``moving`` is true have
+        them as their first axis, and so have all outputs. It raises CannotRecord where an operation
+        cannot be computed so.
     """
 
     run: Program
@@ -53,3 +57,4 @@ class Compiled:
     native: object
     shortcut: Shortcut | None = None
     into: Callable[[tuple[int, ...]], Program] | None = None
+    many: "Callable[[tuple[bool, ...], int], Compiled] | None" = None

@@ -87,9 +87,19 @@ class Points:
             If the program of one point cannot be recorded.
         """
         if self._is_vectorized:
+            whole = self._whole(single, None, once=True)
+            # The plain call of a derivative may cost too much.
+            compares = type(self._adapter).check_record is Adapter.check_record
             with suppress(Exception):
-                return self._built(build, single, inputs)
+                return self._in_chunks(
+                    lambda part: build(whole, part)[0], inputs, single if compares else None
+                )
         compiled, _ = build(single, self.first(inputs))
+        if compiled.many is not None and self._axes.size:
+            with suppress(Exception):
+                return self._in_chunks(
+                    lambda part: self._many(compiled, part), inputs, compiled.run
+                )
         # Black boxes are evaluated at every call.
         noting = structure if structure.aux is not None else None
 
@@ -97,7 +107,7 @@ class Points:
             with self._scope():
                 return self._in_turn(inputs, compiled.run, noting)
 
-        return replace(compiled, run=run, shortcut=None, into=None), run(*inputs)
+        return replace(compiled, run=run, shortcut=None, into=None, many=None), run(*inputs)
 
     # One batch
 
@@ -127,18 +137,32 @@ class Points:
 
         return program
 
-    def _built(self, build: Build, single: Program, inputs: Arrays) -> tuple[Compiled, Arrays]:
-        whole = self._whole(single, None, once=True)
+    def _many(self, compiled: Compiled, inputs: Arrays) -> Compiled:
+        """The program of one point as that of as many as the examples have."""
+        axes, moved = self._axes.of(inputs), self._leading(inputs)
+        size = next(a.shape[0] for a, axis in zip(moved, axes, strict=True) if axis is not None)
+        assert compiled.many is not None
+        found = compiled.many(tuple(axis is not None for axis in axes), size)
+        if not any(axes):
+            return found
+        return replace(found, run=lambda *inputs: found.run(*self._leading(inputs)), into=None)
+
+    def _in_chunks(
+        self, make: Callable[[Arrays], Compiled], inputs: Arrays, single: Program | None
+    ) -> tuple[Compiled, Arrays]:
+        """What ``make`` makes of all points, or of so many as may be computed at once."""
         size = self._axes.size
         chunk = self._chunk_size or max(1, size)
-        if chunk >= size:
-            compiled, outputs = build(whole, inputs)
+        compiled = make(inputs) if chunk >= size else self._chunked(make, inputs, chunk)
+        if single is not None:
             self._check(compiled.run, single, inputs)
-            return compiled, outputs
+        return compiled, compiled.run(*inputs)
+
+    def _chunked(self, make: Callable[[Arrays], Compiled], inputs: Arrays, chunk: int) -> Compiled:
+        size = self._axes.size
         parts = [slice(start, min(start + chunk, size)) for start in range(0, size, chunk)]
         # The last of the chunks may be shorter.
-        compiled = build(whole, self._cut(inputs, parts[0]))[0]
-        last = build(whole, self._cut(inputs, parts[-1]))[0]
+        compiled, last = make(self._cut(inputs, parts[0])), make(self._cut(inputs, parts[-1]))
 
         def run(*inputs: Array) -> Arrays:
             with self._scope():
@@ -146,13 +170,10 @@ class Points:
                 found.append(last.run(*self._cut(inputs, parts[-1])))
                 return tuple(map(self._adapter.xp.concat, zip(*found, strict=True)))
 
-        self._check(run, single, inputs)
-        return replace(compiled, run=run, shortcut=None, into=None), run(*inputs)
+        return replace(compiled, run=run, shortcut=None, into=None, many=None)
 
     def _check(self, run: Program, single: Program, inputs: Arrays) -> None:
         """Raise Disagreement if the batch gives another result than some of the points alone."""
-        if type(self._adapter).check_record is not Adapter.check_record:
-            return  # the plain call of a derivative would cost too much
         axes, size = self._axes.of(inputs), self._axes.size
         # Rules for batches that are wrong are often right for the first point.
         some = sorted({0, size // 2, size - 1}) if size else []

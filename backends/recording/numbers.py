@@ -36,9 +36,16 @@ def build_with_numbers(
 
     device = library.describe(examples[0])[2]
     compiled = build(program, arrays(examples))
-    into = compiled.into
+    into, many = compiled.into, compiled.many
+
+    def lifted_many(moving: tuple[bool, ...], size: int) -> Compiled:
+        assert many is not None
+        found = many(moving, size)
+        return replace(found, run=lifted(found.run), into=None)
+
     return replace(
         compiled,
         run=lifted(compiled.run),
         into=None if into is None else lambda places: lifted(into(places)),
+        many=None if many is None else lifted_many,
     )

@@ -53,12 +53,12 @@ defjvp(hypot, lambda g, ans, x, y: g * x / ans, lambda g, ans, x, y: g * y / ans
 
 
 @primitive
-def _cast(x: Array, dtype: Any) -> Array:
+def cast_to(x: Array, dtype: Any) -> Array:
     return np.asarray(x).astype(dtype)
 
 
-defvjp(_cast, lambda _ans, x, dtype: lambda g: _cast(match_real(g, x), anp.result_type(x)))
-defjvp(_cast, lambda g, _ans, x, dtype: _cast(g, dtype))
+defvjp(cast_to, lambda _ans, x, dtype: lambda g: cast_to(match_real(g, x), anp.result_type(x)))
+defjvp(cast_to, lambda g, _ans, x, dtype: cast_to(g, dtype))
 
 _cast_constant = constant(lambda x, dtype: np.asarray(x).astype(dtype))
 
@@ -71,7 +71,7 @@ def astype(x: Array, dtype: Any, /, *, copy: bool = True, device: object = None)
         return _cast_constant(x, dtype)
     if anp.iscomplexobj(x) and not np.issubdtype(dtype, np.complexfloating):
         x = anp.real(x)
-    return _cast(x, dtype)
+    return cast_to(x, dtype)
 
 
 def where(condition: Array, x1: Array = None, x2: Array = None, /) -> Array:

@@ -48,7 +48,7 @@ def _join_jvp(join: Callable[..., Array]) -> Callable[..., Array]:
 
 
 @primitive
-def _concat(axis: int, *arrays: Array) -> Array:
+def concat_along(axis: int, *arrays: Array) -> Array:
     return np.concatenate(arrays, axis)
 
 
@@ -64,7 +64,7 @@ def _concat_vjp(
 
 
 @primitive
-def _stack(axis: int, *arrays: Array) -> Array:
+def stack_along(axis: int, *arrays: Array) -> Array:
     return np.stack(arrays, axis)
 
 
@@ -75,17 +75,17 @@ def _stack_vjp(
     return lambda g: tuple(match_real(g[along(axis, ndim, i - 1)], args[i]) for i in argnums)
 
 
-defvjp_argnums(_concat, _concat_vjp)
-defjvp_argnums(_concat, _join_jvp(_concat))
-defvjp_argnums(_stack, _stack_vjp)
-defjvp_argnums(_stack, _join_jvp(_stack))
+defvjp_argnums(concat_along, _concat_vjp)
+defjvp_argnums(concat_along, _join_jvp(concat_along))
+defvjp_argnums(stack_along, _stack_vjp)
+defjvp_argnums(stack_along, _join_jvp(stack_along))
 
 
 def concat(arrays: Sequence[Array], /, axis: int | None = 0) -> Array:
     """Join along an existing axis; ``axis=None`` flattens first."""
     if axis is None:
-        return _concat(0, *(anp.reshape(a, (-1,)) for a in arrays))
-    return _concat(axis, *arrays)
+        return concat_along(0, *(anp.reshape(a, (-1,)) for a in arrays))
+    return concat_along(axis, *arrays)
 
 
 def concatenate(arrays: Sequence[Array], axis: int | None = 0) -> Array:
@@ -95,7 +95,7 @@ def concatenate(arrays: Sequence[Array], axis: int | None = 0) -> Array:
 
 def stack(arrays: Sequence[Array], /, axis: int = 0) -> Array:
     """Join along a new axis."""
-    return _stack(axis, *arrays)
+    return stack_along(axis, *arrays)
 
 
 def unstack(x: Array, /, axis: int = 0) -> tuple[Array, ...]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from diffface.backends.autograd.recorder.batch import batched
 from diffface.backends.autograd.recorder.functions import allocates, is_trusted, product, scatter
 from diffface.backends.autograd.recorder.graph import Node
 from diffface.backends.autograd.recorder.scatter import Touched, update_lines
@@ -53,7 +54,10 @@ def compile_graph(inputs: list[Node], outputs: list[Node]) -> Compiled:
     def into(places: tuple[int, ...]) -> Program:
         return _compile(inputs, outputs, places)[1]
 
-    return Compiled(run, "program", SourceProgram(source, run), into=into)
+    def many(moving: tuple[bool, ...], size: int) -> Compiled:
+        return compile_graph(*batched(inputs, outputs, _live(outputs), moving, size))
+
+    return Compiled(run, "program", SourceProgram(source, run), into=into, many=many)
 
 
 def _compile(
