@@ -5,8 +5,11 @@ from typing import Any, Unpack
 
 import numpy as np
 
+from diffface.backends.arrays import library_of
 from diffface.backends.errors import InvalidArgumentError
 from diffface.operators.call import backend_for
+from diffface.operators.gradient import prepare_value_and_gradient
+from diffface.operators.value import prepare_value
 from diffface.optimize.constrained import Constrained, Parameters
 from diffface.optimize.objective import Objective, one_number
 from diffface.optimize.ravel import Unravel
@@ -43,7 +46,8 @@ def log_density(
     Returns
     -------
     LogDensity
-        Nothing is prepared before its first use.
+        Nothing is prepared before its first use. It takes many points at once, too, as samplers of
+        ensembles want it: ``emcee.EnsembleSampler(..., density.logdensity, vectorize=True)``.
 
     Raises
     ------
@@ -107,17 +111,31 @@ class LogDensity:
         self.unravel = unravel
         self._function = function
         self._objective = Objective(function)
+        self._values = function.prepared_points(prepare_value)
+        self._values_and_gradients = function.prepared_points(prepare_value_and_gradient)
 
     def __repr__(self) -> str:
         return f"<log density {self._function!r}>"
 
-    def logdensity(self, x: Any) -> float:
-        """Log density at ``x``, shape (n,); of an ``x`` that JAX traces, to be traced further."""
-        return self._objective.fun(x)
+    def logdensity(self, x: Any) -> Any:
+        """Log density at ``x``, shape (n,); or at k points, shape (k, n), then of shape (k,).
 
-    def logdensity_and_gradient(self, x: Any) -> tuple[float, Any]:
-        """Log density at ``x``, shape (n,), and its gradient, shape (n,), float64."""
-        return self._objective.fun_and_jac(x)
+        It is a float; of an ``x`` that JAX traces, to be traced further.
+        """
+        if np.ndim(x) != 2:
+            return self._objective.fun(x)
+        return _plain(self._values(self._function.points(x), self._function.constants))
+
+    def logdensity_and_gradient(self, x: Any) -> tuple[Any, Any]:
+        """Log density at ``x``, shape (n,), and its gradient, shape (n,), float64.
+
+        At k points, shape (k, n), these are of shape (k,) and (k, n).
+        """
+        if np.ndim(x) != 2:
+            return self._objective.fun_and_jac(x)
+        found = self._values_and_gradients(self._function.points(x), self._function.constants)
+        values, gradients = map(_plain, found)
+        return values, gradients
 
     def gradient(self, x: Any) -> Any:
         """Gradient of the log density at ``x``, shape (n,), float64."""
@@ -130,3 +148,10 @@ class LogDensity:
     def unravel_samples(self, samples: Any) -> Any:
         """Samples of shape (k, n) as one tree of arrays with a leading axis of length k."""
         return self.unravel.batch(np.asarray(samples))
+
+
+def _plain(result: Any) -> Any:
+    """Results of many points, which data in tensors make tensors, as NumPy arrays."""
+    kind = library_of(result)
+    assert kind is not None
+    return np.asarray(kind.to_numpy(result), np.float64)

@@ -113,6 +113,19 @@ class Unravel:
                 f"`x` must be a vector of shape ({self.size},), got shape {x.shape}; "
                 "use `x0`, or `ravel` of a tree of parameters."
             )
+        return self._floating(x)
+
+    def checked_points(self, x: Any) -> Any:
+        """Many of them, shape (k, n), likewise."""
+        x = np.asarray(x)
+        if x.shape[1:] != (self.size,):
+            raise InvalidArgumentError(
+                f"`x` must be a vector of shape ({self.size},), or many of shape (k, {self.size}), "
+                f"got shape {x.shape}."
+            )
+        return self._floating(x)
+
+    def _floating(self, x: Any) -> Any:
         if x.dtype.kind == "c":
             raise InvalidArgumentError(
                 "`x` must be real, got complex128; for complex steps (jac='cs') there is "

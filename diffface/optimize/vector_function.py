@@ -191,6 +191,10 @@ class VectorFunction:
         """``x`` checked, in the dtype that the parameters have in common."""
         return self.unravel.checked(x).astype(self.unravel.dtype, copy=False)
 
+    def points(self, x: Any) -> Any:
+        """Many of them, shape (k, n), likewise."""
+        return self.unravel.checked_points(x).astype(self.unravel.dtype, copy=False)
+
     def all_constants(self, given: tuple[Any, ...]) -> tuple[Any, ...]:
         """The constants of a call: those given with it, then those it was made with."""
         return given + self.constants[len(given) :]
@@ -206,6 +210,11 @@ class VectorFunction:
     ) -> "AtFirstCall":
         """The same of a Jacobian or Hessian, which is sparse where that is asked for."""
         return AtFirstCall(self, prepare, None if self.is_sparse else eager, self._sparse)
+
+    def prepared_points(self, prepare: Callable[..., Any]) -> "AtFirstCall":
+        """The same at many points, ``x`` of shape (k, n), with constants that they share."""
+        in_axes = (0, *(None for _ in self.constants))
+        return AtFirstCall(self, prepare, None, {"in_axes": in_axes})
 
     @property
     def is_sparse(self) -> bool:

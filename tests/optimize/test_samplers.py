@@ -1,6 +1,7 @@
 """Log densities, and the Hamiltonian sampler of the examples."""
 
 import blackjax
+import emcee
 import jax
 import numpy as np
 import pytest
@@ -37,6 +38,33 @@ def test_log_density_and_gradient(density):
     np.testing.assert_allclose(at, gradient, rtol=1e-6)
     assert at.dtype == np.float64
     assert density.dimension == 3
+
+
+def test_many_points(density):
+    x = np.array([[2.0, 0.0, 4.0], [1.0, -2.0, 3.0], [0.0, 0.5, -1.0]])
+    one = [density.logdensity_and_gradient(each) for each in x]
+    values, gradients = density.logdensity_and_gradient(x)
+    np.testing.assert_allclose(values, [y for y, _ in one], rtol=1e-12)
+    np.testing.assert_allclose(gradients, [g for _, g in one], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(density.logdensity(x), values, rtol=1e-12)
+    assert density.logdensity(x[:0]).shape == (0,)
+    with pytest.raises(dif.InvalidArgumentError) as caught:
+        density.logdensity(x[:, :2])
+    assert str(caught.value) == (
+        "`x` must be a vector of shape (3,), or many of shape (k, 3), got shape (3, 2)."
+    )
+
+
+@pytest.mark.parametrize("backend", AD)
+def test_an_ensemble_of_walkers(backend):
+    start = {"x": np.zeros(2), "y": 0.0}
+    density = dif.log_density(gaussian, start, MEAN, PRECISION, backend=backend)
+    walkers = np.random.default_rng(0).normal([1.0, -2.0, 3.0], size=(32, 3))
+    sampler = emcee.EnsembleSampler(32, 3, density.logdensity, vectorize=True)
+    sampler.random_state = np.random.RandomState(0).get_state()
+    sampler.run_mcmc(walkers, 300)
+    draws = sampler.get_chain(discard=100, flat=True)
+    np.testing.assert_allclose(draws.mean(0), [1.0, -2.0, 3.0], atol=0.2)
 
 
 def test_samples_come_back_as_a_tree(density):
