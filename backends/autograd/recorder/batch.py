@@ -299,7 +299,7 @@ def _solve(batch: _Batch, node: Node, args: Args, kwargs: Kwargs) -> Node | None
     return batch.reshaped(made, (batch.size, *node.shape))
 
 
-def _cumulative(batch: _Batch, node: Node, args: Args, kwargs: Kwargs) -> Node | None:
+def _along_axis(batch: _Batch, node: Node, args: Args, kwargs: Kwargs) -> Node | None:
     x, *rest = args
     options = dict(zip(("axis",), rest, strict=False)) | kwargs
     axis = options.get("axis", 0 if x.ndim == 1 else None)
@@ -353,5 +353,5 @@ _RULES: dict[Any, Rule] = {
     **dict.fromkeys((np.real, np.imag, np.angle, np.nan_to_num), _elementwise_function),
     **dict.fromkeys((np.linalg.inv, np.linalg.det, np.linalg.cholesky), _of_matrices),
     np.linalg.solve: _solve,
-    **dict.fromkeys((np.cumsum, np.cumprod), _cumulative),
+    **dict.fromkeys((np.cumsum, np.cumprod, np.flip), _along_axis),
 }
