@@ -126,10 +126,7 @@ def test_dir_is_what_is_public():
         ("jacrev", '`diffface.jacobian` with `mode="reverse"`'),
         ("jvp", "`diffface.pushforward`"),
         ("value_and_grad", "`diffface.value_and_gradient`"),
-        (
-            "vmap",
-            "`batched=True` of `diffface.pushforward`, `diffface.pullback` and `diffface.hvp`",
-        ),
+        ("vmap", "`in_axes=` of every operator, for many points"),
     ],
 )
 def test_names_of_other_libraries_lead_to_ours(name, ours):

@@ -23,7 +23,7 @@ OTHER_NAMES = {
     "jacrev": '`diffface.jacobian` with `mode="reverse"`',
     "jvp": "`diffface.pushforward`",
     "value_and_grad": "`diffface.value_and_gradient`",
-    "vmap": "`batched=True` of `diffface.pushforward`, `diffface.pullback` and `diffface.hvp`",
+    "vmap": "`in_axes=` of every operator, for many points",
 }
 
 
