@@ -295,7 +295,7 @@ def _solve(batch: _Batch, node: Node, args: Args, kwargs: Kwargs) -> Node | None
     right = batch.spread(b)
     columns = batch.reshaped(right, (*right.shape, 1)[:3])
     args = batch.spread(a), columns
-    made = batch.graph.node(node.fn, args, {}, columns.shape, node.dtype)
+    made = batch.graph.node(np.linalg.solve, args, {}, columns.shape, node.dtype)
     return batch.reshaped(made, (batch.size, *node.shape))
 
 
@@ -333,6 +333,11 @@ def _values(index: Any) -> Any:
     return index
 
 
+def _raw(primitive: Any) -> Any:
+    """What autograd calls."""
+    return primitive.fun
+
+
 _RULES: dict[Any, Rule] = {
     total: _total,
     **dict.fromkeys((np.max, np.amax, np.min, np.amin, np.prod), _reduction),
@@ -347,9 +352,9 @@ _RULES: dict[Any, Rule] = {
     scatter: _scatter,
     np.array: _array,
     np.concatenate: _concatenate,
-    concat_along.fun: _joined(np.concatenate),
-    stack_along.fun: _joined(np.stack),
-    cast_to.fun: _cast,
+    _raw(concat_along): _joined(np.concatenate),
+    _raw(stack_along): _joined(np.stack),
+    _raw(cast_to): _cast,
     **dict.fromkeys((np.real, np.imag, np.angle, np.nan_to_num), _elementwise_function),
     **dict.fromkeys((np.linalg.inv, np.linalg.det, np.linalg.cholesky), _of_matrices),
     np.linalg.solve: _solve,
