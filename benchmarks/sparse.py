@@ -19,8 +19,10 @@ import numpy as np
 import diffface as dif
 from benchmarks.cells import COMPILED, one_thread
 from diffface.benchmark import problems
+from diffface.benchmark.problems.adbench_files import read_bundle_adjustment
 from diffface.benchmark.row import digits, duration
 from diffface.benchmark.timing import Effort, Timed, interleave, ratio, wait
+from diffface.operators.value import prepare_value
 
 try:
     import asdex
@@ -180,13 +182,16 @@ def _once(call: Callable[[], Any]) -> float:
 
 def bundle_adjustment(path: Path, backend: Any) -> str:
     """The time of ADBench's Jacobian over that of its function."""
-    args = problems.adbench_files.read_bundle_adjustment(path)
-    prepared: Any = dif.prepare_jacobian(
-        problems.BUNDLE_ADJUSTMENT.f, *args, backend=backend, sparsity="trace"
-    )
-    function = dif.prepare_value(problems.BUNDLE_ADJUSTMENT.f, *args, backend=backend)
-    plain = [a.value if isinstance(a, dif.Const) else a for a in args]
-    calls = Timed(lambda: prepared.data(*plain)), Timed(lambda: function(*plain))
+    *active, cameras, points, features = read_bundle_adjustment(path)
+    # Which camera sees which point is captured: in `Const` it could differ at the next call.
+    seen = cameras.value, points.value, features.value
+
+    def f(*x: Any) -> Any:
+        return problems.BUNDLE_ADJUSTMENT.f(*x, *map(dif.namespace(x[0]).asarray, seen))
+
+    prepared: Any = dif.prepare_jacobian(f, *active, backend=backend, sparsity="trace")
+    function = prepare_value(f, *active, backend=backend)
+    calls = Timed(lambda: prepared.data(*active)), Timed(lambda: function(*active))
     for call in calls:
         call.run()
     interleave(calls, Effort(rounds=7))

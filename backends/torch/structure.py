@@ -140,6 +140,12 @@ def _spectral(reader: Reader, name: str, node: fx.Node, shape: Any) -> Any:
     return dep.along(found, axes)
 
 
+def _cross(reader: Reader, name: str, node: fx.Node, shape: Any) -> Any:
+    axis: Any = node.kwargs.get("dim", node.args[2] if len(node.args) > 2 else -1)
+    whole = [dep.broadcast(reader.of(a), shape) for a in node.args[:2]]
+    return dep.union([dep.along(d, (axis,)) for d in whole], shape)
+
+
 def _view_as_real(reader: Reader, name: str, node: fx.Node, shape: Any) -> Any:
     found = reader.of(node.args[0])
     if found is None:
@@ -152,7 +158,7 @@ def _view_as_real(reader: Reader, name: str, node: fx.Node, shape: Any) -> Any:
 HANDLERS: dict[str, Callable[..., Any]] = {
     "where": _where, "sum": _sum, "mean": _sum, "cumsum": _cumsum,
     **dict.fromkeys(PRODUCTS, _matrix_product), "addmm": _sum_with_product,
-    "masked_fill": _masked, "gather": _gathered,
+    "masked_fill": _masked, "gather": _gathered, "linalg_cross": _cross,
     **dict.fromkeys(
         ("index_put", "scatter_add", "scatter", "index_add", "index_copy"), _scattered
     ),
