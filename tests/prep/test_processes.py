@@ -39,6 +39,8 @@ def test_joblib() -> None:
     same(np.stack(found), np.stack([6 * (X + i) ** 2 for i in range(3)]))
 
 
+# SciPy forks, of which JAX, where it is imported, warns.
+@pytest.mark.filterwarnings("ignore:os.fork")
 def test_differential_evolution() -> None:
     problem = dif.objective(square_sum, X, backend="autograd")
     found = differential_evolution(

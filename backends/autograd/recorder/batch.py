@@ -306,6 +306,8 @@ def _along_axis(batch: _Batch, node: Node, args: Args, kwargs: Kwargs) -> Node |
     if len(rest) > 1 or options.keys() - {"axis"}:
         return None
     axis = 0 if axis is None and x.ndim == 1 else axis
+    if isinstance(axis, tuple) and len(axis) == 1:
+        (axis,) = axis
     if not isinstance(axis, int):
         return None
     return batch.node(node.fn, (batch.known[x][0],), node, {"axis": axis % x.ndim + 1})
