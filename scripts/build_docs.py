@@ -45,7 +45,8 @@ LINK = re.compile(r"`[^`\n]*`|(?<=\]\()(?!\w+:|#)([^)#\s]+)")
 
 def stage() -> None:
     """Write the copy; files that did not change keep their time."""
-    shutil.rmtree(SOURCE / "reference" / "api", ignore_errors=True)  # of names that are gone
+    for old in (SOURCE / "reference" / "api", BUILD / "html"):  # names and pages may be gone
+        shutil.rmtree(old, ignore_errors=True)
     for path in (ROOT / name for name in PAGES):
         write(SOURCE / PAGES[path.name], linked(path))
     write(SOURCE / "scripts" / "README.rst", GALLERY)

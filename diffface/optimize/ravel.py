@@ -171,7 +171,7 @@ class Unravel:
         return self._spec is not None
 
     def parts(self, x: Any) -> list[Any]:
-        """The leaves of ``x``, shape (..., n), as arrays of shape (..., *own)."""
+        """The leaves of ``x``, shape (..., n), as arrays of shape ``(..., *own)``."""
         return [x[..., at].reshape((*x.shape[:-1], *leaf.shape)) for at, leaf in self._pairs()]
 
     def entries(self, given: Any, name: str) -> list[Any]:

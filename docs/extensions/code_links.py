@@ -36,14 +36,11 @@ class CodeLinks(SphinxTransform):
 
 
 def full_name(text: str) -> str:
-    """The dotted name that ``text`` stands for; empty if it is no name."""
-    name = text.removesuffix("()")
-    if name in dif.__all__:
-        return f"diffface.{name}"
-    if not re.fullmatch(r"[A-Za-z]\w*(\.\w+)+", name):
-        return ""
-    first, rest = name.split(".", 1)
-    return f"{ABBREVIATIONS.get(first, first)}.{rest}"
+    """The dotted name that ``text`` is, or calls; empty if there is none."""
+    if text.removesuffix("()") in dif.__all__:
+        return f"diffface.{text.removesuffix('()')}"
+    found = re.match(r"([A-Za-z]\w*)\.(\w+(?:\.\w+)*)(?=\(|$)", text)
+    return f"{ABBREVIATIONS.get(found[1], found[1])}.{found[2]}" if found else ""
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:
