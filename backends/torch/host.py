@@ -1,21 +1,35 @@
 """Calls of NumPy functions as one operation of torch, which stays whole in every graph."""
 
 import itertools
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import numpy as np
 import torch
+from torch.autograd import forward_ad
 
 from diffface.backends.compiled import Arrays
 from diffface.backends.errors import UnsupportedOperatorError
 from diffface.backends.rule import Rule
 from diffface.backends.torch.arrays import TORCH
 
-# A graph holds the number of a rule; whoever made the rule keeps it.
+# A graph holds the number of a rule. Whoever made the rule keeps it, and the latest that were
+# traced are kept here, since they may have been made for that call alone.
 _rules: WeakValueDictionary[int, Rule] = WeakValueDictionary()
+_traced: deque[Rule] = deque(maxlen=1024)
 _numbers: WeakKeyDictionary[Rule, int] = WeakKeyDictionary()
 _next = itertools.count()
+
+
+def _keys() -> tuple[Any, Any]:
+    return torch._C._dispatch_tls_local_include_set(), torch._C._dispatch_tls_local_exclude_set()
+
+
+# What torch does with the operations of a thread that is in no transformation.
+with ThreadPoolExecutor(1) as fresh:
+    _PLAIN = fresh.submit(_keys).result()
 
 _library = torch.library.Library("diffface", "DEF")  # the operation is there while this is
 _library.define("host(int rule, Tensor[] x) -> Tensor[]")
@@ -43,13 +57,19 @@ def _rule(number: int) -> Rule:
 def _run(number: int, x: list[torch.Tensor]) -> list[torch.Tensor]:
     rule, device = _rule(number), x[0].device
     arrays = tuple(TORCH.to_numpy(a) for a in x)
-    y = rule.evaluate(arrays)
+    # Within a transformation torch switches its derivatives off, and what the rule differentiates
+    # on its own would be zero.
+    with torch._C._ForceDispatchKeyGuard(*_PLAIN), forward_ad._set_fwd_grad_enabled(True):
+        y = rule.evaluate(arrays)
     # Copies, since the function may keep what it returns, or return what it was given.
     return [torch.from_numpy(np.array(a, order="C")).to(device) for a in y]
 
 
 def _fake(number: int, x: list[torch.Tensor]) -> list[torch.Tensor]:
-    found = _rule(number).outputs(tuple(x))
+    rule = _rule(number)
+    if rule not in _traced:
+        _traced.append(rule)
+    found = rule.outputs(tuple(x))
     return [x[0].new_empty(o.shape, dtype=_torch_dtype(o.dtype)) for o in found]
 
 

@@ -605,3 +605,26 @@ def test_arguments_that_are_not_there():
     f = dif.custom_rule(lambda x, a: weighted(x, a))
     with pytest.raises(dif.InvalidArgumentError, match=r"must name arguments .* got `z`"):
         f.pullback(active="z")
+
+
+@prepared_or_not
+def test_numpy_code_that_differentiates_by_the_same_framework(prepared):
+    """Inside an operation torch switches its derivatives off, and gave zeros."""
+    import torch
+
+    @dif.custom_rule(black_box=True)
+    def slope(x):
+        leaf = torch.from_numpy(x.copy()).requires_grad_()
+        with torch.enable_grad():
+            (found,) = torch.autograd.grad(torch.sum(leaf**3), leaf)
+        tangent = torch.func.jvp(lambda x: x**3, (leaf.detach(),), (torch.ones_like(leaf),))[1]
+        np.testing.assert_array_equal(tangent, found)
+        return found.numpy()
+
+    slope.pullback(lambda active, saved, dy: 6.0 * saved[1] * dy)
+    for mode in ("forward", "reverse"):
+        options = {"backend": "torch", "mode": mode}
+        f = lambda x: slope(x) * x
+        j = dif.prepare_jacobian(f, X, **options) if prepared else None
+        found = j(X) if prepared else dif.jacobian(f, X, **options)
+        close(found, np.diag(9 * X**2))
