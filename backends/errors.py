@@ -53,6 +53,12 @@ class SparsityError(DifffaceError, ValueError):
     __module__ = "diffface"
 
 
+class SolverError(DifffaceError, RuntimeError):
+    """A differential equation that could not be solved."""
+
+    __module__ = "diffface"
+
+
 class MissingRuleError(UnsupportedOperatorError):
     """A function that ``f`` calls has no derivative in the mode that was asked for."""
 

@@ -14,6 +14,7 @@ from diffface.backends.errors import (
     NotDifferentiableError,
     PreparationMismatchError,
     PreparationWarning,
+    SolverError,
     SparsityError,
     UnknownBackendError,
     UnsupportedOperatorError,
@@ -84,6 +85,7 @@ from diffface.rules.custom_rule import custom_rule
 from diffface.rules.elementwise import elementwise
 from diffface.rules.implicit import argmin, fixed_point, implicit
 from diffface.rules.in_place import Cache, in_place
+from diffface.rules.odeint import odeint
 from diffface.sparse.pattern import Sparsity
 
 if TYPE_CHECKING:
@@ -112,6 +114,7 @@ __all__ = [
     "Prepared",
     "Residuals",
     "SecondOrder",
+    "SolverError",
     "Sparsity",
     "SparsityError",
     "Torch",
@@ -141,6 +144,7 @@ __all__ = [
     "log_density",
     "namespace",
     "objective",
+    "odeint",
     "positive",
     "prepare_derivative",
     "prepare_gradient",

@@ -83,7 +83,7 @@ class BridgedOperation(Rule):
         def pull(saved: Any, dy: Arrays) -> tuple[Array | None, ...]:
             operation = self._derivative("pullback", active, outputs, len(saved))
             found = self._adapter.primitive(operation, (*saved, *dy))
-            return _among(found, places, [None] * len(saved))
+            return among(found, places, [None] * len(saved))
 
         return pull
 
@@ -110,7 +110,7 @@ class BridgedOperation(Rule):
         # Kept, since compiled programs refer to it.
         key = mode, active
         if key not in self._derivatives:
-            of = _pulled if mode == "pullback" else _pushed
+            of = pulled if mode == "pullback" else pushed
             inner = self._inner.derivative(lambda a, f: of(a, f, sorted(active), count))
             name = f"the {mode} of {self.name}"
             self._derivatives.setdefault(key, BridgedOperation(name, inner, self._adapter, outputs))
@@ -122,29 +122,30 @@ def constants_marked(x: Arrays) -> list[Any]:
     return [a if a.dtype.kind in "fc" else Const(a) for a in map(np.asarray, x)]
 
 
-def _pulled(adapter: Adapter, f: Flat, places: list[int], count: int) -> Flat:
+def pulled(adapter: Adapter, f: Flat, places: list[int], count: int) -> Flat:
     """``(*x, *dy) -> J^H dy`` for the arrays of x at ``places``."""
 
     def pull(arrays: Arrays) -> Arrays:
         x, dy = arrays[:count], arrays[count:]
-        of_active = lambda moving: (f(_among(moving, places, x)), ())
+        of_active = lambda moving: (f(among(moving, places, x)), ())
         return adapter.pullback(of_active, tuple(x[i] for i in places))[1](dy)
 
     return pull
 
 
-def _pushed(adapter: Adapter, f: Flat, places: list[int], count: int) -> Flat:
+def pushed(adapter: Adapter, f: Flat, places: list[int], count: int) -> Flat:
     """``(*x, *dx) -> J dx``, with tangents for the arrays of x at ``places``."""
 
     def push(arrays: Arrays) -> Arrays:
         x, dx = arrays[:count], arrays[count:]
-        of_active = lambda moving: (f(_among(moving, places, x)), ())
+        of_active = lambda moving: (f(among(moving, places, x)), ())
         return adapter.pushforward(of_active, tuple(x[i] for i in places), dx)[1]
 
     return push
 
 
-def _among(values: Sequence[Any], places: Sequence[int], others: Sequence[Any]) -> tuple[Any, ...]:
+def among(values: Sequence[Any], places: Sequence[int], others: Sequence[Any]) -> tuple[Any, ...]:
+    """``others`` with ``values`` at ``places``."""
     found = list(others)
     for i, value in zip(places, values, strict=True):
         found[i] = value
