@@ -14,6 +14,7 @@ from diffface.backends.recording import dependence as dep
 from diffface.backends.recording.dependence import Dependence, Maybe
 from diffface.backends.recording.report import Found, Line, Report
 from diffface.backends.torch.graph.graph import name_of
+from diffface.backends.torch.graph.look import Look
 from diffface.backends.torch.graph.trace import trace
 from diffface.backends.torch.structure import HANDLERS, array_of
 
@@ -113,9 +114,7 @@ class _Reader:
             value = node.meta["val"]
             if found is NotImplemented:
                 found = self._unknown(name, line, operands, value)
-        if isinstance(value, torch.Tensor) and not (
-            value.is_floating_point() or value.is_complex()
-        ):
+        if isinstance(value, Look) and not (value.is_floating_point() or value.is_complex()):
             return
         if found is not None:
             self.deps[node] = found
@@ -134,7 +133,7 @@ class _Reader:
         for x in operands:
             found = self.deps.get(x)
             deps += found if isinstance(found, list) else [found]
-        if isinstance(value, torch.Tensor):
+        if isinstance(value, Look):
             return self.report.everything(name, line, deps, tuple(value.shape))
         return [self.report.everything(name, line, deps, tuple(v.shape)) for v in value]
 
@@ -143,7 +142,7 @@ class _Reader:
         args, value = node.args, node.meta["val"]
         if name in FILLED:
             return None
-        if isinstance(value, torch.Tensor):
+        if isinstance(value, Look):
             shape = tuple(value.shape)
             if name in SAME:
                 found = self.of(args[0])

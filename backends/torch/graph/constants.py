@@ -15,9 +15,9 @@ from diffface.backends.torch.graph.graph import (
     filled,
     filling,
     name_of,
-    stand_in,
     value_of,
 )
+from diffface.backends.torch.graph.look import Look
 
 # A constant of more elements than this is computed at every run rather than kept
 _LIMIT = 1 << 20
@@ -92,7 +92,7 @@ def keep(module: fx.GraphModule, place: fx.Node, constant: torch.Tensor) -> fx.N
     module.register_buffer(name, constant)
     with place.graph.inserting_before(place):
         new = place.graph.get_attr(name)
-    new.meta["val"] = stand_in(constant, place)
+    new.meta["val"] = Look(constant)
     return new
 
 

@@ -13,12 +13,7 @@ from torch import fx
 from torch._ops import OpOverload
 
 from diffface.backends.errors import CannotRecord
-from diffface.backends.torch.graph.graph import aten, looks_like, root_of
-
-
-def writes(node: fx.Node) -> bool:
-    """Whether the node's operation writes to an argument."""
-    return isinstance(node.target, OpOverload) and node.target._schema.is_mutable
+from diffface.backends.torch.graph.graph import aten, drop_dead, looks_like, root_of, writes
 
 
 def written(func: Any, args: Any, kwargs: Any) -> Iterator[Any]:
@@ -47,7 +42,7 @@ def return_to_device(module: fx.GraphModule) -> bool:
     The shape of such a sum is computed on that device, where tensors have no values. Some sums
     then stay there; the copy back to where the operands are is missing.
     """
-    module.graph.eliminate_dead_code()
+    drop_dead(module.graph)
     found = False
     for node in module.graph.nodes:
         device = node.kwargs.get("device") if node.target is aten._to_copy.default else None

@@ -1,6 +1,6 @@
 """A traced graph: the few questions and edits that every pass over it needs.
 
-Knows: ``torch.fx`` nodes whose ``meta["val"]`` holds a fake tensor.
+Knows: ``torch.fx`` nodes whose ``meta["val"]`` holds what the result looks like.
 Must not know: what the operations mean.
 """
 
@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import fx
 from torch._ops import OpOverload
-from torch._subclasses.fake_tensor import FakeTensorMode
+
+from diffface.backends.torch.graph import look
+from diffface.backends.torch.graph.look import Look
 
 aten = torch.ops.aten
 
@@ -25,10 +27,23 @@ def name_of(node: fx.Node) -> str:
     return node.target._schema.name if isinstance(node.target, OpOverload) else ""
 
 
-def value_of(x: Any) -> torch.Tensor | None:
-    """Return the fake tensor that stands for the result of ``x``, if it is one tensor."""
+def value_of(x: Any) -> Look | None:
+    """Return what the result of ``x`` looks like, if it is one tensor."""
     found = x.meta.get("val") if isinstance(x, fx.Node) else None
-    return found if isinstance(found, torch.Tensor) else None
+    return found if isinstance(found, Look) else None
+
+
+def writes(node: fx.Node) -> bool:
+    """Whether the node's operation writes to an argument."""
+    return isinstance(node.target, OpOverload) and node.target._schema.is_mutable
+
+
+def drop_dead(graph: fx.Graph) -> None:
+    """Drop the calls and constants that nobody needs, and that do nothing besides."""
+    for node in reversed(graph.nodes):
+        is_unused = node.op in ("call_function", "get_attr") and not node.users
+        if is_unused and not writes(node) and not is_random(node):
+            graph.erase_node(node)
 
 
 def is_random(node: fx.Node) -> bool:
@@ -70,7 +85,7 @@ def mark_sight_of_zero(graph: fx.Graph) -> None:
 
 def _tells_sign_of_zero(user: fx.Node, node: fx.Node) -> bool:
     value, name = user.meta.get("val"), name_of(user)
-    if not isinstance(value, torch.Tensor) or value.is_complex():
+    if not isinstance(value, Look) or value.is_complex():
         return True
     if name == "aten::div":
         return user.args[1] is node
@@ -112,22 +127,7 @@ def call(place: fx.Node, target: Any, *args: Any, **kwargs: Any) -> fx.Node:
 def evaluate(node: fx.Node) -> Any:
     """Find out what the result of a call looks like, given what its operands look like."""
     args, kwargs = fx.map_arg((node.args, node.kwargs), lambda x: x.meta["val"])
-    with _fake_mode(node):
-        return node.target(*args, **kwargs)  # type: ignore[operator]
-
-
-def stand_in(constant: torch.Tensor, place: fx.Node) -> torch.Tensor:
-    """Return a fake tensor that looks like ``constant``: that of ``place`` where it does."""
-    like = value_of(place)
-    if like is not None and looks_like(like, constant):
-        return like
-    return _fake_mode(place).from_tensor(constant)
-
-
-def _fake_mode(node: fx.Node) -> FakeTensorMode:
-    """Return the mode under which the graph was recorded; its inputs are tensors."""
-    first: Any = next(iter(node.graph.nodes)).meta["val"]
-    return first.fake_mode  # type: ignore[no-any-return]
+    return look.evaluate(node.target, args, kwargs)  # type: ignore[arg-type]
 
 
 def filled(place: fx.Node, number: Any) -> fx.Node:
@@ -150,13 +150,13 @@ def filling(x: Any) -> Any:
     return x if isinstance(x, (int, float, complex)) and not isinstance(x, bool) else None
 
 
-def looks_like(x: torch.Tensor, y: torch.Tensor) -> bool:
-    """Whether two tensors agree in all metadata."""
+def looks_like(x: Look, y: Look) -> bool:
+    """Whether two results agree in all metadata."""
     return agree_but_for_strides(x, y) and x.stride() == y.stride()
 
 
-def agree_but_for_strides(x: torch.Tensor, y: torch.Tensor) -> bool:
-    """Whether two tensors agree in all metadata but for their layout in memory."""
+def agree_but_for_strides(x: Look, y: Look) -> bool:
+    """Whether two results agree in all metadata but for their layout in memory."""
     return (
         x.shape == y.shape
         and x.dtype == y.dtype

@@ -17,6 +17,7 @@ from diffface.backends.torch.graph.constants import keep
 from diffface.backends.torch.graph.graph import (
     aten,
     aten_names,
+    drop_dead,
     filling,
     looks_like,
     mark_sight_of_zero,
@@ -73,7 +74,7 @@ def lower(module: fx.GraphModule) -> None:
                 node.replace_all_uses_with(
                     keep(module, node, node.target(*node.args, **node.kwargs))
                 )
-    module.graph.eliminate_dead_code()
+    drop_dead(module.graph)
     module.recompile()
 
 

@@ -1,24 +1,24 @@
-"""The recorder: notes every operation of torch that a program calls, on fake tensors.
+"""The recorder: notes every operation of torch that a program calls, while it runs.
 
-Knows: torch's dispatch modes and fake tensors, and how a program betrays that it looked at values.
+Knows: torch's dispatch modes, and how a program betrays that it looked at values.
 Must not know: what becomes of the graph.
 
-``make_fx`` does the same in a tenth of the speed, which long loops cannot bear.
+``make_fx`` does the same on tensors without values, in a fiftieth of the speed, which long loops
+cannot bear.
 """
 
+import weakref
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import partial
 from operator import getitem
 from typing import Any, NamedTuple
 
 import torch
 from torch import fx
+from torch._C import _functorch
 from torch._ops import OpOverload
-from torch._subclasses.fake_tensor import (
-    FakeTensor,
-    FakeTensorMode,
-    in_kernel_invocation_manager,
-)
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.fx._lazy_graph_module import _make_graph_module, _use_lazy_graph_module
 from torch.overrides import TorchFunctionMode
 from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -26,7 +26,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from diffface.backends.errors import CannotRecord
 from diffface.backends.recording.user_frame import line_of_call
 from diffface.backends.torch.graph.functional import written
-from diffface.backends.torch.graph.graph import aten, aten_names
+from diffface.backends.torch.graph.graph import aten, bases_of
+from diffface.backends.torch.graph.look import Look, look
 
 _READS_NUMBER = "a value was read as a Python number (a branch, float(), item(), an index)"
 _READS_SHAPE = "the shape of a result depends on values (a boolean mask, nonzero, unique)"
@@ -42,17 +43,25 @@ _READERS = {
     torch.Tensor.data_ptr: _READS_MEMORY,
     torch.Tensor.numpy: _READS_MEMORY,
 }
-# Asked for at every turn
-_DEVICE = torch.ops.prim.device.default
+# These take values along, so that what they make looks like a constant
+_COPIERS = {
+    torch.Tensor.__cuda_array_interface__.__get__: _READS_MEMORY,
+    torch.Tensor.__deepcopy__: _READS_MEMORY,
+    torch.Tensor.__reduce_ex__: _READS_MEMORY,
+    torch.Tensor.storage: _READS_MEMORY,
+    torch.Tensor.tolist: _READS_NUMBER,
+    torch.Tensor.untyped_storage: _READS_MEMORY,
+}
 _BATCH_NORM = aten.native_batch_norm.default
-# What the results of these look like is left to torch's C++, without what fake tensors put around
-_QUICK = aten_names(
-    """
-    abs add cos detach div dot exp expand log log1p mm mul mv neg permute pow reciprocal rsqrt rsub
-    select select_backward sigmoid sin slice slice_backward sqrt square squeeze sub sum t tan tanh
-    transpose unsqueeze view
-    """
-)
+# These read numbers and lengths in memory without a word
+_READ_INSIDE = {
+    torch.Tensor.tensor_split, torch._pack_padded_sequence, torch.ctc_loss, torch.tensor_split,
+}  # fmt: skip
+# These do it with tensors in a list
+_MADE_OF_LISTS = {
+    torch.Tensor.__getitem__, torch.Tensor.__setitem__, torch.Tensor.new_tensor, torch.as_tensor,
+    torch.asarray, torch.tensor,
+}  # fmt: skip
 
 
 class Escapes:
@@ -74,124 +83,168 @@ class Escapes:
 class WatchedCalls(TorchFunctionMode):
     """Refuses the Python calls that read a tensor behind the dispatcher's back."""
 
-    def __init__(self, escapes: Escapes) -> None:
+    def __init__(self, escapes: Escapes, varies: Callable[[torch.Tensor], bool]) -> None:
         super().__init__()
         self._escapes = escapes
+        self._varies = varies
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in _READERS:
             raise self._escapes.note(_READERS[func])
+        if func in _COPIERS and self._varies(args[0]):
+            raise self._escapes.note(_COPIERS[func])
+        if func in _READ_INSIDE and any(map(self._varies, _tensors(args[1:]))):
+            raise self._escapes.note(_READS_NUMBER)
+        if func in _MADE_OF_LISTS and any(map(self._varies, _in_lists(args))):
+            raise self._escapes.note(_READS_NUMBER)
         return func(*args, **(kwargs or {}))
 
 
+def _in_lists(args: Any) -> Iterator[torch.Tensor]:
+    """Tensors in lists among ``args``, and in lists in a tuple, which is an index."""
+    for x in args:
+        if isinstance(x, list):
+            yield from _tensors(x)
+        elif isinstance(x, tuple):
+            yield from _in_lists(x)
+
+
 class Recorder(TorchDispatchMode):
-    """Notes operations in a graph; runs within a fake mode.
+    """Notes in a graph what a program does while it runs.
 
     Parameters
     ----------
-    fake_mode : FakeTensorMode
-        Of the tensors that the program runs on.
     escapes : Escapes
         Told about every look at values.
-    random : Tensor
-        The state of torch's random number generator. Nothing is drawn while tracing, so that only
-        a seed which the program sets can change it.
     """
 
     supports_higher_order_operators = True
 
-    def __init__(self, fake_mode: FakeTensorMode, escapes: Escapes, random: torch.Tensor) -> None:
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # what torch would do about it takes seconds to import, and time at every call
+
+    def __init__(self, escapes: Escapes) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._fake_mode = fake_mode
         self._escapes = escapes
-        self._random = random
+        # As the last draw left it: anything else is a seed that the program sets
+        self._random = torch.get_rng_state()
         self._root = torch.nn.Module()
         self._graph = fx.Graph()
-        # By identity; the tensors are kept, so that no other gets the same
-        self._nodes: dict[int, tuple[torch.Tensor, fx.Node]] = {}
+        # By identity, for as long as each lives
+        self._nodes: dict[int, fx.Node] = {}
+        self._alive: dict[int, weakref.ref[torch.Tensor]] = {}
+        # Nodes whose values depend on inputs or draws, and memory that was captured
+        self._varying: set[fx.Node] = set()
+        self._captured: set[int] = set()
 
     def record(self, program: Callable[..., Any], inputs: list[torch.Tensor]) -> fx.GraphModule:
-        """The graph of ``program``, which returns tensors, at fake ``inputs``."""
+        """The graph of ``program``, which returns tensors, at ``inputs``."""
         for i, x in enumerate(inputs):
-            self._keep(x, self._graph.placeholder(f"x{i}"))
+            self._varying.add(node := self._graph.placeholder(f"x{i}"))
+            self._keep(x, node)
         with self:
             outputs = program(*inputs)
         self._graph.output(tuple(map(self._node, outputs)))
-        module = fx.GraphModule(self._root, self._graph)
-        self._nodes.clear()
-        return module
+        self._check_seed()
+        with _use_lazy_graph_module(True):
+            return _make_graph_module(self._root, self._graph)
+
+    def varies(self, x: torch.Tensor) -> bool:
+        """Whether the values of ``x`` may depend on inputs, or are drawn."""
+        node = self._nodes.get(id(x))
+        if node is not None:
+            return node in self._varying
+        return x.grad_fn is not None or _functorch.is_functorch_wrapped_tensor(x)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is _DEVICE and type(args[0]) is FakeTensor:
-            return args[0].fake_device
         kwargs = kwargs or {}
-        if not isinstance(func, OpOverload):
-            raise self._escapes.note(f"it uses the higher-order operation {func}")
         operation = _look_up(func)
-        if operation.is_composite:
-            with self:
-                return func.decompose(*args, **kwargs)
-        into = written(func, args, kwargs) if operation.writes else ()
-        if func is _BATCH_NORM and args[5]:
-            into = args[3:5]  # running averages, of which its schema says nothing
-        if any(map(_is_real, into)):
-            raise self._escapes.note("it writes to a tensor that it captured")
-        if kwargs.get("generator") is not None:
-            raise self._escapes.note("it draws random numbers from a generator of its own")
-        if operation.draws and self._is_seeded():
-            raise self._escapes.note("it seeds torch's random number generator")
-        result = self._run_quickly(func, args, kwargs) if operation.is_quick else None
-        if result is None:
-            result = self._run(func, args, kwargs)
-        if func is aten.lift_fresh.default:
-            func = aten.lift_fresh_copy.default
+        if operation.is_unusual:
+            return self._unusual(operation, func, args, kwargs)
+        result = func(*args, **kwargs)
         self._note(func, args, kwargs, result)
         return result
 
-    def _is_seeded(self) -> bool:
+    def _unusual(self, operation: "_Operation", func: Any, args: Any, kwargs: Any) -> Any:
+        if not isinstance(func, OpOverload):
+            raise self._escapes.note(f"it uses the higher-order operation {func}")
+        if operation.is_composite and not operation.reads:
+            with self:
+                return func.decompose(*args, **kwargs)
+        if operation.reads:
+            looked_at = _masks(args[1]) if func is aten.index.Tensor else (args, kwargs)
+            if any(map(self.varies, _tensors(looked_at))):
+                raise self._escapes.note(operation.reads)
+            if not any(map(self.varies, _tensors((args, kwargs)))):
+                return func(*args, **kwargs)
+        if kwargs.get("generator") is not None:
+            raise self._escapes.note("it draws random numbers from a generator of its own")
+        if operation.draws:
+            self._check_seed()
+        into = tuple(written(func, args, kwargs)) if operation.writes else ()
+        if func is _BATCH_NORM and args[5]:
+            into = args[3:5]  # running averages, of which its schema says nothing
+        if any(self._is_captured(x) for x in into if isinstance(x, torch.Tensor)):
+            raise self._escapes.note("it writes to a tensor that it captured")
+        result = func(*args, **kwargs)
+        if operation.draws:
+            self._random = torch.get_rng_state()
+        if func is aten.lift_fresh.default:
+            func = aten.lift_fresh_copy.default
+        if func is _BATCH_NORM and args[5] and args[3] is not None:
+            self._note_batch_norm(args, result)
+        else:
+            self._note(func, args, kwargs, result, operation.draws)
+        return result
+
+    def _check_seed(self) -> None:
         with no_dispatch():
-            return not torch.equal(self._random, torch.get_rng_state())
+            if not torch.equal(self._random, torch.get_rng_state()):
+                raise self._escapes.note("it seeds torch's random number generator")
 
-    def _run(self, func: Any, args: Any, kwargs: Any) -> Any:
-        try:
-            return func(*args, **kwargs)
-        except Exception as error:
-            reason = reads_values(error)
-            if reason is not None:
-                self._escapes.note(reason)
-            raise
+    def _is_captured(self, x: torch.Tensor) -> bool:
+        if id(x) not in self._nodes:
+            return True
+        return x.layout is torch.strided and x.untyped_storage()._cdata in self._captured
 
-    def _run_quickly(self, func: Any, args: Any, kwargs: Any) -> Any:
-        """A result that looks like that of ``func``; None if the fake mode has to find out."""
-        device = None
-        for x in args:
-            if isinstance(x, torch.Tensor):
-                if type(x) is not FakeTensor or x.constant is not None:
-                    return None
-                if device is not None and x.fake_device != device:
-                    return None
-                device = x.fake_device
-        if device is None or "dtype" in kwargs:
-            return None
-        with in_kernel_invocation_manager(self._fake_mode):
-            result = func(*args, **kwargs)
-        return FakeTensor(self._fake_mode, result, device)
+    def _note_batch_norm(self, args: Any, result: Any) -> None:
+        """As a function that returns the new running averages, which later reads find."""
+        inputs = (*args[:5], *args[5:8])
+        node = self._call(aten._native_batch_norm_legit_functional.default, inputs, {})
+        self._varying.add(node)
+        for i, x in enumerate((*result, *args[3:5])):
+            item = self._graph.call_function(getitem, (node, i))
+            self._varying.add(item)
+            self._keep(x, item)
+        node.meta["val"] = tuple(map(look, (*result, *args[3:5])))
 
-    def _note(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
+    def _note(self, func: Any, args: Any, kwargs: Any, result: Any, draws: bool = False) -> None:
         if isinstance(result, torch.Tensor):
-            self._keep(result, self._call(func, args, kwargs))
+            self._keep(result, self._call(func, args, kwargs, draws))
         elif isinstance(result, (list, tuple)):
             if any(isinstance(x, torch.Tensor) for x in result):
-                node = self._call(func, args, kwargs)
+                node = self._call(func, args, kwargs, draws)
                 for i, x in enumerate(result):
                     if isinstance(x, torch.Tensor):
-                        self._keep(x, self._graph.call_function(getitem, (node, i)))
-                node.meta["val"] = tuple(map(self._look, result))
+                        item = self._graph.call_function(getitem, (node, i))
+                        if node in self._varying:
+                            self._varying.add(item)
+                        self._keep(x, item)
+                node.meta["val"] = tuple(map(look, result))
         elif result is None and _look_up(func).writes:
             self._call(func, args, kwargs)
 
-    def _call(self, func: Any, args: Any, kwargs: Any) -> fx.Node:
-        return self._graph.call_function(func, self._argument(args), self._argument(kwargs))
+    def _call(self, func: Any, args: Any, kwargs: Any, draws: bool = False) -> fx.Node:
+        node = self._graph.create_node(
+            "call_function", func, self._argument(args), self._argument(kwargs), "n"
+        )
+        if draws or not self._varying.isdisjoint(node.all_input_nodes):
+            self._varying.add(node)
+            if _look_up(func).writes:
+                # Through one of them, what it is a view of varies, too
+                self._varying.update(x for at in node.all_input_nodes for x in bases_of(at))
+        return node
 
     def _argument(self, x: Any) -> Any:
         if isinstance(x, torch.Tensor):
@@ -203,50 +256,85 @@ class Recorder(TorchDispatchMode):
         return {k: self._argument(v) for k, v in x.items()} if isinstance(x, dict) else x
 
     def _keep(self, x: torch.Tensor, node: fx.Node) -> None:
-        self._nodes[id(x)] = x, node
-        node.meta["val"] = self._look(x)
+        key = id(x)
+        self._nodes[key] = node
+        if key not in self._alive:
+            self._alive[key] = weakref.ref(x, partial(self._forget, key))
+        node.meta["val"] = Look(x)
 
-    def _look(self, x: Any) -> Any:
-        """A fake tensor that looks like ``x``, and does not keep the derivatives of it."""
-        if not isinstance(x, FakeTensor):
-            return x
-        with in_kernel_invocation_manager(self._fake_mode):
-            plain = x.detach()
-        return FakeTensor(self._fake_mode, plain, x.fake_device)
+    def _forget(self, key: int, _: object) -> None:
+        self._nodes.pop(key, None)
+        self._alive.pop(key, None)
 
     def _node(self, x: torch.Tensor) -> fx.Node:
         """The node of ``x``; what the program captured becomes a constant of the graph."""
-        if id(x) not in self._nodes:
-            if not _is_real(x):
+        node = self._nodes.get(id(x))
+        if node is None:
+            if isinstance(x, FakeTensor):
                 raise CannotRecord("it uses a fake tensor of someone else's")
             name = f"_captured{len(self._root._buffers)}"
             self._root.register_buffer(name, x)
-            node = self._graph.get_attr(name)
-            self._nodes[id(x)] = x, node
-            node.meta["val"] = self._fake_mode.from_tensor(x)
-        return self._nodes[id(x)][1]
+            node = self._nodes[id(x)] = self._graph.get_attr(name)
+            node.meta["val"] = Look(x)
+            if x.layout is torch.strided:
+                self._captured.add(x.untyped_storage()._cdata)
+        return node
 
 
 class _Operation(NamedTuple):
     """What a recorder asks of an operation, whatever its arguments."""
 
+    is_unusual: bool  # any of the following
     is_composite: bool  # made of others, which are recorded in its place
-    is_quick: bool
     draws: bool
     writes: bool
+    reads: str  # what it looks at, if its result is no tensor, or one of a shape by values
 
 
-@lru_cache(maxsize=4096)
-def _look_up(func: OpOverload) -> _Operation:
+_known: dict[int, tuple[Any, _Operation]] = {}
+
+
+def _look_up(func: Any) -> _Operation:
+    # Operations hash slowly; those that are kept here keep their identity
+    found = _known.get(id(func))
+    if found is None:
+        found = _known[id(func)] = func, _find_out(func)
+    return found[1]
+
+
+def _find_out(func: Any) -> _Operation:
+    if not isinstance(func, OpOverload):
+        return _Operation(True, False, False, False, "")
     schema = func._schema
     has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
     is_dispatched = torch._C._dispatch_has_kernel(func.name())  # others are of Python
-    return _Operation(
-        is_dispatched and has_kernel(func.name(), "CompositeImplicitAutograd"),
-        schema.name in _QUICK and not schema.is_mutable and len(schema.returns) == 1,
-        torch.Tag.nondeterministic_seeded in func.tags,
-        schema.is_mutable,
-    )
+    is_composite = is_dispatched and has_kernel(func.name(), "CompositeImplicitAutograd")
+    draws = torch.Tag.nondeterministic_seeded in func.tags
+    reads = ""
+    if torch.Tag.data_dependent_output in func.tags:
+        reads = _READS_NUMBER
+    elif torch.Tag.dynamic_output_shape in func.tags:
+        reads = _READS_SHAPE
+    special = func in (_BATCH_NORM, aten.lift_fresh.default)
+    takes_generator = any(a.name == "generator" for a in schema.arguments)
+    unusual = is_composite or draws or schema.is_mutable or bool(reads) or special
+    return _Operation(unusual or takes_generator, is_composite, draws, schema.is_mutable, reads)
+
+
+def _masks(indices: Any) -> list[torch.Tensor]:
+    """Those among ``indices`` by whose values the shape of the result goes."""
+    masks = (torch.bool, torch.uint8)
+    return [x for x in indices if x is not None and x.dtype in masks]
+
+
+def _tensors(x: Any) -> Iterator[torch.Tensor]:
+    if isinstance(x, torch.Tensor):
+        yield x
+    elif isinstance(x, (list, tuple)):
+        for each in x:
+            yield from _tensors(each)
+    elif isinstance(x, dict):
+        yield from _tensors(tuple(x.values()))
 
 
 def reads_values(error: BaseException) -> str | None:
@@ -267,7 +355,3 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
-
-
-def _is_real(x: Any) -> bool:
-    return isinstance(x, torch.Tensor) and not isinstance(x, FakeTensor)

@@ -24,14 +24,16 @@ from diffface.backends.torch.graph.graph import (
     aten,
     bases_of,
     call,
+    drop_dead,
     evaluate,
     is_random,
     looks_like,
     mark_sight_of_zero,
     root_of,
-    stand_in,
     value_of,
 )
+from diffface.backends.torch.graph.look import Look
+from diffface.backends.torch.graph.memory import allocates
 
 
 def simplify(module: fx.GraphModule) -> None:
@@ -40,27 +42,26 @@ def simplify(module: fx.GraphModule) -> None:
     Parameters
     ----------
     module : GraphModule
-        As `trace` gives it: functional, with a fake tensor in every ``meta["val"]``.
+        As `trace` gives it: functional, with a `Look` in every ``meta["val"]``.
 
     Raises
     ------
     CannotRecord
         If the graph addresses the memory of an input, which at run time may lie elsewhere.
     """
-    module.graph.eliminate_dead_code()
+    drop_dead(module.graph)
     # What one pass uncovers (an operand with one user left), the next one uses
     for _ in range(2):
         mark_sight_of_zero(module.graph)
         one_pass = _Pass(module)
         for node in list(module.graph.nodes):
             one_pass.visit(node)
-        module.graph.eliminate_dead_code()
+        drop_dead(module.graph)
     _check_addresses(module)
     used = {node.target for node in module.graph.nodes if node.op == "get_attr"}
     for name, _ in list(module.named_buffers()):
         if name not in used:
             delattr(module, name)
-    module.recompile()
 
 
 class _Pass:
@@ -127,12 +128,14 @@ class _Layouts:
     Parameters
     ----------
     module : GraphModule
-        With a fake tensor in every ``meta["val"]``.
+        With a `Look` in every ``meta["val"]``.
     """
 
     def __init__(self, module: fx.GraphModule) -> None:
         self._module = module
         self._changed: set[fx.Node] = set()
+        # Those among them that only start elsewhere in their memory
+        self._shifted: set[fx.Node] = set()
         # It counts in the memory of its operand, so that nothing there may lie otherwise
         addressing = [node for node in module.graph.nodes if addresses_memory(node)]
         self._fixed = bool(addressing)
@@ -142,17 +145,21 @@ class _Layouts:
     def update(self, node: fx.Node) -> None:
         """Bring ``meta["val"]`` up to date with the operands; those of a view are made to fit."""
         old = node.meta.get("val")
-        if node.op == "get_attr" and isinstance(old, torch.Tensor):
-            new: Any = stand_in(getattr(self._module, str(node.target)), node)
+        if node.op == "get_attr" and isinstance(old, Look):
+            new: Any = Look(getattr(self._module, str(node.target)))
         elif node.op == "call_function" and not self._changed.isdisjoint(node.all_input_nodes):
             if addresses_memory(node):
                 raise CannotRecord("it addresses memory (as_strided) that is laid out otherwise")
+            if allocates(node) and self._are_shifted(node):
+                return
             new = self._again(node)
         else:
             return
         if new is not old and not _alike(new, old):
             node.meta["val"] = new
             self._changed.add(node)
+            if _differ_by_offset(new, old):
+                self._shifted.add(node)
 
     def replace(self, old: fx.Node, new: fx.Node) -> bool:
         """Let ``new`` take the place of ``old`` if it is the same but for its layout."""
@@ -170,7 +177,14 @@ class _Layouts:
         # The users were recorded with the strides that the old one had at first
         if moved or old in self._changed:
             self._changed.add(new)
+            if x.stride() == y.stride() and (old not in self._changed or old in self._shifted):
+                self._shifted.add(new)
+            else:
+                self._shifted.discard(new)
         return True
+
+    def _are_shifted(self, node: fx.Node) -> bool:
+        return all(x in self._shifted for x in node.all_input_nodes if x in self._changed)
 
     def _again(self, node: fx.Node) -> Any:
         try:
@@ -184,8 +198,13 @@ class _Layouts:
             return evaluate(node)
 
 
+def _differ_by_offset(x: Any, y: Any) -> bool:
+    pair = isinstance(x, Look) and isinstance(y, Look)
+    return pair and agree_but_for_strides(x, y) and x.stride() == y.stride()
+
+
 def _alike(x: Any, y: Any) -> bool:
-    """Whether two fake results, tensors or tuples of tensors, agree in all metadata."""
+    """Whether two looks, or tuples of looks, agree in all metadata."""
     if isinstance(x, (list, tuple)):
         return all(map(_alike, x, y))
-    return not isinstance(x, torch.Tensor) or looks_like(x, y)
+    return not isinstance(x, Look) or looks_like(x, y)

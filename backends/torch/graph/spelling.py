@@ -4,7 +4,7 @@ Knows: names of variables and constants, and the cheapest way to write calls, ar
 Must not know: statements, and in which order they come.
 
 A call of ``torch.mul`` costs half a microsecond less than one of ``torch.ops.aten.mul.Tensor``.
-Whether both do the same depends on the arguments; so the binding is tried on fake tensors, and
+Whether both do the same depends on the arguments; so the binding is tried on some like them, and
 taken only if it dispatches to the very same overload with the very same arguments.
 """
 
@@ -17,6 +17,7 @@ from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from diffface.backends.torch.graph.graph import aten
+from diffface.backends.torch.graph.look import Look, with_tensors
 
 # Where torch keeps its generated Python bindings
 _MODULES = (
@@ -82,7 +83,7 @@ class Spelling:
         """Write a number as a 0-d tensor, which spares torch from making one at every run."""
         if node.target not in _NUMERIC or isinstance(x, (fx.Node, bool)):
             return None
-        value: torch.Tensor = node.meta["val"]
+        value: Look = node.meta["val"]
         first: Any = node.args[0]
         if (
             value.device.type != "cpu"
@@ -92,15 +93,15 @@ class Spelling:
             return None
         return self.constant(torch.tensor(x, dtype=value.dtype, device="cpu"), "n")
 
-    def part(self, shown: str, whole: torch.Tensor, where: tuple[Any, ...]) -> str | None:
+    def part(self, shown: str, whole: Look, where: tuple[Any, ...]) -> str | None:
         """Write a view of a part of ``whole``.
 
         Parameters
         ----------
         shown : str
             The tensor as it is written.
-        whole : Tensor
-            Fake tensor with its shape.
+        whole : Look
+            What it looks like.
         where : tuple
             ``(dim, index)``, or ``(dim, start, end, step)``.
 
@@ -134,10 +135,47 @@ def binding(
     operation : OpOverload
         What is to be done.
     args, kwargs : tuple, dict
-        Its arguments, with fake tensors for tensors.
+        Its arguments, with looks for tensors.
     result : object
-        Fake result, handed out in place of running anything.
+        What the result looks like.
     """
+    return _remembered(_binding, operation, args, kwargs, result)  # type: ignore[no-any-return]
+
+
+def binding_into(
+    operation: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
+) -> Callable[..., Any] | None:
+    """Like `binding`, a callable that also takes ``out=`` and writes there; None without one."""
+    return _remembered(_binding_into, operation, args, kwargs, result)  # type: ignore[no-any-return]
+
+
+# Bindings by what they depend on: which arguments are tensors, and of which types the others are
+_known: dict[Any, Any] = {}
+
+
+def _remembered(
+    find: Callable[..., Any], operation: OpOverload, args: Any, kwargs: Any, result: Any
+) -> Any:
+    key = find, id(operation), _kind(args), _kind(kwargs)
+    if key not in _known:
+        if len(_known) > 10_000:
+            _known.clear()
+        args, kwargs, result = (with_tensors(x) for x in (args, kwargs, result))
+        _known[key] = find(operation, args, kwargs, result)
+    return _known[key]
+
+
+def _kind(x: Any) -> Any:
+    if isinstance(x, Look):
+        return x.dtype, not x.shape
+    if isinstance(x, (list, tuple)):
+        return tuple(map(_kind, x))
+    if isinstance(x, dict):
+        return tuple((name, _kind(each)) for name, each in x.items())
+    return x if x is None or isinstance(x, (bool, str)) else type(x)
+
+
+def _binding(operation: OpOverload, args: Any, kwargs: Any, result: Any) -> Callable[..., Any]:
     wanted = _normal(operation, args, kwargs)
     for candidate in _candidates(operation):
         with _Recorder(result) as recorder, torch.no_grad():
@@ -152,10 +190,7 @@ def binding(
     return operation._op
 
 
-def binding_into(
-    operation: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
-) -> Callable[..., Any] | None:
-    """Like `binding`, a callable that also takes ``out=`` and writes there; None without one."""
+def _binding_into(operation: OpOverload, args: Any, kwargs: Any, result: Any) -> Any:
     wanted = {**_normal(operation, args, kwargs), "out": result}
     for candidate in _candidates(operation):
         with _Recorder(result) as recorder, torch.no_grad():
@@ -193,6 +228,10 @@ def brief(
 
 class _Recorder(TorchDispatchMode):
     """Notes what is dispatched, and runs nothing."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # what torch would do about it takes seconds to import, and time at every call
 
     def __init__(self, result: Any) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -114,8 +114,8 @@ class Statements:
             number = self._spelling.number(args[1], node)
             if number is not None:
                 return f"{constant(torch.sub, 'sub')}({number}, {show(args[0])})"
-        fakes: Any = fx.map_arg((args, kwargs), lambda x: x.meta["val"])
-        found = binding(node.target, fakes[0], fakes[1], node.meta.get("val"))
+        looks: Any = fx.map_arg((args, kwargs), lambda x: x.meta["val"])
+        found = binding(node.target, looks[0], looks[1], node.meta.get("val"))
         name = constant(found, node.target._schema.name.partition("::")[2])
         return f"{name}({self._spelling.arguments(args, kwargs, node)})"
 
@@ -123,8 +123,8 @@ class Statements:
         if not isinstance(node.target, OpOverload):
             return None
         args, kwargs = brief(node.target, node.args, node.kwargs)
-        fakes: Any = fx.map_arg((args, kwargs), lambda x: x.meta["val"])
-        found = binding_into(node.target, fakes[0], fakes[1], node.meta.get("val"))
+        looks: Any = fx.map_arg((args, kwargs), lambda x: x.meta["val"])
+        found = binding_into(node.target, looks[0], looks[1], node.meta.get("val"))
         if found is None:
             return None
         name = self._spelling.constant(found, node.target._schema.name.partition("::")[2])

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import fx
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from diffface.backends.compiled import Program
 from diffface.backends.errors import CannotRecord
@@ -27,11 +26,11 @@ from diffface.backends.torch.graph.functional import (
     drop_expands,
     drop_writes,
     return_to_device,
-    writes,
 )
+from diffface.backends.torch.graph.graph import writes
 from diffface.backends.torch.graph.recorder import Escapes, Recorder, WatchedCalls, reads_values
 
-# Fake tensors keep process-wide state
+# The modes of torch's backward pass are those of the process
 _TRACING = threading.RLock()
 
 
@@ -41,15 +40,14 @@ def trace(program: Program, examples: Sequence[torch.Tensor]) -> fx.GraphModule:
     Parameters
     ----------
     program : callable
-        ``program(*inputs) -> tuple of tensors``; runs once, on tensors without values.
+        ``program(*inputs) -> tuple of tensors``; runs once, or twice if it writes to tensors.
     examples : sequence of Tensor
-        Give shape, dtype and device of every input. Values and strides do not matter: the graph
-        is recorded for C-contiguous inputs.
+        Inputs to run it on. Strides do not matter: the graph is recorded for C-contiguous inputs.
 
     Returns
     -------
     GraphModule
-        A functional graph of ``OpOverload`` calls; ``node.meta["val"]`` is a fake tensor.
+        A functional graph of ``OpOverload`` calls; ``node.meta["val"]`` is a `Look`.
         Tensors that the program captured are copied and hang on the module as attributes;
         ``meta["carries"]`` says whether one of them, not a module's parameter, requires grad.
 
@@ -70,34 +68,27 @@ def trace(program: Program, examples: Sequence[torch.Tensor]) -> fx.GraphModule:
 
 
 def _trace(program: Program, examples: Sequence[torch.Tensor]) -> fx.GraphModule:
-    escapes = Escapes()
-    random = torch.get_rng_state()
-    fake_mode = FakeTensorMode(allow_non_fake_inputs=True)
-    with fake_mode:
-        fakes = [torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in examples]
-        module = _watch(program, fakes, Recorder(fake_mode, escapes, random), escapes)
-        check_plain(module)
-        drop_expands(module)
-        if return_to_device(module) or any(writes(node) for node in module.graph.nodes):
-            functional = torch.func.functionalize(module, remove="mutations")
-            module = Recorder(fake_mode, escapes, random).record(functional, fakes)
-        if return_to_device(module):
-            raise CannotRecord("torch records it on a device without values")
-    if not torch.equal(random, torch.get_rng_state()):
-        raise CannotRecord("it seeds torch's random number generator")
+    module = _watch(program, examples)
+    check_plain(module)
+    drop_expands(module)
+    if return_to_device(module) or any(writes(node) for node in module.graph.nodes):
+        functional = torch.func.functionalize(module, remove="mutations")
+        module = Recorder(Escapes()).record(functional, _copies(examples))
+    if return_to_device(module):
+        raise CannotRecord("torch records it on a device without values")
     drop_writes(module)
     module.meta["carries"] = carries(module)
     copy_captured(module)
     return module
 
 
-def _watch(
-    program: Program, fakes: list[torch.Tensor], recorder: Recorder, escapes: Escapes
-) -> fx.GraphModule:
+def _watch(program: Program, examples: Sequence[torch.Tensor]) -> fx.GraphModule:
     """Record, and believe the result only if nothing escaped, not even into an ``except``."""
+    escapes = Escapes()
+    recorder = Recorder(escapes)
     try:
-        with WatchedCalls(escapes):
-            module = recorder.record(program, fakes)
+        with WatchedCalls(escapes, recorder.varies):
+            module = recorder.record(program, _copies(examples))
     except Exception:
         if escapes.first is not None:
             raise escapes.first from None
@@ -105,6 +96,14 @@ def _watch(
     if escapes.first is not None:
         raise escapes.first
     return module
+
+
+def _copies(examples: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Contiguous copies, which the program may write to, and which carry no derivative."""
+    return [
+        x.detach().resolve_conj().resolve_neg().clone(memory_format=torch.contiguous_format)
+        for x in examples
+    ]
 
 
 @contextlib.contextmanager
