@@ -3,8 +3,8 @@
 Knows: torch's dispatch modes, and how a program betrays that it looked at values.
 Must not know: what becomes of the graph.
 
-``make_fx`` does the same on tensors without values, in a fiftieth of the speed, which long loops
-cannot bear.
+``make_fx`` does the same on tensors without values, which takes several times as long. Preparing
+a loop of 300 steps was measured at 50 to 65 unprepared calls.
 """
 
 import weakref
