@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from scipy.integrate import solve_ivp
-from scipy.optimize import least_squares, minimize, root
+from scipy.optimize import least_squares, minimize, newton_krylov, root
+from scipy.sparse.linalg import LinearOperator, splu
 from sparse_cases import rosenbrock, tridiagonal
 
 import diffface as dif
@@ -48,6 +49,23 @@ def test_solve_ivp_takes_a_sparse_jacobian(backend, method):
     # An eigenvector of the Laplacian decays at its eigenvalue.
     rate = 2 * 50 * (1 - np.cos(np.pi / (n + 1)))
     np.testing.assert_allclose(found.y[:, -1], u0 * np.exp(-rate), rtol=1e-5)
+
+
+def test_newton_krylov_takes_a_factorised_jacobian_as_its_preconditioner():
+    x0 = np.full(n, -1.0)
+    problem = dif.residuals(lambda x: tridiagonal(x) + 1, x0, backend="autograd", sparsity="trace")
+    inverse = LinearOperator((n, n), splu(problem.jac(x0).tocsc()).solve)
+    calls = []
+
+    def fun(x):
+        calls.append(x)
+        return problem.fun(x)
+
+    found = newton_krylov(fun, x0, inner_M=inverse, f_tol=1e-10)
+    with_it, calls = len(calls), []
+    newton_krylov(fun, x0, f_tol=1e-10)
+    assert abs(tridiagonal(found) + 1).max() < 1e-9
+    assert with_it < len(calls)
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch", "autograd"])
