@@ -79,11 +79,22 @@ def dask_cluster(g):
         np.testing.assert_allclose(found, g["exact"], atol=1e-8)
 
 
+def third_party_backend(g):
+    """It says nothing of rules, which such a backend need not take."""
+    cube = dif.custom_rule(lambda x: x**3)
+    cube.pullback(lambda active, saved, dy: 3 * saved[1] ** 2 * dy)
+    with pytest.raises(dif.UnsupportedOperatorError) as caught:
+        dif.pullback(cube, np.ones(2), cotangents=np.ones(2), backend="mygrad")
+    assert "The backend MyGrad takes no rules for derivatives, such as those of" in str(
+        caught.value
+    )
+
+
 KNOWN = {
     check.__name__: check
     for check in (
         minimize, trees, curve_fit, constrained, torch_module, optax_loops, nlopt_in_place,
-        eight_schools, heat_equation, stiff_equations, dask_cluster,
+        eight_schools, heat_equation, stiff_equations, third_party_backend, dask_cluster,
     )
 }  # fmt: skip
 
