@@ -128,7 +128,9 @@ def titled(code: str) -> str:
     docstring = ast.get_docstring(ast.parse(code), clean=False) or ""
     first, *rest = docstring.split("\n", 1)
     title, _, subtitle = first.removesuffix(".").partition(": ")
-    subtitle = f"{subtitle[0].upper()}{subtitle[1:]}.\n" if subtitle else ""
+    if subtitle.split(" ")[0].isalpha():  # and no name in code
+        subtitle = subtitle[0].upper() + subtitle[1:]
+    subtitle += ".\n" if subtitle else ""
     text = f"{title}\n{'=' * len(title)}\n\n{subtitle}{''.join(rest)}"
     return code.replace(docstring, text, 1) + "\n# %%\n# .. end\n"
 
