@@ -628,3 +628,18 @@ def test_numpy_code_that_differentiates_by_the_same_framework(prepared):
         j = dif.prepare_jacobian(f, X, **options) if prepared else None
         found = j(X) if prepared else dif.jacobian(f, X, **options)
         close(found, np.diag(9 * X**2))
+
+
+@prepared_or_not
+@every_ad
+def test_auxiliary_results_outside(backend, prepared):
+    f = ruled("pull")
+    whole = lambda x, a: (f(x, a), {"twice": 2.0 * x})
+    args, options = (X, dif.Const(A)), {"backend": backend, "has_aux": True}
+    if prepared:
+        g = dif.prepare_value_and_gradient(whole, *args, fallback="error", **options)
+        assert g.strategy == STRATEGY[backend]
+        y, slope, aux = g(X, A)
+    else:
+        y, slope, aux = dif.value_and_gradient(whole, *args, **options)
+    close((y, slope, aux["twice"]), (np.sum(A * X * X), 2 * A * X, 2 * X))
