@@ -6,6 +6,8 @@ right after the other; below 1 we are faster.
 """
 
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -24,11 +26,6 @@ X = RNG.normal(size=(1000, 10))
 SIZES = (32, 64, 64, 1)
 PARAMETERS = [(RNG.normal(size=(m, n)) / m**0.5, np.zeros(n)) for m, n in pairwise(SIZES)]
 DATA = RNG.normal(size=(128, 32)), RNG.normal(size=128)
-# Ratios to stay under.
-TARGETS = {
-    "rosenbrock": {"jax": 1.15, "torch": 0.1, "torch compiled": 0.03, "autograd": 0.25},
-    "network": {"jax": 1.1, "torch": 0.6},
-}
 
 
 def rosenbrock(x: Any) -> Any:
@@ -82,55 +79,79 @@ def ratio(ours: Call, theirs: Call, rounds: int = 40) -> tuple[float, float]:
     return statistics.median(ratios), 1e6 * statistics.median(times)
 
 
-def contestants() -> dict[tuple[str, str], tuple[Call, Call]]:
-    """Ours and theirs, by problem and backend."""
-    found: dict[tuple[str, str], tuple[Call, Call]] = {}
-    axes = (None, 0, 0)
+Pair = tuple[Call, Call]
+AXES = (None, 0, 0)
 
-    def ours(backend: Any, f: Any, *args: Any, **options: Any) -> Call:
-        g = dif.prepare_gradient(f, *args, backend=backend, **options)
-        return lambda: jax.block_until_ready(g(*args))
 
-    xj, (pj, *dj) = jnp.asarray(X), jax.tree.map(jnp.asarray, (PARAMETERS, *DATA))
-    hand = jax.jit(jax.vmap(jax.grad(jax_rosenbrock)))
-    found["rosenbrock", "jax"] = (
-        ours("jax", rosenbrock, xj, in_axes=0), lambda: jax.block_until_ready(hand(xj)),
-    )  # fmt: skip
-    each = jax.jit(jax.vmap(jax.grad(jax_network), axes))
-    found["network", "jax"] = (
-        ours("jax", network, pj, *map(dif.Const, dj), in_axes=axes),
-        lambda: jax.block_until_ready(each(pj, *dj)),
-    )
-    xt, (pt, *dt) = torch.from_numpy(X), jax.tree.map(torch.from_numpy, (PARAMETERS, *DATA))
-    by_hand = torch.vmap(torch.func.grad(torch_rosenbrock))
-    for name, backend in (("torch", "torch"), ("torch compiled", dif.Torch(compile=True))):
-        found["rosenbrock", name] = ours(backend, rosenbrock, xt, in_axes=0), lambda: by_hand(xt)
-    samples = torch.vmap(torch.func.grad(torch_network), axes)
-    found["network", "torch"] = (
-        ours("torch", network, pt, *map(dif.Const, dt), in_axes=axes), lambda: samples(pt, *dt),
-    )  # fmt: skip
+def ours(backend: Any, f: Any, *args: Any, **options: Any) -> Call:
+    g = dif.prepare_gradient(f, *args, backend=backend, **options)
+    return lambda: jax.block_until_ready(g(*args))
+
+
+def rosenbrock_jax() -> Pair:
+    x, hand = jnp.asarray(X), jax.jit(jax.vmap(jax.grad(jax_rosenbrock)))
+    return ours("jax", rosenbrock, x, in_axes=0), lambda: jax.block_until_ready(hand(x))
+
+
+def rosenbrock_torch(backend: Any = "torch") -> Pair:
+    x, hand = torch.from_numpy(X), torch.vmap(torch.func.grad(torch_rosenbrock))
+    return ours(backend, rosenbrock, x, in_axes=0), lambda: hand(x)
+
+
+def rosenbrock_compiled() -> Pair:
+    return rosenbrock_torch(dif.Torch(compile=True))
+
+
+def rosenbrock_autograd() -> Pair:
     one = dif.prepare_gradient(rosenbrock, X[0], backend="autograd")
-    found["rosenbrock", "autograd"] = (
-        ours("autograd", rosenbrock, X, in_axes=0), lambda: np.stack([one(x) for x in X]),
-    )  # fmt: skip
-    args = PARAMETERS, *map(dif.Const, DATA)
-    sample = dif.prepare_gradient(
-        network, PARAMETERS, *(dif.Const(d[0, ...]) for d in DATA), backend="autograd"
-    )
-    found["network", "autograd"] = (
-        ours("autograd", network, *args, in_axes=axes),
-        lambda: [sample(PARAMETERS, DATA[0][i], DATA[1][i, ...]) for i in range(128)],
-    )
-    return found
+    loop = lambda: np.stack([one(x) for x in X])
+    return ours("autograd", rosenbrock, X, in_axes=0), loop
+
+
+def network_jax() -> Pair:
+    p, *data = jax.tree.map(jnp.asarray, (PARAMETERS, *DATA))
+    hand = jax.jit(jax.vmap(jax.grad(jax_network), AXES))
+    mine = ours("jax", network, p, *map(dif.Const, data), in_axes=AXES)
+    return mine, lambda: jax.block_until_ready(hand(p, *data))
+
+
+def network_torch() -> Pair:
+    p, *data = jax.tree.map(torch.from_numpy, (PARAMETERS, *DATA))
+    hand = torch.vmap(torch.func.grad(torch_network), AXES)
+    mine = ours("torch", network, p, *map(dif.Const, data), in_axes=AXES)
+    return mine, lambda: hand(p, *data)
+
+
+def network_autograd() -> Pair:
+    points = [(DATA[0][i], DATA[1][i, ...]) for i in range(len(DATA[0]))]
+    one = dif.prepare_gradient(network, PARAMETERS, *map(dif.Const, points[0]), backend="autograd")
+    mine = ours("autograd", network, PARAMETERS, *map(dif.Const, DATA), in_axes=AXES)
+    return mine, lambda: [one(PARAMETERS, *point) for point in points]
+
+
+# With the ratio to stay under, if there is one.
+CONTESTANTS: dict[str, tuple[Callable[[], Pair], float | None]] = {
+    "rosenbrock jax": (rosenbrock_jax, 1.15),
+    "rosenbrock torch": (rosenbrock_torch, 0.1),
+    "rosenbrock torch compiled": (rosenbrock_compiled, 0.03),
+    "rosenbrock autograd": (rosenbrock_autograd, 0.25),
+    "network jax": (network_jax, 1.1),
+    "network torch": (network_torch, 0.6),
+    "network autograd": (network_autograd, None),
+}
 
 
 def main() -> None:
-    jax.config.update("jax_enable_x64", True)
-    for (problem, backend), (ours, theirs) in contestants().items():
-        found, micro = ratio(ours, theirs)
-        target = TARGETS[problem].get(backend)
+    """Each in a process of its own: the threads of one library slow another one's down."""
+    for name in sys.argv[1:] or CONTESTANTS:
+        if not sys.argv[1:]:
+            subprocess.run([sys.executable, "-m", "benchmarks.points", name], check=True)  # noqa: S603 - this very script
+            continue
+        jax.config.update("jax_enable_x64", True)
+        pair, target = CONTESTANTS[name]
+        found, micro = ratio(*pair())
         aim = "" if target is None else f", target {target}"
-        print(f"{problem:10} {backend:15} {micro:9.0f} us, {found:.3f} of by hand{aim}")
+        print(f"{name:25} {micro:9.0f} us, {found:.3f} of by hand{aim}")
 
 
 if __name__ == "__main__":
