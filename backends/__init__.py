@@ -6,7 +6,7 @@ described by an :class:`ArrayLibrary`, registered by :func:`register_arrays`.
 """
 
 from diffface.backends.adapter import Adapter
-from diffface.backends.arrays import ArrayLibrary, library_of, register_arrays
+from diffface.backends.arrays import ArrayLibrary, Subtree, library_of, register_arrays
 from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.errors import (
     BackendNotAvailableError,
@@ -42,6 +42,7 @@ __all__ = [
     "Pull",
     "SecondOrder",
     "SparsityError",
+    "Subtree",
     "UnknownBackendError",
     "UnsupportedOperatorError",
     "library_of",

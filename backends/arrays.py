@@ -6,7 +6,7 @@ This file imports no library. That of a value is found by the value's type, once
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,24 @@ from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.recording.names import Names
 from diffface.backends.table import ROWS, found
+
+
+class Subtree(NamedTuple):
+    """A value that a library registers as a tree.
+
+    Attributes
+    ----------
+    leaves : tuple
+        What is in it.
+    rebuild : callable
+        ``rebuild(leaves)`` is such a value again; equal for equal structures.
+    names : tuple of str
+        How each leaf is written after the name of the value: ``.weight``, ``['a'][0]``.
+    """
+
+    leaves: tuple[object, ...]
+    rebuild: Callable[[Any], object]
+    names: tuple[str, ...]
 
 
 class ArrayLibrary(ABC):
@@ -131,8 +149,8 @@ class ArrayLibrary(ABC):
         """Return once ``array`` is computed."""
         return
 
-    def subtree(self, value: object) -> tuple[tuple[object, ...], Callable[[Any], object]] | None:
-        """Children of ``value`` and how to rebuild it, if the library registers it as a tree."""
+    def subtree(self, value: object) -> Subtree | None:
+        """``value`` taken apart, if the library registers it as a tree."""
         return None
 
     # Prepared calls run source that is emitted for their signature. These are its expressions;
@@ -340,8 +358,8 @@ def registered(value: object) -> tuple[ArrayLibrary, Any] | None:
     return None
 
 
-def subtree_of(value: object) -> tuple[tuple[object, ...], Callable[[Any], object]] | None:
-    """Children of ``value`` and how to rebuild it, if any library in use registers it as a tree."""
+def subtree_of(value: object) -> Subtree | None:
+    """``value`` taken apart, if any library in use registers it as a tree."""
     used = [found(row.arrays) for row in ROWS.values() if row.arrays and row.is_imported()]
     for library in (*used, *(library for library, _ in _registered.values())):
         children = library.subtree(value)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from diffface.backends.arrays import NUMPY, PYTHON, ArrayLibrary
+from diffface.backends.arrays import NUMPY, PYTHON, ArrayLibrary, Subtree
 from diffface.backends.compiled import Array
 from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.recording.names import Names
@@ -76,11 +76,12 @@ class JAXArrays(ArrayLibrary):
     def wait(self, array: Array) -> None:
         array.block_until_ready()
 
-    def subtree(self, value: object) -> tuple[tuple[object, ...], Callable[[Any], object]] | None:
-        leaves, tree = jax.tree.flatten(value)
+    def subtree(self, value: object) -> Subtree | None:
+        found, tree = jax.tree_util.tree_flatten_with_path(value)
         if jax.tree_util.treedef_is_leaf(tree):
             return None
-        return tuple(leaves), _Rebuild(tree)
+        names = tuple(jax.tree_util.keystr(path) for path, _ in found)
+        return Subtree(tuple(leaf for _, leaf in found), _Rebuild(tree), names)
 
     def guard(self, a: str, example: Array, names: Names) -> str:
         # Abstract values are interned: another object only means a slower look.

@@ -100,13 +100,22 @@ def _register(node: Any) -> bool:
         if subtree_of(node) is not None:
             split: Any = subtree_of
             for namespace in (NAMESPACE, SORTED, RESULTS):
-                optree.register_pytree_node(cls, split, _rebuild, namespace=namespace)
+                optree.register_pytree_node(
+                    cls, split, _rebuild, path_entry_type=_Written, namespace=namespace
+                )
         elif dataclasses.is_dataclass(cls):
             _register_dataclass(cls)
         else:
             return False
         _known.add(cls)
         return True
+
+
+class _Written(optree.PyTreeEntry):
+    """A place that knows how it is written."""
+
+    def codify(self, node: str = "", /) -> str:
+        return f"{node}{self.entry}"
 
 
 def _rebuild(rebuild: Any, leaves: Any) -> Any:

@@ -397,3 +397,20 @@ def test_masked_arrays_in_const_keep_their_mask() -> None:
     same(g(X, dif.Const(m)), np.array([1.0, 7.0, 3.0]), 1e-14)
     m[1] = 5.0
     same(g(X, dif.Const(m)), np.array([1.0, 5.0, 3.0]), 1e-14)
+
+
+@EVERYWHERE
+def test_leaves_of_such_trees_have_their_own_names(backend: str) -> None:
+    """As in equinox, whose static fields stand between the others."""
+    jax = pytest.importorskip("jax")
+
+    @dataclasses.dataclass
+    class Layer:
+        name: str
+        weight: Any
+        bias: Any
+
+    jax.tree_util.register_dataclass(Layer, ["weight", "bias"], ["name"])
+    with pytest.raises(dif.NotDifferentiableError, match=r"^`p\[0\]\.bias` must be floating-point"):
+        dif.gradient(lambda p: p[0].weight.sum(), [Layer("a", X, np.arange(3))], backend=backend)
+    assert dif.gradient(lambda p: p[0].weight.sum(), [Layer("a", X, X)], backend=backend)
