@@ -186,17 +186,17 @@ CALLS = {
     "unknown keyword": Wrong(
         "gradient", (X,), {"mode": "auto"}, TypeError,
         "gradient() got an unexpected keyword argument `mode`. It takes `argnums`, `backend`, "
-        "`has_aux`, `kwargs`, `out`."),
+        "`chunk_size`, `has_aux`, `in_axes`, `kwargs`, `out`."),
     "misspelt keyword": Wrong(
         "value_and_jacobian", (X,), {"chunksize": 2}, TypeError,
         "value_and_jacobian() got an unexpected keyword argument `chunksize`. Did you mean "
         "`chunk_size`? It takes `argnums`, `backend`, `check`, `chunk_size`, `format`, `has_aux`, "
-        "`holomorphic`, `kwargs`, `mode`, `out`, `sparsity`."),
+        "`holomorphic`, `in_axes`, `kwargs`, `mode`, `out`, `sparsity`."),
     "misspelt preparation keyword": Wrong(
         "prepare_value_and_gradient", (X,), {"on_missmatch": "error"}, TypeError,
         "prepare_value_and_gradient() got an unexpected keyword argument `on_missmatch`. Did you "
-        "mean `on_mismatch`? It takes `argnums`, `backend`, `fallback`, `has_aux`, `kwargs`, "
-        "`on_mismatch`."),
+        "mean `on_mismatch`? It takes `argnums`, `backend`, `chunk_size`, `fallback`, "
+        "`has_aux`, `in_axes`, `kwargs`, `on_mismatch`."),
     "on_mismatch": Wrong(
         "prepare_gradient", (X,), {"on_mismatch": "no"}, Invalid,
         "`on_mismatch` must be 'error' or 'reprepare', got 'no'."),
