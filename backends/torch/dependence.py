@@ -36,9 +36,9 @@ MOVES = dep.words(
     "view reshape _unsafe_view permute transpose t expand squeeze unsqueeze slice select "
     "index flip roll cat stack split split_with_sizes unbind constant_pad_nd repeat "
     "slice_backward select_backward diagonal diagonal_copy diagonal_backward index_select "
-    "gather take as_strided narrow movedim tril triu slice_scatter select_scatter "
-    "diagonal_scatter copy unfold expand_copy permute_copy view_copy slice_copy select_copy "
-    "squeeze_copy unsqueeze_copy transpose_copy t_copy detach_copy alias_copy flatten "
+    "gather take as_strided as_strided_scatter narrow movedim tril triu slice_scatter "
+    "select_scatter diagonal_scatter copy unfold expand_copy permute_copy view_copy slice_copy "
+    "select_copy squeeze_copy unsqueeze_copy transpose_copy t_copy detach_copy alias_copy flatten "
     "unflatten"
 )
 # Operations that take no more than the shape of their operand.
