@@ -1,5 +1,6 @@
 """Fixtures that several files of tests share."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,12 @@ import pytest
 from helpers import ROOT
 
 from diffface.backends import registry as _registry
+
+# Most of the time of tests with JAX goes into compiling, and many compile the same. JAX reads these
+# when it is imported, in processes of the tests' own, too.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".jax_cache"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 
 def pytest_report_teststatus(report):
