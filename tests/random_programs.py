@@ -167,6 +167,8 @@ def _reduction(name: str) -> Any:
 
 def _along(name: str, option: str, low: int, high: int) -> Any:
     def make(p: RandomProgram, i: int, j: int, values: list[Array]) -> Step:
+        if not np.ndim(values[i]):  # there is no axis to go along, but for NumPy
+            return _reshaped(p, i, j, values)
         axis, n = p.integer(-1, max(np.ndim(values[i]) - 1, 0)), p.integer(low, high)
         return Step(
             f"{name}(v{i}, {option}={n}, axis={axis})",
@@ -252,7 +254,8 @@ UNARY: dict[str, Any] = {
     "flip": _elementwise("flip", lambda xp, x: xp.flip(x)),
     "add a constant": _with_constant("+", lambda x, c: x + c),
     "multiply by a constant": _with_constant("*", lambda x, c: c * x),
-    "subtract from a constant": _with_constant("-", lambda x, c: c - x),
+    # torch subtracts no truth values.
+    "subtract from a constant": _with_constant("-", lambda x, c: (c + 0 if c is True else c) - x),
     "divide by a constant": _with_constant("/", lambda x, c: x / (c + 1)),
 }
 BINARY: dict[str, Any] = {

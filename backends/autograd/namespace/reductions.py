@@ -153,6 +153,8 @@ def diff(
     x: Array, /, axis: int = -1, n: int = 1, prepend: Array = None, append: Array = None
 ) -> Array:
     """Differences of neighbours along `axis`, taken `n` times."""
+    if n == 0:
+        return x  # as NumPy's, whatever there is to put before and behind
     x = concat([p for p in (prepend, x, append) if p is not None], axis=axis)
     ndim = anp.ndim(x)
     for _ in range(n):

@@ -133,6 +133,8 @@ def _add(node: fx.Node) -> fx.Node | None:
             return None
         keeps = n == 0 and not (_is_plus_zero(n) and sees_sign_of_zero(node))
         return a if keeps else _changed(node, aten.add.Tensor, a, n)
+    if not (isinstance(a, fx.Node) and isinstance(b, fx.Node)):  # True, which is no number here
+        return None
     for x, y in ((a, b), (b, a)):
         if y.target is aten.neg.default and _carries_result(x, node):
             return call(node, aten.sub.Tensor, x, y.args[0])
