@@ -53,6 +53,8 @@ class RandomProgram:
         Equal seeds give equal programs.
     length : int
         Number of steps.
+    alike : bool
+        Whether both arrays of the example have the same shape.
 
     Attributes
     ----------
@@ -62,12 +64,13 @@ class RandomProgram:
         Whether no step has a kink.
     """
 
-    def __init__(self, seed: int, length: int = 6) -> None:
+    def __init__(self, seed: int, length: int = 6, alike: bool = False) -> None:
         self._rng = np.random.default_rng(seed)
         self.smooth = True
         self._steps: list[Step] = []
         shape = self._pick(((3,), (1,), (2, 3), (1, 3), (3, 1), (2, 1), (), (0,)))
-        arrays = [self._array(shape), self._array(self._pick((shape, shape, ())))]
+        other = self._pick((shape, shape, shape if alike else ()))
+        arrays = [self._array(shape), self._array(other)]
         self.example = self._pick(CONTAINERS)(*arrays)
         values = _leaves(self.example)
         while len(self._steps) < length:
@@ -117,7 +120,7 @@ class RandomProgram:
         try:
             with np.errstate(all="ignore"):
                 value = np.asarray(step.call(np, values))
-        except (ValueError, IndexError):  # the shapes do not fit
+        except (ValueError, IndexError, RuntimeWarning):  # the shapes do not fit
             return
         if value.size > 64 or not np.isfinite(value).all() or value.ndim > 3:
             return
