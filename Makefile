@@ -30,7 +30,7 @@ test: $(INSTALLED)
 	$(PYTEST) -m "not slow and not site"
 
 test-slow: $(INSTALLED)
-	$(PYTEST) -m slow
+	$(PYTEST) -m "slow and not exhaustive"
 
 test-all: $(INSTALLED)
 	$(PYTEST) -m "not site"

@@ -28,7 +28,7 @@ BUILT = ("xla", "replay", "program", "stencil")
 
 test_quickly = pytest.mark.smoke(conformance(*INSTALLED, scenarios=QUICK, strategies=BUILT))
 test_usual = quiet(conformance(*INSTALLED, scenarios=USUAL))
-test_rest = pytest.mark.slow(quiet(conformance(*INSTALLED, scenarios=REST)))
+test_rest = pytest.mark.exhaustive(pytest.mark.slow(quiet(conformance(*INSTALLED, scenarios=REST))))
 test_second_order = conformance(
     *(SecondOrder("numpy", name) for name in INSTALLED if name != "numpy"),
     *(SecondOrder(name, name) for name in INSTALLED if name == "autograd"),
