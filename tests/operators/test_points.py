@@ -50,6 +50,7 @@ def rest() -> Any:
 
 # torch 2.13 says of its own vmap that it is slow for conj; the numbers are right.
 @pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.parametrize(("backend", "scenario", "operator"), rest())
 def test_every_shape(backend: str, scenario: Any, operator: str) -> None:
