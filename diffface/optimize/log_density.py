@@ -73,7 +73,7 @@ def log_density(
     if transforms is None:
         function = _function(f, (x0, *args), options)
         return LogDensity(function, function.unravel)
-    if options.get("argnums", 0) != 0:
+    if options.get("argnums") not in (None, 0):
         raise InvalidArgumentError(
             "`transforms` are for the first argument; leave `argnums` out, or put all parameters "
             "into one tree."

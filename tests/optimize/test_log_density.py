@@ -126,3 +126,17 @@ def test_bounds_of_an_interval() -> None:
 def test_one_argument_is_transformed() -> None:
     with pytest.raises(dif.InvalidArgumentError, match="leave `argnums` out"):
         dif.log_density(lambda x, y: x * y, 1.0, 2.0, argnums=1, transforms=dif.positive)
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_transforms_keep_single_precision(backend: str) -> None:
+    seen = []
+
+    def flat(p: Any) -> Any:
+        seen.append(str(p.dtype))
+        return 0.0 * p.sum()
+
+    start, half = np.full(1, 0.5, np.float32), dif.interval(0, 1)
+    density = dif.log_density(flat, start, argnums=None, transforms=half, backend=backend)
+    assert density.gradient([0.0]) == 0
+    assert all("float32" in name for name in seen)
