@@ -424,3 +424,17 @@ def test_the_mode_that_jax_has(f: Any, has: Any, lacks: Any) -> None:
     np.testing.assert_allclose(dif.jacobian(f, X, backend="jax", mode=has), np.diag(slope))
     with pytest.raises(dif.UnsupportedOperatorError, match=f"use mode='{has}'"):
         dif.jacobian(f, X, backend="jax", mode=lacks)
+
+
+@pytest.mark.parametrize("name", ["pullback", "value_and_pullback", "pushforward", "jacobian"])
+@pytest.mark.parametrize("backend", AD)
+def test_prepared_inside_what_is_prepared_by_a_plain_call(backend: str, name: str) -> None:
+    """A preparation evaluates f on arrays of the backend, and not of NumPy."""
+    inner = dif.prepare_gradient(quartic, X, backend=backend)
+    outer = getattr(dif, f"prepare_{name}")(lambda x: 1.0 * inner(x), X, backend=backend)
+    seeds = {"jacobian": {}, "pushforward": {"tangents": ONES}}
+    found = outer(X, **seeds.get(name, {"cotangents": ONES}))
+    product = found[-1] if isinstance(found, tuple) else found
+    wanted = np.diag(12 * X**2) if name == "jacobian" else 12 * X**2
+    np.testing.assert_allclose(product, wanted, rtol=1e-12)
+    assert outer.strategy != "eager"

@@ -74,3 +74,9 @@ def test_moving_along_an_axis_that_is_not_there(call: Any) -> None:
 
     with pytest.raises((np.exceptions.AxisError, IndexError)):
         gradient(f, MATRIX, False)
+
+
+def test_differences_of_order_0_are_those_of_numpy():
+    for x in (np.float64(3.0), np.arange(3.0)):
+        f = lambda x: dif.namespace(x).sum(dif.namespace(x).diff(x, n=0) ** 2)
+        np.testing.assert_array_equal(dif.gradient(f, x, backend="autograd"), 2 * x)

@@ -164,3 +164,16 @@ def test_integers_wrap_as_in_torch() -> None:
 
     x = torch.ones(2, dtype=torch.float64)
     assert dif.prepare_value_and_gradient(f, x, backend="torch")(x)[0] == f(x)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [lambda x: x + True, lambda x: x * True, lambda x: x / True, lambda x: x**True],
+    ids=["sum", "product", "quotient", "power"],
+)
+def test_truth_values_among_numbers(f):
+    x = np.array([1.0, 2.0])
+    loss = lambda x: (f(x) ** 2).sum()
+    prepared = dif.prepare_gradient(loss, x, backend="torch")
+    assert prepared.strategy == "replay"
+    np.testing.assert_array_equal(prepared(2 * x), dif.gradient(loss, 2 * x, backend="torch"))
