@@ -2,7 +2,10 @@
 
 import itertools
 from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -15,10 +18,11 @@ from diffface.backends.errors import UnsupportedOperatorError
 from diffface.backends.rule import Rule
 from diffface.backends.torch.arrays import TORCH
 
-# A graph holds the number of a rule. Whoever made the rule keeps it, and the latest that were
-# traced are kept here, since they may have been made for that call alone.
+# A graph holds the number of a rule, which may have been made for that call alone. So our own
+# graphs keep the rules that they call, and of those that torch traced the latest are kept here.
 _rules: WeakValueDictionary[int, Rule] = WeakValueDictionary()
 _traced: deque[Rule] = deque(maxlen=1024)
+_called: ContextVar[list[Rule] | None] = ContextVar("called", default=None)
 _numbers: WeakKeyDictionary[Rule, int] = WeakKeyDictionary()
 _next = itertools.count()
 
@@ -35,8 +39,22 @@ _library = torch.library.Library("diffface", "DEF")  # the operation is there wh
 _library.define("host(int rule, Tensor[] x) -> Tensor[]")
 
 
+@contextmanager
+def called_rules() -> Iterator[list[Rule]]:
+    """A list that grows by every rule that is called within, on this thread."""
+    rules: list[Rule] = []
+    token = _called.set(rules)
+    try:
+        yield rules
+    finally:
+        _called.reset(token)
+
+
 def host_call(rule: Rule, x: Arrays) -> Arrays:
     """``rule.evaluate(x)`` on NumPy arrays."""
+    called = _called.get()
+    if called is not None:
+        called.append(rule)
     number = _numbers.get(rule)
     if number is None:
         number = _numbers[rule] = next(_next)

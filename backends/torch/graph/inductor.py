@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.errors import PreparationWarning
+from diffface.backends.rule import Rule
 from diffface.backends.torch.arrays import TORCH
 from diffface.backends.torch.graph.graph import aten
 from diffface.backends.torch.graph.memory import allocates, lifetimes_of
@@ -118,7 +119,8 @@ def _compile(module: fx.GraphModule, examples: Arrays) -> Compiled:
         output.meta["user_visible_output_idxs"] = list(range(len(output.args[0])))
         record_original_output_strides(graph)
         compiled: Any = compile_fx_inner(graph, fakes)
-    run = _write(compiled.current_callable, graph, examples, constants)
+    rules = module.meta["rules"]
+    run = _write(compiled.current_callable, graph, examples, constants, rules)
     native = CompiledGraph(graph, constants, compiled.source_code, run)
     return Compiled(run, "inductor", native)
 
@@ -162,7 +164,9 @@ def _copy(node: fx.Node, before: fx.Node) -> fx.Node:
         return before.graph.call_function(aten.clone.default, (node,), kwargs)
 
 
-def _write(call: Program, module: fx.GraphModule, examples: Arrays, constants: Arrays) -> Program:
+def _write(
+    call: Program, module: fx.GraphModule, examples: Arrays, constants: Arrays, rules: list[Rule]
+) -> Program:
     """Write the function that calls the generated code, with as little as possible around it."""
     names = [f"x{i}" for i in range(len(examples))]
     given = ", ".join([*names, *(f"c{i}" for i in range(len(constants)))])
@@ -191,7 +195,7 @@ def _write(call: Program, module: fx.GraphModule, examples: Arrays, constants: A
     scope: dict[str, Any] = {f"c{i}": constant for i, constant in enumerate(constants)}
     scope |= {"below": torch._C._ExcludeDispatchKeyGuard, "keys": BELOW, "call": call}
     scope |= {"modes": _MODES, "level": _LEVEL, "tracing": _TRACING, "Tensor": torch.Tensor}
-    scope["general"] = general
+    scope["general"], scope["rules"] = general, rules  # these are kept as long as it is
     exec("\n".join(lines), scope)  # noqa: S102 - the text is written right here
     run: Program = scope["run"]
     return run

@@ -126,6 +126,7 @@ def _emit(
     lines += [f"        {line}" for line in statements.text()]
     source = "\n".join([*lines, ""])
     scope = {"below": torch._C._ExcludeDispatchKeyGuard, "keys": BELOW, **spelling.constants}
+    scope["rules"] = module.meta["rules"]
     exec(code(source, "<diffface replay>"), scope)  # noqa: S102 - the text comes from a graph
     run: Program = scope["run"]
     return source, run

@@ -29,6 +29,7 @@ from diffface.backends.torch.graph.functional import (
 )
 from diffface.backends.torch.graph.graph import writes
 from diffface.backends.torch.graph.recorder import Escapes, Recorder, WatchedCalls, reads_values
+from diffface.backends.torch.host import called_rules
 
 # The modes of torch's backward pass are those of the process
 _TRACING = threading.RLock()
@@ -49,7 +50,8 @@ def trace(program: Program, examples: Sequence[torch.Tensor]) -> fx.GraphModule:
     GraphModule
         A functional graph of ``OpOverload`` calls; ``node.meta["val"]`` is a `Look`.
         Tensors that the program captured are copied and hang on the module as attributes;
-        ``meta["carries"]`` says whether one of them, not a module's parameter, requires grad.
+        ``meta["carries"]`` says whether one of them, not a module's parameter, requires grad, and
+        ``meta["rules"]`` are the rules that it calls, to be kept as long as it runs.
 
     Raises
     ------
@@ -57,8 +59,10 @@ def trace(program: Program, examples: Sequence[torch.Tensor]) -> fx.GraphModule:
         If the program depends on values, or does what a graph cannot hold.
     """
     try:
-        with _TRACING, _undisturbed():
-            return _trace(program, examples)
+        with _TRACING, _undisturbed(), called_rules() as rules:
+            module = _trace(program, examples)
+            module.meta["rules"] = rules
+            return module
     except CannotRecord:
         raise
     except Exception as error:

@@ -1,11 +1,15 @@
 """Rules that differentiate on their own: results carry a graph only where one is asked for."""
 
+import gc
+
 import numpy as np
 import pytest
 import torch
 from torch.autograd import forward_ad
 
 import diffface as dif
+from diffface.backends.torch import host
+from diffface.backends.torch.graph import build
 
 X = torch.tensor([0.7, 2.0], dtype=torch.float64)
 V = torch.tensor([1.0, -2.0], dtype=torch.float64)
@@ -131,3 +135,25 @@ def test_a_graph_that_is_asked_for_is_there(name):
         (pulled,) = torch.autograd.grad(f(dual), leaf, torch.ones_like(X), create_graph=True)
         tangent = forward_ad.unpack_dual(pulled).tangent
     torch.testing.assert_close(tangent, curvature * V)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_graph_keeps_the_rules_that_were_made_for_it(compiled, monkeypatch):
+    """Whenever garbage is collected: between recording and comparing, and before a call."""
+
+    def f(x):
+        return dif.odeint(lambda y, t, p: -p * y, x[:1], np.array([0.0, 1.0]), x[1])[-1]
+
+    def trace_and_collect(*args):
+        module = trace(*args)
+        gc.collect()
+        return module
+
+    trace = build.trace
+    monkeypatch.setattr(build, "trace", trace_and_collect)
+    x = np.array([1.3, 0.7])
+    j = dif.prepare_jacobian(f, x, backend=dif.Torch(compile=compiled), fallback="error")
+    host._traced.clear()
+    gc.collect()
+    expected = np.exp(-x[1]) * np.array([[1.0, -x[0]]])
+    np.testing.assert_allclose(j(x), expected, rtol=1e-6)
