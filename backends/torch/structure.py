@@ -85,7 +85,14 @@ def _scattered(reader: Reader, name: str, node: fx.Node, shape: Any) -> Any:
     """Updates of an array at indices: where each goes is found by reading positions there."""
     n = prod(shape)
     places = torch.arange(n).reshape(shape)
-    if name == "index_put":
+    if name == "index_fill":
+        base, axis, index, update = node.args
+        index = reader.known(index)
+        if index is None:
+            return NotImplemented
+        target = places.index_select(int(axis), index)  # type: ignore[arg-type]  # a number
+        overwrite = True
+    elif name == "index_put":
         base, indices, update, *rest = node.args
         chosen: Any = [None if i is None else reader.known(i) for i in indices]  # type: ignore[union-attr]
         if any(c is None for c, i in zip(chosen, indices, strict=True) if i is not None):  # type: ignore[arg-type]
@@ -134,10 +141,14 @@ def _gathered(reader: Reader, name: str, node: fx.Node, shape: Any) -> Any:
 
 def _spectral(reader: Reader, name: str, node: fx.Node, shape: Any) -> Any:
     found = reader.of(node.args[0])
-    if found is None or found.shape != shape:
-        return NotImplemented
+    # Its length along the last axis changes where one of the two sides is real.
     axes: Any = node.args[1]
-    return dep.along(found, axes)
+    return dep.broadcast(dep.reduce(found, axes, keepdims=True), shape)
+
+
+def _softmax_backward(reader: Reader, name: str, node: fx.Node, shape: Any) -> Any:
+    axis: Any = node.args[2]
+    return dep.union([dep.along(reader.of(a), (axis,)) for a in node.args[:2]], shape)
 
 
 def _cross(reader: Reader, name: str, node: fx.Node, shape: Any) -> Any:
@@ -160,8 +171,10 @@ HANDLERS: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(PRODUCTS, _matrix_product), "addmm": _sum_with_product,
     "masked_fill": _masked, "gather": _gathered, "linalg_cross": _cross,
     **dict.fromkeys(
-        ("index_put", "scatter_add", "scatter", "index_add", "index_copy"), _scattered
+        ("index_put", "scatter_add", "scatter", "index_add", "index_copy", "index_fill"),
+        _scattered,
     ),
-    **dict.fromkeys(("_fft_c2c",), _spectral),
+    **dict.fromkeys(("_fft_c2c", "_fft_r2c", "_fft_c2r"), _spectral),
+    **dict.fromkeys(("_softmax_backward_data", "_log_softmax_backward_data"), _softmax_backward),
     **dict.fromkeys(("view_as_real", "view_as_complex"), _view_as_real),
 }  # fmt: skip

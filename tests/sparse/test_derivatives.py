@@ -71,13 +71,17 @@ def native_to_torch():
         "scatter_add": (lambda x: torch.zeros_like(x).scatter_add(0, at, x**2), 4),
         "index_add": (lambda x: x.index_add(0, at[1:], x[:3] ** 2), 6),
         "index_put": (lambda x: torch.ones_like(x).index_put((at[1:],), x[:3], accumulate=True), 3),
+        "index_copy": (lambda x: x.index_copy(0, at[1:3], x[1:3] ** 2), 4),
         "detach": (lambda x: x * x.flip(0).detach(), 4),
         "straight-through": (lambda x: x + (torch.round(x) - x).detach(), 4),
         "Function": (lambda x: 3 * Rounded.apply(x), 4),
+        "fft": (lambda x: torch.fft.fft(x).real, 16),
+        "fft of rows": (lambda x: torch.fft.rfft(x.reshape(2, 2)).abs(), 8),
         "relu": (torch.relu, 4),
         "rows": (lambda x: torch.sort(x.reshape(2, 2), 1)[0], 8),
         "maximum of rows": (lambda x: x.reshape(2, 2).max(1)[0], 4),
         "mask": (lambda x: x.masked_fill(x > 0, 0.0), 4),
+        "softmax": (lambda x: torch.softmax(x.reshape(2, 2), 1), 8),
     }
 
 
@@ -152,6 +156,10 @@ NATIVE = {
     "jax": native_to_jax, "torch": native_to_torch, "autograd": native_to_autograd,
     "numpy": lambda: native_to_numpy() | not_analytic(), "complex-step": native_to_numpy,
 }  # fmt: skip
+STRATEGIES = {
+    "jax": "xla", "torch": "replay", "autograd": "program", "numpy": "stencil",
+    "complex-step": "stencil",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("backend", ALL)
@@ -159,6 +167,7 @@ def test_native_functions_have_the_dense_derivative_at_every_point(backend):
     functions = NATIVE[backend]()
     f = compiled(lambda x: {name: g(x) for name, (g, _) in functions.items()}, backend)
     sparse = dif.prepare_jacobian(f, np.zeros(N), backend=backend, sparsity="trace")
+    assert sparse.strategy == STRATEGIES[backend]
     for x in points(N):
         found, expected = sparse(x), dif.jacobian(f, x, backend=backend)
         for name, (_, size) in functions.items():

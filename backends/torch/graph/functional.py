@@ -53,6 +53,23 @@ def return_to_device(module: fx.GraphModule) -> bool:
     return found
 
 
+def pass_captured(module: fx.GraphModule) -> list[torch.Tensor]:
+    """Make the captured tensors the first inputs of ``module``; returns them.
+
+    Functionalisation knows the memory of inputs alone: it cannot follow what is written to a copy
+    of another tensor.
+    """
+    used = [node for node in module.graph.nodes if node.op == "get_attr"]
+    names = dict.fromkeys(str(node.target) for node in used)
+    with module.graph.inserting_before(next(iter(module.graph.nodes))):
+        inputs = {name: module.graph.placeholder(name) for name in names}
+    for node in used:
+        node.replace_all_uses_with(inputs[str(node.target)])
+        module.graph.erase_node(node)
+    module.recompile()
+    return [getattr(module, name) for name in names]
+
+
 def drop_writes(module: fx.GraphModule) -> None:
     """Forget the writes to the inputs, which functionalisation leaves at the end.
 

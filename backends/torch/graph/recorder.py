@@ -187,11 +187,11 @@ class Recorder(TorchDispatchMode):
             into = args[3:5]  # running averages, of which its schema says nothing
         if any(self._is_captured(x) for x in into if isinstance(x, torch.Tensor)):
             raise self._escapes.note("it writes to a tensor that it captured")
+        if func is aten.lift_fresh.default:
+            func = aten.lift_fresh_copy.default  # memory that is new at every run
         result = func(*args, **kwargs)
         if operation.draws:
             self._random = torch.get_rng_state()
-        if func is aten.lift_fresh.default:
-            func = aten.lift_fresh_copy.default
         if func is _BATCH_NORM and args[5] and args[3] is not None:
             self._note_batch_norm(args, result)
         else:

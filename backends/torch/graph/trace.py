@@ -25,6 +25,7 @@ from diffface.backends.torch.graph.functional import (
     copy_captured,
     drop_expands,
     drop_writes,
+    pass_captured,
     return_to_device,
 )
 from diffface.backends.torch.graph.graph import writes
@@ -76,14 +77,21 @@ def _trace(program: Program, examples: Sequence[torch.Tensor]) -> fx.GraphModule
     check_plain(module)
     drop_expands(module)
     if return_to_device(module) or any(writes(node) for node in module.graph.nodes):
-        functional = torch.func.functionalize(module, remove="mutations")
-        module = Recorder(Escapes()).record(functional, _copies(examples))
+        module = _without_writes(module, examples)
     if return_to_device(module):
         raise CannotRecord("torch records it on a device without values")
     drop_writes(module)
     module.meta["carries"] = carries(module)
     copy_captured(module)
     return module
+
+
+def _without_writes(module: fx.GraphModule, examples: Sequence[torch.Tensor]) -> fx.GraphModule:
+    """Record again, by torch's functionalisation, which replaces writes by new values."""
+    captured = pass_captured(module)
+    functional = torch.func.functionalize(module, remove="mutations")
+    program = lambda *inputs: functional(*captured, *inputs)
+    return Recorder(Escapes()).record(program, _copies(examples))
 
 
 def _watch(program: Program, examples: Sequence[torch.Tensor]) -> fx.GraphModule:

@@ -1,4 +1,4 @@
-"""Captured tensors that require grad: what a prepared call keeps of them, it says."""
+"""Captured tensors: copies of them may be written to; of those that require grad, it is said."""
 
 import warnings
 
@@ -72,3 +72,59 @@ def test_nothing_is_said_of_what_requires_no_grad_or_is_a_modules():
     for f in (lambda x: (w.detach() * x**2).sum(), lambda x: layer(x).sum() ** 2):
         g = dif.prepare_gradient(f, X, fallback="error")
         np.testing.assert_allclose(g(X + 1), dif.gradient(f, X + 1).detach())
+
+
+C = torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=torch.float64)
+PLACES = torch.tensor([3, 1])
+LAYER = torch.nn.Linear(4, 4, bias=False).double()
+
+
+def element(x):
+    c = C.clone()
+    c[0] = x[1]
+    return c * x
+
+
+def index_add(x):
+    return C.index_add(0, PLACES, x[:2] ** 2).index_add_(0, PLACES, x[2:])
+
+
+def index_fill(x):
+    return (C + 1).index_fill_(0, PLACES, 2.0) * x**2
+
+
+def mask(x):
+    c = C.clone()
+    c[C > 2] = 0
+    return c * x**2
+
+
+def view(x):
+    c = (C + 1).view(2, 2)
+    c[1].mul_(x[:2])
+    return c.flatten() * x
+
+
+def literal(x):
+    c = torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=x.dtype)
+    c[2] = x[0] ** 2
+    return c * x
+
+
+def weighted(x):
+    w = LAYER.weight * 2
+    w[0] = x
+    return w @ x
+
+
+@pytest.mark.parametrize(
+    "f", [element, index_add, index_fill, mask, view, literal, weighted], ids=lambda f: f.__name__
+)
+@pytest.mark.parametrize("mode", ["forward", "reverse"])
+def test_what_is_written_to_a_copy_is_recorded(f, mode):
+    x = torch.tensor([0.5, -1.25, 2.0, 0.25], dtype=torch.float64)
+    prepared = dif.prepare_jacobian(f, torch.zeros_like(x), mode=mode, fallback="error")
+    assert prepared.strategy == "replay"
+    for _ in range(2):  # the copy is a new one at every call
+        np.testing.assert_allclose(prepared(x), torch.func.jacrev(f)(x).detach(), rtol=1e-14)
+    assert C.tolist() == [1, 2, 3, 4]
