@@ -1,9 +1,7 @@
 """PyTorch."""
 
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, final
@@ -11,7 +9,6 @@ from typing import Any, final
 import array_api_compat.torch as xp
 import numpy as np
 import torch
-from torch.autograd import forward_ad
 
 from diffface.backends.adapter import Adapter, Function, Pull
 from diffface.backends.compiled import Array, Arrays, Compiled, Program
@@ -24,7 +21,6 @@ from diffface.backends.torch.levels import (
     in_batch,
     in_derivative,
     in_transform,
-    is_once_differentiable,
     may_capture,
     names_without_rule,
     transformed,
@@ -32,24 +28,24 @@ from diffface.backends.torch.levels import (
 )
 from diffface.backends.torch.numbers import NumberTakenError, Refusing, refuse_taken_numbers
 from diffface.backends.torch.primitive import call_rule
+from diffface.backends.torch.pushforward import DUAL, push_dual, push_functional
 from diffface.backends.torch.state import unchanged
-
-# torch counts levels of forward differentiation in globals that all threads share.
-_LEVELS = threading.RLock()
+from diffface.backends.torch.variables import (
+    FOLLOW,
+    NESTED,
+    Following,
+    detach,
+    evaluate,
+    functional_pullback,
+    leaf,
+    no_reverse,
+    zeros_for_none,
+)
 
 _AS_IT_IS = nullcontext()
 
 # Outputs up to which a derivative that is differentiated again takes one pullback each.
 _FEW = 32
-
-# Set while a pushforward or pullback evaluates its function.
-_nested: ContextVar[bool] = ContextVar("nested", default=False)
-
-# Set inside a pushforward by dual numbers.
-_dual: ContextVar[bool] = ContextVar("dual", default=False)
-
-# Whether results must carry the derivatives of captured tensors; None: look whether there are any.
-_follow: ContextVar[bool | None] = ContextVar("follow", default=False)
 
 
 @final
@@ -85,8 +81,8 @@ class Torch(Adapter):
         if not again:
             try:
                 if in_transform():
-                    return _push_functional(f, x, lambda push: push(dx))
-                if (pushed := _push_dual(f, x, dx)) is not None:
+                    return push_functional(f, x, lambda push: push(dx))
+                if (pushed := push_dual(f, x, dx)) is not None:
                     return pushed
                 again = True
             except (NotImplementedError, RuntimeError) as error:
@@ -105,7 +101,7 @@ class Torch(Adapter):
         if not again and not in_batch():
             try:
                 run = lambda push: self.batch(push, seeds, chunk_size)
-                pushed = _push_functional(f, x, run)
+                pushed = push_functional(f, x, run)
                 # What carries the derivative of something captured is differentiated again.
                 again = any(a.requires_grad for a in pushed[1])
                 if not again:
@@ -124,7 +120,7 @@ class Torch(Adapter):
 
     def _differentiated_again(self, x: Arrays, dx: Arrays) -> bool:
         """Whether a pushforward is a part of what is being differentiated."""
-        if _dual.get() or _follow.get() or in_derivative():
+        if DUAL.get() or FOLLOW.get() or in_derivative():
             return True
         again = False
         for a in (*x, *dx):
@@ -149,7 +145,7 @@ class Torch(Adapter):
         return y, self._transposed(x, y, pull), aux
 
     def _transposed(self, x: Arrays, y: Arrays, pull: Pull) -> Pull:
-        with _Following(in_transform() or any(a.requires_grad for a in y)):
+        with Following(in_transform() or any(a.requires_grad for a in y)):
             ones = tuple(map(torch.ones_like, y))
             _, transposed, _ = self.pullback(lambda dy: (pull(dy), ()), ones)
 
@@ -165,15 +161,15 @@ class Torch(Adapter):
         self, f: Function, x: Arrays, *, value: bool = True
     ) -> tuple[Arrays, Pull, Arrays]:
         if in_transform():
-            return _functional_pullback(f, x)
+            return functional_pullback(f, x)
         # Arrays that carry derivatives come from an outer differentiation, or are captured; then
         # the graph of the backward pass is needed, too.
-        follow = _follow.get()
+        follow = FOLLOW.get()
         nested, leaves = bool(follow), []
         for a in x:
             nested |= a.requires_grad
-            leaves.append(_leaf(a))
-        y, aux = _evaluate(f, tuple(leaves))
+            leaves.append(leaf(a))
+        y, aux = evaluate(f, tuple(leaves))
         ends = [i for i, a in enumerate(y) if a.requires_grad]
         outputs = [y[i] for i in ends]
         if not ends:
@@ -194,43 +190,43 @@ class Torch(Adapter):
                     allow_unused=True,
                 )  # fmt: skip
             except NotImplementedError as error:
-                raise _no_reverse(error) from error
-            return _zeros_for_none(dx, x, outputs)
+                raise no_reverse(error) from error
+            return zeros_for_none(dx, x, outputs)
 
         if nested or not value:
             return y, pull, aux
-        return _detach(y), pull, _detach(aux)
+        return detach(y), pull, detach(aux)
 
     def gradient(
         self, f: Function, x: Arrays, *, value: bool = True
     ) -> tuple[Arrays, Arrays, Arrays]:
-        if _follow.get() is not False or in_transform():
+        if FOLLOW.get() is not False or in_transform():
             return Adapter.gradient(self, f, x, value=value)
         leaves = []
         for a in x:
             if a.requires_grad:
                 return Adapter.gradient(self, f, x, value=value)
             leaves.append(a.detach().requires_grad_())
-        y, aux = _evaluate(f, tuple(leaves))
+        y, aux = evaluate(f, tuple(leaves))
         if not y[0].requires_grad:
             refuse_taken_numbers(f, tuple(leaves))
-            return _detach(y), tuple(map(torch.zeros_like, x)), _detach(aux)
+            return detach(y), tuple(map(torch.zeros_like, x)), detach(aux)
         # Once through the graph, which need not be kept for another time.
         try:
             dx: Arrays = torch.autograd.grad(y[0], leaves, allow_unused=True)
         except NotImplementedError as error:
-            raise _no_reverse(error) from error
+            raise no_reverse(error) from error
         unused = False
         for d in dx:
             unused |= d is None
         if unused:
-            dx = _zeros_for_none(dx, x, y)
-        return (_detach(y), dx, _detach(aux)) if value else (y, dx, aux)
+            dx = zeros_for_none(dx, x, y)
+        return (detach(y), dx, detach(aux)) if value else (y, dx, aux)
 
     def batch(self, call: Pull, seeds: Arrays, chunk_size: int | None = None) -> Arrays:
         # torch has no batching rule for conjugation, and complains; chunks need one seed at least.
         # Dual numbers are not batched.
-        if _dual.get() or any(seed.is_complex() for seed in seeds) or not seeds[0].shape[0]:
+        if DUAL.get() or any(seed.is_complex() for seed in seeds) or not seeds[0].shape[0]:
             return loop(call, seeds, xp)
         try:
             # One evaluation of a random function has one draw.
@@ -284,18 +280,18 @@ class Torch(Adapter):
         return call_rule(rule, x)
 
     def is_nested(self) -> bool:
-        return _nested.get() or transformed()
+        return NESTED.get() or transformed()
 
     def following(self, f: Any, traced: bool) -> AbstractContextManager[object]:
         follow: bool | None = traced
-        if not traced and torch.is_grad_enabled() and (_nested.get() or may_capture(f)):
+        if not traced and torch.is_grad_enabled() and (NESTED.get() or may_capture(f)):
             follow = None
         if names_without_rule(f):
             scopes = ExitStack()
-            scopes.enter_context(_Following(follow))
+            scopes.enter_context(Following(follow))
             scopes.enter_context(Refusing())
             return scopes
-        return _AS_IT_IS if _follow.get() is follow else _Following(follow)
+        return _AS_IT_IS if FOLLOW.get() is follow else Following(follow)
 
     def undisturbed(self, f: object) -> AbstractContextManager[object]:
         return unchanged(f)
@@ -307,112 +303,6 @@ class Torch(Adapter):
         if ("numpy()" in text and "requires grad" in text) or "__array__" in text:
             return "a NumPy function was called on a torch tensor that is being differentiated"
         return None
-
-
-class _Following:
-    """Sets whether captured tensors are followed."""
-
-    __slots__ = ("_follow", "_token")
-
-    def __init__(self, follow: bool | None) -> None:
-        self._follow = follow
-
-    def __enter__(self) -> None:
-        self._token = _follow.set(self._follow)
-
-    def __exit__(self, *_: object) -> None:
-        _follow.reset(self._token)
-
-
-def _evaluate(f: Function, leaves: Arrays) -> tuple[Arrays, Arrays]:
-    token = _nested.set(True)
-    try:
-        return f(leaves)
-    finally:
-        _nested.reset(token)
-
-
-def _push_dual(f: Function, x: Arrays, dx: Arrays) -> tuple[Arrays, Arrays, Arrays] | None:
-    """Pushforward by dual numbers, which cost less than the transforms of torch.func.
-
-    None if ``f`` captures what is differentiated, too.
-    """
-    follow = _follow.get()
-    token = _dual.set(True)
-    try:
-        with _LEVELS, forward_ad.dual_level():
-            # Variables, since NumPy functions would take other tensors and drop the tangent.
-            leaves = tuple(map(_leaf, x))
-            points = tuple(map(forward_ad.make_dual, leaves, dx))
-            y, aux = _evaluate(f, points)
-            if not any(a.requires_grad for a in y):
-                refuse_taken_numbers(f, points)
-            duals = [forward_ad.unpack_dual(a) for a in y]
-            plain = tuple(forward_ad.unpack_dual(a).primal for a in aux)
-    finally:
-        _dual.reset(token)
-    values = tuple(d.primal for d in duals)
-    dy = tuple(torch.zeros_like(d.primal) if d.tangent is None else d.tangent for d in duals)
-    if follow is None and captures([*values, *dy], leaves):
-        return None
-    return _detach(values), _detach(dy), _detach(plain)
-
-
-def _push_functional(
-    f: Function, x: Arrays, run: Callable[[Pull], Arrays]
-) -> tuple[Arrays, Arrays, Arrays]:
-    """Pushforwards by the transforms of torch.func, which nest and can be batched."""
-    shared: list[tuple[Arrays, Arrays]] = []
-
-    def push(seed: Arrays) -> Arrays:
-        pushed: Any = torch.func.jvp(lambda *a: f(a), x, seed, has_aux=True)
-        dy: Arrays = pushed[1]
-        shared[:] = [(pushed[0], pushed[2])]
-        return dy
-
-    token = _nested.set(True)
-    try:
-        with _LEVELS:
-            dy = run(push)
-    finally:
-        _nested.reset(token)
-    y, aux = shared[0]
-    if _follow.get() is False and not in_transform():
-        return _detach(y), _detach(dy), _detach(aux)
-    return y, dy, aux
-
-
-def _functional_pullback(f: Function, x: Arrays) -> tuple[Arrays, Pull, Arrays]:
-    pulled: Any = torch.func.vjp(lambda *a: f(a), *x, has_aux=True)
-    y, pull, aux = pulled
-    return y, pull, aux
-
-
-def _leaf(array: Array) -> Array:
-    """A new variable with the value, and any outer derivative, of ``array``."""
-    # view_as, unlike detach, keeps the tangent of an outer forward differentiation.
-    leaf = array.view_as(array)
-    return leaf if leaf.requires_grad else leaf.requires_grad_()
-
-
-def _detach(arrays: Arrays) -> Arrays:
-    return tuple(a.detach() for a in arrays)
-
-
-def _zeros_for_none(dx: Sequence[Array | None], like: Arrays, outputs: Sequence[Array]) -> Arrays:
-    """Derivatives by leaves; None says that the outputs do not depend on one."""
-    if None in [d if d is None else 0 for d in dx] and is_once_differentiable(outputs):
-        raise MissingRuleError(
-            "`f` calls a function that torch can differentiate only once (once_differentiable)."
-        )
-    return tuple([torch.zeros_like(a) if d is None else d for d, a in zip(dx, like, strict=True)])
-
-
-def _no_reverse(error: Exception) -> MissingRuleError:
-    return MissingRuleError(
-        f"`f` calls a function that has no reverse mode ({error}); use mode='forward' or "
-        "mode='auto'."
-    )
 
 
 def _lacks_forward(error: Exception) -> bool:

@@ -1,0 +1,78 @@
+"""Variables: functions evaluated on new ones, and the backward pass to them."""
+
+from collections.abc import Sequence
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+
+from diffface.backends.adapter import Function, Pull
+from diffface.backends.compiled import Array, Arrays
+from diffface.backends.errors import MissingRuleError
+from diffface.backends.torch.levels import is_once_differentiable
+
+# Set while a pushforward or pullback evaluates its function.
+NESTED: ContextVar[bool] = ContextVar("nested", default=False)
+
+# Whether results must carry the derivatives of captured tensors; None: look whether there are any.
+FOLLOW: ContextVar[bool | None] = ContextVar("follow", default=False)
+
+
+class Following:
+    """Sets whether captured tensors are followed."""
+
+    __slots__ = ("_follow", "_token")
+
+    def __init__(self, follow: bool | None) -> None:
+        self._follow = follow
+
+    def __enter__(self) -> None:
+        self._token = FOLLOW.set(self._follow)
+
+    def __exit__(self, *_: object) -> None:
+        FOLLOW.reset(self._token)
+
+
+def evaluate(f: Function, leaves: Arrays) -> tuple[Arrays, Arrays]:
+    """``f(leaves)``, while `NESTED` says so."""
+    token = NESTED.set(True)
+    try:
+        return f(leaves)
+    finally:
+        NESTED.reset(token)
+
+
+def leaf(array: Array) -> Array:
+    """A new variable with the value, and any outer derivative, of ``array``."""
+    # view_as, unlike detach, keeps the tangent of an outer forward differentiation.
+    leaf = array.view_as(array)
+    return leaf if leaf.requires_grad else leaf.requires_grad_()
+
+
+def detach(arrays: Arrays) -> Arrays:
+    """``arrays`` without the derivatives that they carry."""
+    return tuple(a.detach() for a in arrays)
+
+
+def functional_pullback(f: Function, x: Arrays) -> tuple[Arrays, Pull, Arrays]:
+    """The pullback by a transform of torch.func, as it must be within another."""
+    pulled: Any = torch.func.vjp(lambda *a: f(a), *x, has_aux=True)
+    y, pull, aux = pulled
+    return y, pull, aux
+
+
+def zeros_for_none(dx: Sequence[Array | None], like: Arrays, outputs: Sequence[Array]) -> Arrays:
+    """Derivatives by leaves; None says that the outputs do not depend on one."""
+    if None in [d if d is None else 0 for d in dx] and is_once_differentiable(outputs):
+        raise MissingRuleError(
+            "`f` calls a function that torch can differentiate only once (once_differentiable)."
+        )
+    return tuple([torch.zeros_like(a) if d is None else d for d, a in zip(dx, like, strict=True)])
+
+
+def no_reverse(error: Exception) -> MissingRuleError:
+    """What to say where torch's backward pass meets a function without one."""
+    return MissingRuleError(
+        f"`f` calls a function that has no reverse mode ({error}); use mode='forward' or "
+        "mode='auto'."
+    )
