@@ -34,11 +34,11 @@ from diffface.backends.torch.variables import (
     FOLLOW,
     NESTED,
     Following,
+    backward,
     detach,
     evaluate,
     functional_pullback,
     leaf,
-    no_reverse,
     zeros_for_none,
 )
 
@@ -184,13 +184,7 @@ class Torch(Adapter):
                 seeds.append(dy[i])
             if not ends:
                 return tuple([torch.zeros_like(a) for a in x])
-            try:
-                dx = torch.autograd.grad(
-                    outputs, leaves, seeds, retain_graph=True, create_graph=again,
-                    allow_unused=True,
-                )  # fmt: skip
-            except NotImplementedError as error:
-                raise no_reverse(error) from error
+            dx = backward(outputs, seeds, leaves, keep=True, again=again)
             return zeros_for_none(dx, x, outputs)
 
         if nested or not value:
@@ -212,10 +206,7 @@ class Torch(Adapter):
             refuse_taken_numbers(f, tuple(leaves))
             return detach(y), tuple(map(torch.zeros_like, x)), detach(aux)
         # Once through the graph, which need not be kept for another time.
-        try:
-            dx: Arrays = torch.autograd.grad(y[0], leaves, allow_unused=True)
-        except NotImplementedError as error:
-            raise no_reverse(error) from error
+        dx: Arrays = backward(y, (torch.ones_like(y[0]),), leaves)
         unused = False
         for d in dx:
             unused |= d is None
