@@ -160,10 +160,12 @@ class Recorder(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         operation = _look_up(func)
-        if operation.is_unusual:
-            return self._unusual(operation, func, args, kwargs)
-        result = func(*args, **kwargs)
-        self._note(func, args, kwargs, result)
+        # In a backward pass `WatchedCalls` would watch what is done here.
+        with torch._C.DisableTorchFunction():
+            if operation.is_unusual:
+                return self._unusual(operation, func, args, kwargs)
+            result = func(*args, **kwargs)
+            self._note(func, args, kwargs, result)
         return result
 
     def _unusual(self, operation: "_Operation", func: Any, args: Any, kwargs: Any) -> Any:
