@@ -10,6 +10,7 @@ from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import NotDifferentiableError
 from diffface.backends.rule import Active, Rule
 from diffface.backends.torch.host import host_call
+from diffface.backends.torch.legacy_vmap import by_torch_vmap, is_batched
 from diffface.backends.torch.levels import alive, in_derivative, in_transform
 
 
@@ -48,6 +49,8 @@ class _Call(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *dy: Any) -> Any:
+        if any(map(is_batched, dy)):
+            return None, *by_torch_vmap(lambda *dy: _Call.backward(ctx, *dy)[1:], dy)
         arrays = tuple(map(alive, ctx.saved_tensors))
         x, y = arrays[: ctx.count], arrays[ctx.count :]
         dy = tuple(None if d is None else alive(d) for d in dy)
@@ -66,6 +69,8 @@ class _Call(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, _: Any, *dx: Any) -> Any:
+        if any(map(is_batched, dx)):
+            return by_torch_vmap(lambda *dx: _Call.jvp(ctx, None, *dx), dx)
         # torch switches forward mode off for this, so that an outer forward differentiation would
         # find zeros. With it on, arrays must not carry the tangents of this level, too.
         with forward_ad._set_fwd_grad_enabled(True):

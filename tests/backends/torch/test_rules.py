@@ -157,3 +157,31 @@ def test_a_graph_keeps_the_rules_that_were_made_for_it(compiled, monkeypatch):
     gc.collect()
     expected = np.exp(-x[1]) * np.array([[1.0, -x[0]]])
     np.testing.assert_allclose(j(x), expected, rtol=1e-6)
+
+
+@every_rule
+def test_batches_of_the_vmap_that_autograd_itself_uses(name):
+    """``is_grads_batched``, vectorized Jacobians, and batches of tangents."""
+    f = RULES[name]
+    x = X.clone().requires_grad_()
+    y = f(x * 1.0)
+    seeds = torch.stack([V, X, -V])
+    batched = torch.autograd.grad(y, x, seeds, is_grads_batched=True, retain_graph=True)[0]
+    rows = [torch.autograd.grad(y, x, seed, retain_graph=True)[0] for seed in seeds]
+    torch.testing.assert_close(batched, torch.stack(rows))
+    assert not batched.requires_grad
+    slope = torch.diag(rows[0] / V)
+    for strategy in ("reverse-mode", "forward-mode"):
+        found = torch.autograd.functional.jacobian(f, X, vectorize=True, strategy=strategy)
+        torch.testing.assert_close(found.detach(), slope)
+
+
+def test_batches_of_second_derivatives():
+    for name in ("implicit", "custom rule", "bridge"):
+        f = RULES[name]
+        expected = dif.hessian(lambda p, f=f: f(p).sum(), X)
+        for outer in ("reverse-mode", "forward-mode"):
+            found = torch.autograd.functional.hessian(
+                lambda p, f=f: f(p).sum(), X, vectorize=True, outer_jacobian_strategy=outer
+            )
+            torch.testing.assert_close(found.detach(), expected)
