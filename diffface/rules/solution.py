@@ -2,70 +2,17 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
 from diffface.backends.adapter import Adapter
 from diffface.backends.compiled import Array, Arrays
-from diffface.backends.errors import InvalidArgumentError, NotDifferentiableError, SolverError
+from diffface.backends.errors import NotDifferentiableError
 from diffface.backends.rule import Active, Output, Puller, Pusher, Rule
 from diffface.rules.bridged import among
 from diffface.rules.field import Field, Packing, TangentField, size_of
-
-
-@dataclass(frozen=True)
-class Solver:
-    """How `scipy.integrate.solve_ivp` solves.
-
-    Attributes
-    ----------
-    rtol, atol : float
-        Its tolerances.
-    method : str
-        Its method.
-    """
-
-    rtol: float
-    atol: float
-    method: str
-
-    def run(
-        self, f: Callable[[float, Any], Any], start: float, stop: float, y: Any, sizes: Any,
-        **options: Any,
-    ) -> Any:  # fmt: skip
-        """What `solve_ivp` returns for ``dy/dt = f(t, y)``, with an ``atol`` in units of sizes."""
-        from scipy.integrate import solve_ivp
-
-        reached = start
-
-        def noted(at: float, y: Any) -> Any:
-            nonlocal reached
-            reached = at
-            return f(at, y)
-
-        try:
-            found = solve_ivp(
-                noted, (start, stop), y, self.method,
-                rtol=self.rtol, atol=self.atol * sizes, **options,
-            )  # fmt: skip
-        except ValueError as error:
-            if "infs or NaNs" not in str(error):
-                raise
-            _give_up(start, stop, reached, "a slope is not finite")
-        if not found.success:
-            _give_up(start, stop, reached, found.message)
-        if not np.all(np.isfinite(found.y)):
-            _give_up(start, stop, reached, "the solution is not finite")
-        return found
-
-
-def _give_up(start: float, stop: float, reached: float, why: str) -> NoReturn:
-    raise SolverError(
-        f"The differential equation could not be solved from t = {start:g} to t = {stop:g}; the "
-        f"solver gave up near t = {reached:g}: {why.rstrip('.')}."
-    )
+from diffface.rules.solver import Solver, check_times
 
 
 class _Part(Rule):
@@ -297,15 +244,6 @@ class Adjoint(_Part):
             return tuple(found)
 
         return pull
-
-
-def check_times(t: Any) -> None:
-    """Refuse times that are not in order."""
-    steps = np.diff(t)
-    if not np.all(np.isfinite(t)) or not (np.all(steps > 0) or np.all(steps < 0)):
-        raise InvalidArgumentError(
-            f"The times `t` must be finite and strictly increasing or decreasing, got {t}."
-        )
 
 
 def _in_double(arrays: Arrays) -> Arrays:
