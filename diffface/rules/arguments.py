@@ -105,3 +105,8 @@ def is_array(leaf: object) -> bool:
     if isinstance(leaf, np.ndarray | np.generic):
         return leaf.dtype.kind in "biufc"
     return belongs_to_a_backend(leaf)
+
+
+def is_inexact(a: Any) -> bool:
+    """Whether ``a``, an array of any library, has floating-point or complex numbers."""
+    return any(name in str(a.dtype) for name in ("float", "complex"))

@@ -1,7 +1,6 @@
 """Functions with derivatives that the user states, once for all backends."""
 
 import functools
-import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, overload
@@ -15,6 +14,7 @@ from diffface.rules.arguments import Arguments, is_array, split
 from diffface.rules.derivatives import RuledOperation
 from diffface.rules.ladder import Derivative, Names, Table
 from diffface.rules.operation import Operation, copied, protected
+from diffface.rules.parameters import called, signature_of, tells_none
 
 Rule = Callable[..., Any]
 
@@ -29,6 +29,8 @@ class CustomRule:
     ----------
     name : str
         What messages call it.
+    signature : inspect.Signature
+        Of the function.
     """
 
     def __init__(
@@ -47,7 +49,7 @@ class CustomRule:
         # Whether a batch of calls is one call on arrays with a leading axis.
         self.elementwise = False
         self._f = f
-        self._signature = inspect.signature(f)
+        self.signature = signature_of(f)
         self._operations: OrderedDict[Any, Operation] = OrderedDict()
 
     # Registration
@@ -107,6 +109,11 @@ class CustomRule:
     def _register(
         self, table: Table, rule: Rule | None, active: str | Iterable[str] | None, black_box: bool
     ) -> Any:
+        if tells_none(self.signature):
+            raise InvalidArgumentError(
+                f"`{self.name}` does not tell its parameters, by which rules go; wrap it in a "
+                "function that names them, such as `lambda x: f(x)`."
+            )
         names = None if active is None else self._names(active)
 
         def register(rule: Rule) -> Rule:
@@ -117,25 +124,20 @@ class CustomRule:
 
     def _names(self, active: str | Iterable[str]) -> Names:
         names = frozenset([active] if isinstance(active, str) else active)
-        unknown = names - set(self._signature.parameters)
+        unknown = names - set(self.signature.parameters)
         if unknown or not names:
             shown = ", ".join(f"`{name}`" for name in sorted(unknown)) or "none"
             raise InvalidArgumentError(
                 f"`active` must name arguments of `{self.name}` "
-                f"({', '.join(self._signature.parameters)}), got {shown}."
+                f"({', '.join(self.signature.parameters)}), got {shown}."
             )
         return names
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Of the parameters."""
-        return tuple(self._signature.parameters)
 
     # Calls
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The function's value, with its rules for derivatives."""
-        bound = self._signature.bind(*args, **kwargs)
+        bound = self.signature.bind(*args, **kwargs)
         bound.apply_defaults()
         values = tuple(bound.arguments.values())
         adapter = owner_of(leaf for value in values for leaf in leaves_of(value))
@@ -170,10 +172,7 @@ class CustomRule:
 
     def compute(self, args: Sequence[Any]) -> Any:
         """The function itself, at one value for each parameter."""
-        bound = inspect.BoundArguments(
-            self._signature, OrderedDict(zip(self._signature.parameters, args, strict=True))
-        )
-        return self._f(*bound.args, **bound.kwargs)
+        return called(self._f, self.signature, args)
 
     def _operation(self, arguments: Arguments, adapter: Adapter) -> Operation:
         """The operation of a call; kept where compiled programs refer to it."""

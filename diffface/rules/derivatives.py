@@ -129,9 +129,10 @@ class RuledOperation(Operation):
         dx: Sequence[Array | None],
     ) -> Arrays:  # fmt: skip
         tangents = self.arguments.tangents(dx, lambda i: adapter.xp.zeros_like(x[i]))
+        value = (unflatten(self.tree(x), y),) if rule.takes_value else ()
         args = tuple(self.arguments.filled(x))
         with _computing_for(adapter):
-            returned = rule.compute(self.arguments.names_of(active), args, tangents)
+            returned = rule.compute(self.arguments.names_of(active), *value, args, tangents)
         subject = f"The pushforward rule of `{self.name}`"
         try:
             leaves = self.tree(x).flatten_up_to(returned)

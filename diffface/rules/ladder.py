@@ -18,10 +18,13 @@ class Derivative:
         The user's function.
     black_box : bool
         Whether it is NumPy code, to be run on the host.
+    takes_value : bool
+        Whether it is a pushforward that also takes the result, before the arguments.
     """
 
     compute: Callable[..., Any]
     black_box: bool
+    takes_value: bool = False
 
 
 @dataclass(slots=True)

@@ -11,11 +11,12 @@ from diffface.backends.errors import InvalidArgumentError, NotDifferentiableErro
 from diffface.backends.owner import owner_of
 from diffface.backends.registry import resolve
 from diffface.prep.arguments.tree import flatten, leaves_of, unflatten
-from diffface.rules.arguments import Arguments, is_array, split
+from diffface.rules.arguments import Arguments, is_array, is_inexact, split
 from diffface.rules.bridged import Inner
 from diffface.rules.field import Field
 from diffface.rules.operation import copied
-from diffface.rules.solution import Path, Solver
+from diffface.rules.solution import Path
+from diffface.rules.solver import Solver
 
 
 def odeint(
@@ -120,17 +121,13 @@ def _with_arrays(tree: Any) -> Any:
 
 def _check(y0: Any, t: Any) -> None:
     leaves, _ = flatten(y0)
-    if not leaves or not all(is_array(a) and _is_inexact(a) for a in leaves):
+    if not leaves or not all(is_array(a) and is_inexact(a) for a in leaves):
         raise InvalidArgumentError("`y0` must be a floating-point array, or a tree of them.")
-    if not is_array(t) or len(t.shape) != 1 or not t.shape[0] or not _is_inexact(t):
+    if not is_array(t) or len(t.shape) != 1 or not t.shape[0] or not is_inexact(t):
         raise InvalidArgumentError(
             "`t` must be a floating-point array of shape (n,): the times at which the solution is "
             "wanted, the first of which is that of `y0`."
         )
-
-
-def _is_inexact(a: Any) -> bool:
-    return any(name in str(a.dtype) for name in ("float", "complex"))
 
 
 def _path(rhs: Callable[..., Any], arguments: Arguments, adapter: Adapter, solver: Solver) -> Path:

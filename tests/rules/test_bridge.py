@@ -1,10 +1,12 @@
 """Functions of one framework inside every other."""
 
 import threading
+from functools import partial
 
 import numpy as np
 import pytest
 from helpers import AD, STRATEGY
+from scipy import special
 
 import diffface as dif
 
@@ -77,6 +79,28 @@ def test_plain_calls(inner):
     np.testing.assert_allclose(
         dif.gradient(total(f), X, dif.Const(A), backend="numpy"), D, rtol=1e-6
     )
+
+
+class Sine:
+    def __call__(self, x):
+        return np.sin(x)
+
+
+@pytest.mark.parametrize("outer", ["torch", "autograd", "numpy"])
+def test_functions_that_python_cannot_look_into(outer):
+    """Ufuncs, which refuse their own defaults, C functions without a signature, and objects."""
+    import torch
+
+    for f, inner in (
+        (np.sin, "numpy"), (special.sindg, "numpy"), (torch.sin, "torch"), (Sine(), "numpy"),
+        (torch.Tensor.sin, "torch"), (partial(np.interp, xp=[0.0, 4.0], fp=[0.0, 8.0]), "numpy"),
+    ):  # fmt: skip
+        expected = {special.sindg: np.cos(X * np.pi / 180) * np.pi / 180}.get(f, np.cos(X))
+        if isinstance(f, partial):
+            expected = np.full(3, 2.0)
+        bridged = dif.bridge(f, backend=inner)
+        found = dif.jacobian(bridged, X, backend=outer)
+        np.testing.assert_allclose(np.diag(found), expected, rtol=1e-5)
 
 
 def test_rules_of_a_framework_are_rules_everywhere():

@@ -601,6 +601,16 @@ def test_a_black_box_without_rules(backend):
     )
 
 
+def test_a_function_that_tells_no_parameters():
+    f = dif.custom_rule(black_box=True)(max)
+    with pytest.raises(dif.InvalidArgumentError) as caught:
+        f.pullback(lambda active, saved, dy: dy)
+    assert str(caught.value) == (
+        "`max` does not tell its parameters, by which rules go; wrap it in a function that names "
+        "them, such as `lambda x: f(x)`."
+    )
+
+
 def test_arguments_that_are_not_there():
     f = dif.custom_rule(lambda x, a: weighted(x, a))
     with pytest.raises(dif.InvalidArgumentError, match=r"must name arguments .* got `z`"):
@@ -628,6 +638,12 @@ def test_numpy_code_that_differentiates_by_the_same_framework(prepared):
         j = dif.prepare_jacobian(f, X, **options) if prepared else None
         found = j(X) if prepared else dif.jacobian(f, X, **options)
         close(found, np.diag(9 * X**2))
+
+
+def test_a_rule_for_a_ufunc():
+    f = dif.custom_rule(np.exp, black_box=True)
+    f.pullback(lambda active, saved, dy: saved[0] * dy)
+    close(dif.gradient(lambda x: dif.namespace(x).sum(f(x)), X, backend="torch"), np.exp(X))
 
 
 @prepared_or_not

@@ -23,8 +23,21 @@ P = np.array([0.7, 2.0])
 ROOT = by_scipy(P)
 
 
+FIRST, SECOND = 1 / (3 * ROOT**2 + 1), -6 * ROOT / (3 * ROOT**2 + 1) ** 3
+V = np.array([1.0, -2.0])
+OPERATORS = {
+    "gradient": (True, {}, FIRST, {}),
+    "pushforward": (False, {}, FIRST * V, {"tangents": V}),
+    "jacobian": (False, {"mode": "forward"}, np.diag(FIRST), {}),
+    "hvp": (True, {}, SECOND * V, {"tangents": V}),
+    "hessian": (True, {}, np.diag(SECOND), {}),
+}
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
 @every_ad
-def test_roots_by_scipy(backend):
+def test_roots_by_scipy(backend, operator):
+    """One solve a call, at any order and in both modes."""
     calls = []
 
     def solve(p):
@@ -32,24 +45,49 @@ def test_roots_by_scipy(backend):
         return by_scipy(p)
 
     root = dif.implicit(cubic, solve)
-    first, second = 1 / (3 * ROOT**2 + 1), -6 * ROOT / (3 * ROOT**2 + 1) ** 3
-    np.testing.assert_allclose(root(P), ROOT)
-    total = lambda p: dif.namespace(p).sum(root(p))
+    summed, options, expected, seeds = OPERATORS[operator]
+    f = (lambda p: dif.namespace(p).sum(root(p))) if summed else root
+    # autograd pushes one direction after the other through the whole function.
+    solves = 2 if backend == "autograd" and operator in ("jacobian", "hessian") else 1
+    found = getattr(dif, operator)(f, P, backend=backend, **options, **seeds)
+    assert type(found) is np.ndarray
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+    assert len(calls) == solves
+    g = getattr(dif, f"prepare_{operator}")(f, P, backend=backend, fallback="error", **options)
     calls.clear()
-    np.testing.assert_allclose(dif.gradient(total, P, backend=backend), first, rtol=1e-10)
-    assert len(calls) == 1
-    g = dif.prepare_gradient(total, P, backend=backend, fallback="error")
-    calls.clear()
-    np.testing.assert_allclose(g(P), first, rtol=1e-10)
-    assert len(calls) == 1
-    for mode in ("forward", "reverse"):
-        found = dif.jacobian(root, P, backend=backend, mode=mode)
-        assert type(found) is np.ndarray
-        np.testing.assert_allclose(found, np.diag(first), rtol=1e-10, atol=1e-12)
-    hessian = dif.hessian(total, P, backend=backend)
-    np.testing.assert_allclose(hessian, np.diag(second), rtol=1e-9, atol=1e-12)
-    product = dif.hvp(total, P, tangents=np.array([1.0, -2.0]), backend=backend)
-    np.testing.assert_allclose(product, second * [1.0, -2.0], rtol=1e-9)
+    np.testing.assert_allclose(g(P, **seeds), expected, rtol=1e-9, atol=1e-12)
+    assert len(calls) == solves
+
+
+@every_ad
+def test_options_of_the_solver_alone(backend):
+    """What the residual does not take is not passed to it."""
+
+    def solve(p, tolerance=1e-14, *, start=1.0):
+        begin = np.full(np.shape(p), start)
+        return optimize.root(cubic, begin, args=(p,), tol=tolerance).x
+
+    def scaled(x, p, scale=2.0):
+        return scale * cubic(x, p)
+
+    for residual in (cubic, scaled):
+        root = dif.implicit(residual, solve)
+        for f in (root, lambda p, root=root: root(p, start=0.5)):
+            found = dif.jacobian(f, P, backend=backend)
+            np.testing.assert_allclose(found, np.diag(FIRST), rtol=1e-9, atol=1e-12)
+    square_root = dif.implicit(lambda x, p: x * x - p, np.sqrt)
+    found = dif.jacobian(square_root, P, backend=backend)
+    np.testing.assert_allclose(found, np.diag(0.5 / np.sqrt(P)), rtol=1e-12)
+
+
+def test_a_parameter_that_the_residual_does_not_take():
+    root = dif.implicit(cubic, lambda p, *, start: by_scipy(p) + 0.0 * start)
+    with pytest.raises(dif.NotDifferentiableError) as caught:
+        dif.jacobian(lambda s: root(dif.namespace(s).asarray(P), start=s), P, backend="torch")
+    assert str(caught.value) == (
+        "The residual does not take `start`, which is differentiated; make it a parameter of the "
+        "residual, too."
+    )
 
 
 @every_ad

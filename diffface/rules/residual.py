@@ -1,0 +1,167 @@
+"""A residual at a solution: its derivatives, and linear systems with them."""
+
+from collections.abc import Callable, Sequence
+from inspect import Signature
+from typing import Any
+
+import numpy as np
+
+from diffface.backends.compiled import Array, Arrays
+from diffface.backends.errors import NotDifferentiableError
+from diffface.backends.namespace import namespace
+from diffface.backends.owner import computing, owner_of
+from diffface.backends.registry import resolve
+from diffface.operators.calculus import jacobian
+from diffface.prep.arguments.tree import flatten, unflatten
+from diffface.rules.arguments import is_array, is_inexact
+from diffface.rules.custom_rule import custom_rule
+from diffface.rules.parameters import ignored, passed_on, signature_of
+
+LinearSolve = Callable[[Callable[[Array], Array], Array], Array]
+
+
+class Residual:
+    """The residual at a solution, as a function of ``x`` and of the active parameters."""
+
+    def __init__(
+        self, residual: Callable[..., Any], signature: Signature, x: Array, params: Sequence[Any],
+        active: frozenset[str],
+    ) -> None:  # fmt: skip
+        self._residual = residual
+        self._signature = signature
+        for name in sorted(active & ignored(signature, signature_of(residual))):
+            raise NotDifferentiableError(
+                f"The residual does not take `{name}`, which is differentiated; make it a "
+                "parameter of the residual, too."
+            )
+        self._x = x
+        self._params = params
+        self._active = [name in active for name in signature.parameters]
+        self._leaves, self._spec = flatten(tuple(params))
+        moving = flatten(tuple(_marked(p, a) for p, a in zip(params, self._active, strict=True)))[0]
+        self._places = [i for i, m in enumerate(moving) if m]
+        self._adapter = adapter_of((x, *self._leaves))
+
+    def scope(self) -> Any:
+        """What differentiating here needs of the library's global state."""
+        return self._adapter.scope(())
+
+    def _at(self, x: Array, moving: Sequence[Any]) -> tuple[Arrays, Arrays]:
+        leaves = list(self._leaves)
+        for i, value in zip(self._places, moving, strict=True):
+            leaves[i] = value
+        values: Any = unflatten(self._spec, leaves)
+        args, kwargs = passed_on(self._signature, signature_of(self._residual), values)
+        found = self._residual(x, *args, **kwargs)
+        if tuple(found.shape) != tuple(self._x.shape):
+            raise NotDifferentiableError(
+                f"The residual must have the shape {tuple(self._x.shape)} of x, got "
+                f"{tuple(found.shape)}."
+            )
+        return (found,), ()
+
+    def _of_x(self, x: Arrays) -> tuple[Arrays, Arrays]:
+        return self._at(x[0], self._moving())
+
+    def _moved(self, moving: Arrays) -> tuple[Arrays, Arrays]:
+        return self._at(self._x, moving)
+
+    def _moving(self) -> Arrays:
+        return tuple(self._leaves[i] for i in self._places)
+
+    def pulled_to_params(self, w: Array) -> Arrays:
+        """``(d residual / dp)^T w``."""
+        _, pull, _ = self._adapter.pullback(self._moved, self._moving())
+        pulled: Arrays = pull((w,))
+        return pulled
+
+    def pushed_from_params(self, tangents: Sequence[Any]) -> Array:
+        """``(d residual / dp) dp``."""
+        flat = [
+            leaf
+            for t, p, a in zip(tangents, self._params, self._active, strict=True)
+            if a
+            for leaf, m in zip(_like(t, p), flatten(_marked(p, a))[0], strict=True)
+            if m
+        ]
+        return self._adapter.pushforward(self._moved, self._moving(), tuple(flat))[1][0]
+
+    def solved(self, b: Array, linear_solve: LinearSolve | None, *, transposed: bool) -> Array:
+        """``w`` with ``A w = b``, or ``A^T w = b``."""
+        adapter, xp = self._adapter, self._adapter.xp
+        if linear_solve is None:
+            # By rows, which nest in every mode of every backend.
+            _, (block,), _ = jacobian(
+                adapter,
+                self._of_x,
+                (self._x,),
+                mode="reverse" if adapter.reverse else "auto",
+                chunk_size=None,
+                value=False,
+            )
+            size = int(np.prod(self._x.shape))
+            matrix = xp.reshape(block, (size, size))
+            matrix = xp.permute_dims(matrix, (1, 0)) if transposed else matrix
+            return xp.reshape(solve_dense(matrix, xp.reshape(b, (size,))), tuple(self._x.shape))
+        if transposed:
+            _, pull, _ = adapter.pullback(self._of_x, (self._x,))
+            return linear_solve(lambda w: pull((w,))[0], b)
+        return linear_solve(lambda w: adapter.pushforward(self._of_x, (self._x,), (w,))[1][0], b)
+
+    def entries(self, dx: Arrays) -> tuple[Any, ...]:
+        """Derivatives of the active leaves as one tree for each parameter."""
+        leaves: list[Any] = [None] * len(self._leaves)
+        for i, d in zip(self._places, dx, strict=True):
+            leaves[i] = d
+        trees: Any = unflatten(self._spec, leaves)
+        return tuple(t if a else None for t, a in zip(trees, self._active, strict=True))
+
+
+def adapter_of(values: Sequence[Any]) -> Any:
+    """Who differentiates ``values``, or computes a derivative with them."""
+    return owner_of(values) or computing.get() or resolve("numpy")
+
+
+def _marked(tree: Any, active: bool) -> Any:
+    """``tree`` with True for each array that has a derivative and is active, else False."""
+    leaves, spec = flatten(tree)
+    return unflatten(spec, [active and is_array(a) and is_inexact(a) for a in leaves])
+
+
+def _like(tangent: Any, tree: Any) -> list[Any]:
+    _, spec = flatten(tree)
+    leaves: list[Any] = spec.flatten_up_to(tangent)
+    return leaves
+
+
+@custom_rule(black_box=True, copy=False, shape=lambda matrix, b: b)
+def solve_dense(matrix: Any, b: Any) -> Any:
+    """``matrix^-1 b``, or an error where there is none."""
+    try:
+        x = np.linalg.solve(matrix, b)
+    except np.linalg.LinAlgError:
+        x = np.full_like(b, np.nan)
+    if not np.all(np.isfinite(x)) and np.all(np.isfinite(matrix)) and np.all(np.isfinite(b)):
+        raise NotDifferentiableError(
+            "The derivative of the residual with respect to x is singular at the solution, so that "
+            "the solution has no derivative there."
+        )
+    return x
+
+
+@solve_dense.pullback
+def _(active: Any, saved: Any, dy: Any) -> Any:
+    x, matrix, _ = saved
+    xp = namespace(matrix, dy)
+    w = solve_dense(xp.permute_dims(matrix, (1, 0)), dy)
+    return -w[:, None] * x[None, :] if "matrix" in active else None, w
+
+
+@solve_dense.pushforward
+def _(active: Any, args: Any, tangents: Any) -> Any:
+    matrix, b = args
+    d_matrix, db = tangents
+    right = 0.0 if db is None else db
+    if d_matrix is not None:
+        right = right - d_matrix @ solve_dense(matrix, b)
+    return solve_dense(matrix, right)
