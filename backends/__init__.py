@@ -6,7 +6,7 @@ described by an :class:`ArrayLibrary`, registered by :func:`register_arrays`.
 """
 
 from diffface.backends.adapter import Adapter
-from diffface.backends.arrays import ArrayLibrary, Subtree, library_of, register_arrays
+from diffface.backends.arrays import ArrayLibrary, Subtree
 from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.errors import (
     BackendNotAvailableError,
@@ -21,6 +21,7 @@ from diffface.backends.errors import (
     UnsupportedOperatorError,
 )
 from diffface.backends.generic import Function, Pull
+from diffface.backends.libraries import library_of, register_arrays
 from diffface.backends.registry import register_backend, resolve
 from diffface.backends.second_order import SecondOrder
 

@@ -1,19 +1,13 @@
-"""Array libraries: how the arrays of one library come in and go out.
+"""Array libraries: how the arrays of one library come in and go out."""
 
-This file imports no library. That of a value is found by the value's type, once per type.
-"""
-
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
 from diffface.backends.compiled import Array, Arrays
-from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.recording.names import Names
-from diffface.backends.table import ROWS, found
 
 
 class Subtree(NamedTuple):
@@ -65,6 +59,13 @@ class ArrayLibrary(ABC):
     noun: ClassVar[str]
     writable: ClassVar[bool] = False
     asynchronous: ClassVar[bool] = False
+    # The object of each class, since pickles must come out as the same: they compare by identity.
+    in_use: ClassVar[dict[type, "ArrayLibrary"]] = {}
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        made = super().__new__(cls)
+        cls.in_use.setdefault(cls, made)
+        return made
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -130,12 +131,7 @@ class ArrayLibrary(ABC):
         return None
 
     def sparse(
-        self,
-        rows: Any,
-        cols: Any,
-        shape: tuple[int, int],
-        layout: str | None,
-        device: Hashable,
+        self, rows: Any, cols: Any, shape: tuple[int, int], layout: str | None, device: Hashable
     ) -> Callable[[Array], Any]:
         """From entries to a sparse matrix of this library; here, and by default, of SciPy's.
 
@@ -180,12 +176,13 @@ class ArrayLibrary(ABC):
         return NUMPY.convert_out(f"{names(self.to_numpy)}({a})", target, shape, names)
 
 
+def _of_class(cls: type[ArrayLibrary]) -> ArrayLibrary:
+    """The library that is of this class, for pickles."""
+    return ArrayLibrary.in_use.get(cls) or cls()
+
+
 def scipy_matrices(
-    rows: Any,
-    cols: Any,
-    shape: tuple[int, int],
-    layout: str,
-    to_numpy: Callable[[Any], Any],
+    rows: Any, cols: Any, shape: tuple[int, int], layout: str, to_numpy: Callable[[Any], Any]
 ) -> Callable[[Any], Any]:
     """From entries to a ``csr_array``, ``csc_array`` or ``coo_array`` of ``scipy.sparse``."""
     import scipy.sparse as sp
@@ -304,94 +301,3 @@ class PythonScalars(NumPyArrays):
 NUMPY = NumPyArrays()
 NUMPY_SCALAR = NumPyScalars()
 PYTHON = PythonScalars()
-
-libraries: dict[type, ArrayLibrary | None] = {
-    float: PYTHON, complex: PYTHON, int: PYTHON, bool: PYTHON, np.ndarray: NUMPY,
-}  # fmt: skip
-# What third parties have registered: library and namespace, by the type of array.
-_registered: dict[type, tuple[ArrayLibrary, Any]] = {}
-
-
-def library_of(value: object) -> ArrayLibrary | None:
-    """The library that ``value`` is an array of, or None when it is no array and no number."""
-    try:
-        return libraries[type(value)]
-    except KeyError:
-        library = libraries[type(value)] = _find(value)
-        return library
-
-
-def register_arrays(array_type: type, library: ArrayLibrary, namespace: object) -> None:
-    """Let arrays of another library come in as arguments, and go out as results.
-
-    Parameters
-    ----------
-    array_type : type
-        The arrays; of its subclasses, too.
-    library : ArrayLibrary
-        How they become NumPy arrays, and are made of those.
-    namespace : module or object
-        What :func:`diffface.namespace` returns for them.
-
-    Raises
-    ------
-    InvalidArgumentError
-        If ``array_type`` is no type, or ``library`` no ArrayLibrary.
-    """
-    if not isinstance(array_type, type):
-        shown = type(array_type).__name__
-        raise InvalidArgumentError(f"`array_type` must be a type, got {shown}.")
-    if not isinstance(library, ArrayLibrary):
-        shown = type(library).__name__
-        raise InvalidArgumentError(f"`library` must be an ArrayLibrary object, got {shown}.")
-    _registered[array_type] = library, namespace
-    # What was met before was taken for something else.
-    for known in [t for t in libraries if issubclass(t, array_type)]:
-        del libraries[known]
-
-
-def registered(value: object) -> tuple[ArrayLibrary, Any] | None:
-    """What was registered for arrays like ``value``: their library and namespace."""
-    for array_type, row in _registered.items():
-        if isinstance(value, array_type):
-            return row
-    return None
-
-
-def subtree_of(value: object) -> Subtree | None:
-    """``value`` taken apart, if any library in use registers it as a tree."""
-    used = [found(row.arrays) for row in ROWS.values() if row.arrays and row.is_imported()]
-    for library in (*used, *(library for library, _ in _registered.values())):
-        children = library.subtree(value)
-        if children is not None:
-            return children  # type: ignore[no-any-return]
-    return None
-
-
-def _of_class(cls: type[ArrayLibrary]) -> ArrayLibrary:
-    """The library in use that is of this class, for pickles: others compare by identity."""
-    candidates = [library for library, _ in _registered.values()]
-    candidates += vars(sys.modules[cls.__module__]).values()
-    return next((library for library in candidates if type(library) is cls), None) or cls()
-
-
-def _is_more(cls: type[np.ndarray[Any, Any]]) -> bool:
-    """Whether an array of this class means more than its numbers: a mask, a unit, a product."""
-    if issubclass(cls, np.ma.MaskedArray | np.matrix):
-        return True
-    own = ("__array_ufunc__", "__array_function__")
-    return any(getattr(cls, name) is not getattr(np.ndarray, name) for name in own)
-
-
-def _find(value: object) -> ArrayLibrary | None:
-    if isinstance(value, np.generic):
-        return NUMPY_SCALAR if isinstance(value, np.number | np.bool_) else None
-    if isinstance(value, np.ndarray):
-        return None if _is_more(type(value)) else NUMPY
-    if (row := registered(value)) is not None:
-        return row[0]
-    for own in ROWS.values():
-        if own.arrays and own.has(value):
-            library: ArrayLibrary = found(own.arrays)
-            return library
-    return None

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from diffface.backends.arrays import library_of, registered
+from diffface.backends.libraries import library_of, registered
 from diffface.backends.table import ROWS, found
 
 _known: dict[type, Any] = {}

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from diffface.backends.adapter import Adapter
-from diffface.backends.arrays import registered
 from diffface.backends.errors import NotDifferentiableError
+from diffface.backends.libraries import registered
 from diffface.backends.registry import resolve
 from diffface.backends.table import ROWS
 

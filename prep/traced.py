@@ -1,8 +1,9 @@
 """Arrays that carry a derivative of the caller's: whether the backends see it."""
 
 from diffface.backends.adapter import Adapter
-from diffface.backends.arrays import ArrayLibrary, library_of
+from diffface.backends.arrays import ArrayLibrary
 from diffface.backends.errors import NotDifferentiableError
+from diffface.backends.libraries import library_of
 from diffface.prep.arguments.tree import leaves_of
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import optree
 
-from diffface.backends.arrays import PYTHON, ArrayLibrary, library_of
+from diffface.backends.arrays import PYTHON, ArrayLibrary
+from diffface.backends.libraries import library_of
 from diffface.backends.recording.names import Names
 from diffface.backends.recording.source import code
 from diffface.prep.arguments.static import Static, is_atom, state_of

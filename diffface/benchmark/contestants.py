@@ -14,8 +14,9 @@ import numpy as np
 
 import diffface as dif
 from diffface.backends.adapter import Adapter
-from diffface.backends.arrays import NUMPY, NUMPY_SCALAR, PYTHON, ArrayLibrary, library_of
+from diffface.backends.arrays import NUMPY, NUMPY_SCALAR, PYTHON, ArrayLibrary
 from diffface.backends.errors import PreparationWarning
+from diffface.backends.libraries import library_of
 from diffface.backends.registry import Backend
 from diffface.benchmark import flags as _flags
 from diffface.benchmark.by_hand.library import Example, library_tools

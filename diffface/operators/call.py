@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any, NoReturn
 
 from diffface.backends import registry
-from diffface.backends.arrays import library_of
 from diffface.backends.errors import InvalidArgumentError, NotDifferentiableError
+from diffface.backends.libraries import library_of
 from diffface.backends.registry import Backend, resolve
 from diffface.operators.options import NO_SETTINGS, PREPARATION, check_choice, settings
 from diffface.prep.arguments.bind import bind

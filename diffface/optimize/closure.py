@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any, Unpack
 
-from diffface.backends.arrays import library_of
 from diffface.backends.errors import InvalidArgumentError
+from diffface.backends.libraries import library_of
 from diffface.operators.gradient import prepare_value_and_gradient
 from diffface.optimize.vector_function import FunctionOptions, check
 from diffface.prep.arguments.bind import bind

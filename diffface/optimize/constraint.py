@@ -6,7 +6,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from diffface.backends.adapter import Adapter
-from diffface.backends.arrays import library_of
+from diffface.backends.libraries import library_of
 from diffface.operators.hessian import prepare_hessian
 from diffface.optimize.ravel import ravel_with
 from diffface.optimize.residuals import Residuals

@@ -5,8 +5,8 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from diffface.backends.arrays import library_of
 from diffface.backends.errors import InvalidArgumentError
+from diffface.backends.libraries import library_of
 from diffface.operators.call import backend_for
 from diffface.operators.gradient import prepare_value_and_gradient
 from diffface.operators.value import prepare_value

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from diffface.backends.adapter import Adapter
-from diffface.backends.arrays import PYTHON, library_of
+from diffface.backends.arrays import PYTHON
 from diffface.backends.errors import InvalidArgumentError, NotDifferentiableError
+from diffface.backends.libraries import library_of
 from diffface.backends.registry import Backend
 from diffface.operators.call import backend_for
 from diffface.operators.options import BackendName

@@ -6,7 +6,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from diffface.backends.arrays import library_of
+from diffface.backends.libraries import library_of
 from diffface.operators.jacobian import (
     jacobian,
     prepare_jacobian,

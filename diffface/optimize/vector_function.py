@@ -8,8 +8,8 @@ from typing import Any, Literal, TypedDict
 import numpy as np
 
 from diffface.backends.adapter import Adapter
-from diffface.backends.arrays import library_of
 from diffface.backends.errors import InvalidArgumentError
+from diffface.backends.libraries import library_of
 from diffface.backends.registry import Backend
 from diffface.operators.call import backend_for, refuse
 from diffface.operators.options import BackendName, check_choice, settings

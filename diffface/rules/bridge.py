@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from diffface.backends.adapter import Adapter
-from diffface.backends.arrays import library_of
 from diffface.backends.compiled import Arrays
+from diffface.backends.libraries import library_of
 from diffface.backends.registry import Backend, resolve
 from diffface.backends.rule import Active, Puller, Pusher
 from diffface.operators.value import prepare_value

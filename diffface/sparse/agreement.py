@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from diffface.backends.arrays import library_of
 from diffface.backends.compiled import Array, Arrays
+from diffface.backends.libraries import library_of
 from diffface.operators.calculus import gradient_function
 from diffface.prep.arguments.signature import Leaf, Signature
 from diffface.prep.arguments.tree import unflatten

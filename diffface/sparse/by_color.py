@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from diffface.backends.arrays import library_of
 from diffface.backends.compiled import Arrays
+from diffface.backends.libraries import library_of
 from diffface.operators.calculus import gradient_function
 from diffface.prep.arguments.tree import Spec, leaves_of, unflatten
 from diffface.prep.operator import Operator, Part, Point, Seeds

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from diffface.backends.arrays import library_of
 from diffface.backends.errors import InvalidArgumentError, PreparationMismatchError
+from diffface.backends.libraries import library_of
 from diffface.backends.registry import Backend
 from diffface.operators.options import PREPARATION, check_choice, settings
 from diffface.prep.arguments.bind import bind

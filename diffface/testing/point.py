@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from diffface.backends.arrays import NUMPY, NUMPY_SCALAR, PYTHON, ArrayLibrary, library_of
+from diffface.backends.arrays import NUMPY, NUMPY_SCALAR, PYTHON, ArrayLibrary
+from diffface.backends.libraries import library_of
 from diffface.prep.arguments.const import Const, plain
 from diffface.testing.closed_form.scenario import Scenario
 from diffface.testing.trees import Tree, leaves, mapped, rebuild, wave

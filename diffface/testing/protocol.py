@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from diffface.backends.adapter import Adapter
-from diffface.backends.arrays import ArrayLibrary, library_of
+from diffface.backends.arrays import ArrayLibrary
+from diffface.backends.libraries import library_of
 from diffface.backends.registry import Backend, resolve
 from diffface.prep.arguments.const import plain
 from diffface.testing.case import Case

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple, TypeGuard
 import numpy as np
 import optree
 
-from diffface.backends.arrays import NUMPY, NUMPY_SCALAR, PYTHON, ArrayLibrary, library_of
+from diffface.backends.arrays import NUMPY, NUMPY_SCALAR, PYTHON, ArrayLibrary
 from diffface.backends.errors import InvalidArgumentError
+from diffface.backends.libraries import library_of
 from diffface.prep.arguments.signature import Argument, Call, Described, Leaf
 from diffface.prep.arguments.static import Static
 from diffface.prep.arguments.tree import NAMESPACE, Spec, branches, paths, shown

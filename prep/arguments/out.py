@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from diffface.backends.arrays import ArrayLibrary, library_of
+from diffface.backends.arrays import ArrayLibrary
 from diffface.backends.compiled import Arrays
 from diffface.backends.errors import InvalidArgumentError
+from diffface.backends.libraries import library_of
 from diffface.prep.arguments.tree import RESULTS, flatten, leaves_like, paths, shown
 
 

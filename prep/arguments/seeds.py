@@ -5,9 +5,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from diffface.backends.arrays import PYTHON, ArrayLibrary, library_of
+from diffface.backends.arrays import PYTHON, ArrayLibrary
 from diffface.backends.compiled import Arrays
 from diffface.backends.errors import InvalidArgumentError
+from diffface.backends.libraries import library_of
 from diffface.prep.arguments.signature import Leaf, Signature
 from diffface.prep.arguments.tree import (
     NAMESPACE,

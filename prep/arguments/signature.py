@@ -6,15 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from diffface.backends.arrays import (
-    NUMPY,
-    NUMPY_SCALAR,
-    PYTHON,
-    ArrayLibrary,
-    libraries,
-    library_of,
-)
+from diffface.backends.arrays import NUMPY, NUMPY_SCALAR, PYTHON, ArrayLibrary
 from diffface.backends.compiled import Arrays
+from diffface.backends.libraries import libraries, library_of
 from diffface.prep.arguments.const import Const
 from diffface.prep.arguments.static import Static
 from diffface.prep.arguments.tree import Spec, flatten, unflatten

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from diffface.backends.arrays import ArrayLibrary, library_of
+from diffface.backends.arrays import ArrayLibrary
+from diffface.backends.libraries import library_of
 from diffface.prep.arguments.tree import attributes
 
 # Objects of these types never change, and are the same where they and their types are equal.

@@ -8,7 +8,7 @@ from typing import Any
 
 import optree
 
-from diffface.backends.arrays import library_of, subtree_of
+from diffface.backends.libraries import library_of, subtree_of
 from diffface.prep.arguments.const import Const
 
 # Registrations under a namespace leave the user's own use of optree alone.

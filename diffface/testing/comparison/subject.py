@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from diffface.backends.adapter import Adapter
-from diffface.backends.arrays import ArrayLibrary, library_of
+from diffface.backends.arrays import ArrayLibrary
+from diffface.backends.libraries import library_of
 from diffface.backends.recording.perturb import perturb
 from diffface.backends.registry import Backend
 from diffface.operators.value import value
