@@ -79,6 +79,22 @@ def dask_cluster(g):
         np.testing.assert_allclose(found, g["exact"], atol=1e-8)
 
 
+def simulator_layer(g):
+    np.testing.assert_allclose(g["found"], g["theory"], rtol=1e-2)
+
+
+def solar_cell(g):
+    """The best fit by Lambert's W: Calasan, Abdel Aleem and Zobaa, 2020."""
+    assert g["rms"] == pytest.approx(7.73006268e-4, rel=1e-6)
+    expected = [0.7607879, np.log10(3.10684593e-7), 1.47726777, 0.0365469, 52.88979426]
+    np.testing.assert_allclose(g["fit"].x, expected, rtol=1e-4)
+
+
+def earths_orbit(g):
+    assert g["eccentricity"] == pytest.approx(0.0167, abs=2e-4)
+    assert g["day"] == pytest.approx(2.03, abs=2.0)
+
+
 def third_party_backend(g):
     """It says nothing of rules, which such a backend need not take."""
     cube = dif.custom_rule(lambda x: x**3)
@@ -95,6 +111,7 @@ KNOWN = {
     for check in (
         minimize, trees, curve_fit, constrained, torch_module, optax_loops, nlopt_in_place,
         eight_schools, heat_equation, stiff_equations, third_party_backend, dask_cluster,
+        simulator_layer, solar_cell, earths_orbit,
     )
 }  # fmt: skip
 
