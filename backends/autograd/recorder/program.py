@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from diffface.backends.autograd.recorder.batch import batched
 from diffface.backends.autograd.recorder.functions import allocates, is_trusted, product, scatter
 from diffface.backends.autograd.recorder.graph import Node
+from diffface.backends.autograd.recorder.many import batched
 from diffface.backends.autograd.recorder.scatter import Touched, update_lines
 from diffface.backends.autograd.recorder.source import ProgramNames, argument, expression
 from diffface.backends.compiled import Compiled, Program

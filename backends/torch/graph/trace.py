@@ -19,6 +19,7 @@ from torch import fx
 from diffface.backends.compiled import Program
 from diffface.backends.errors import CannotRecord
 from diffface.backends.recording.user_frame import line_of_error
+from diffface.backends.torch.graph.escapes import Escapes, WatchedCalls, reads_values
 from diffface.backends.torch.graph.functional import (
     carries,
     check_plain,
@@ -29,7 +30,7 @@ from diffface.backends.torch.graph.functional import (
     return_to_device,
 )
 from diffface.backends.torch.graph.graph import writes
-from diffface.backends.torch.graph.recorder import Escapes, Recorder, WatchedCalls, reads_values
+from diffface.backends.torch.graph.recorder import Recorder
 from diffface.backends.torch.host import called_rules
 
 # The modes of torch's backward pass are those of the process
