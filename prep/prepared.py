@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import RLock
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal
 
 from diffface.backends.errors import Disagreement, InvalidArgumentError, PreparationMismatchError
 from diffface.backends.registry import Backend
@@ -19,13 +19,22 @@ from diffface.prep.flat_function import evaluated_by
 from diffface.prep.operator import Recipe, Seeds
 from diffface.prep.plan import Plan, plan_for
 from diffface.prep.portable import Portable
-from diffface.prep.writer import Entry
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    # The type of what a call returns, where it is known.
+    Result = TypeVar("Result", default=Any)
+else:  # Python 3.13 is the first whose TypeVar has a default
+    from typing import TypeVar
+
+    Result = TypeVar("Result")
 
 # Signatures that a lazily prepared callable keeps at the same time.
 CAPACITY = 16
 
 
-class Prepared:
+class Prepared(Generic[Result]):
     """An operator on a function, made ready to be called often.
 
     With example arguments it holds for their signature: structure, array kinds, shapes, dtypes,
@@ -64,7 +73,7 @@ class Prepared:
         "_fallback", "_fixed", "_known", "_kwargs", "_lock", "_recipe", "_record", "_settle",
         "_strict", "_weakly",
     )  # fmt: skip
-    __call__: Entry
+    __call__: Callable[..., Result]
 
     def __init__(
         self,
@@ -194,7 +203,7 @@ class Prepared:
         known = next(reversed(self._known.values()), None)
         return known.compiled.native if known and known.compiled else None
 
-    def __copy__(self) -> "Prepared":
+    def __copy__(self) -> "Prepared[Result]":
         # Nothing in it changes but its own memory of signatures.
         return self
 

@@ -79,7 +79,7 @@ def call(
 def prepare(
     operator: Operator, wanted: tuple[int, ...], f: Callable[..., Any], args: Sequence[object],
     options: Mapping[str, Any],
-) -> Prepared:  # fmt: skip
+) -> Prepared[Any]:  # fmt: skip
     """Make ``operator`` ready for many calls."""
     if not callable(f):
         refuse(f)
@@ -97,7 +97,7 @@ def prepare(
 def prepare_matrix(
     operator: Operator, wanted: tuple[int, ...], f: Callable[..., Any], args: Sequence[object],
     options: Mapping[str, Any],
-) -> Prepared | sparse.SparsePrepared:  # fmt: skip
+) -> Prepared[Any] | sparse.SparsePrepared:  # fmt: skip
     """Make an operator whose results are matrices ready for many calls: sparse, if asked for."""
     if options.get("sparsity") is None or not callable(f):
         return prepare(operator, wanted, f, args, options)

@@ -1,12 +1,18 @@
 """Derivatives with respect to one number."""
 
 from collections.abc import Callable
-from typing import Any, Unpack
+from typing import Any, Unpack, overload
 
 from diffface.backends.compiled import Arrays
 from diffface.operators import calculus
 from diffface.operators.call import call, prepare
-from diffface.operators.options import PrepareOptions, ScalarOptions
+from diffface.operators.options import (
+    BareOptions,
+    BarePrepareOptions,
+    PrepareOptions,
+    ScalarOptions,
+)
+from diffface.prep.arguments.const import Const
 from diffface.prep.operator import Operator, Part, Point
 from diffface.prep.prepared import Prepared
 
@@ -60,6 +66,18 @@ def derivative(f: Callable[..., Any], /, *args: Any, **options: Unpack[ScalarOpt
     return call(DERIVATIVE, (1,), f, args, options)
 
 
+@overload
+def value_and_derivative(
+    f: Callable[..., Any], x: Any, /, *constants: Const[Any], **options: Unpack[BareOptions]
+) -> tuple[Any, Any]: ...
+
+
+@overload
+def value_and_derivative(
+    f: Callable[..., Any], /, *args: Any, **options: Unpack[ScalarOptions]
+) -> Any: ...
+
+
 def value_and_derivative(
     f: Callable[..., Any], /, *args: Any, **options: Unpack[ScalarOptions]
 ) -> Any:
@@ -69,13 +87,25 @@ def value_and_derivative(
 
 def prepare_derivative(
     f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
-) -> Prepared:
+) -> Prepared[Any]:
     """Prepare :func:`derivative` for repeated calls; see :class:`Prepared`."""
     return prepare(DERIVATIVE, (1,), f, example_args, options)
 
 
+@overload
+def prepare_value_and_derivative(
+    f: Callable[..., Any], x: Any, /, *constants: Const[Any], **options: Unpack[BarePrepareOptions]
+) -> Prepared[tuple[Any, Any]]: ...
+
+
+@overload
 def prepare_value_and_derivative(
     f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
-) -> Prepared:
+) -> Prepared[Any]: ...
+
+
+def prepare_value_and_derivative(
+    f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
+) -> Prepared[Any]:
     """Prepare :func:`value_and_derivative` for repeated calls; see :class:`Prepared`."""
     return prepare(DERIVATIVE, (0, 1), f, example_args, options)

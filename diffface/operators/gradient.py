@@ -7,7 +7,8 @@ from diffface.backends.compiled import Arrays
 from diffface.backends.errors import MissingRuleError
 from diffface.backends.generic import gradient_by_basis
 from diffface.operators.call import call, prepare
-from diffface.operators.options import Argument, BareOptions, Options, PrepareOptions
+from diffface.operators.options import BareOptions, BarePrepareOptions, Options, PrepareOptions
+from diffface.operators.result_types import Argument, Module
 from diffface.prep.arguments.const import Const
 from diffface.prep.operator import Operator, Part, Point
 from diffface.prep.prepared import Prepared
@@ -32,14 +33,18 @@ GRADIENT = Operator(
 
 @overload
 def gradient(
+    f: Callable[..., Any], x: Module, /, *constants: Const[Any], **options: Unpack[BareOptions]
+) -> dict[str, Any]: ...
+
+
+@overload
+def gradient(
     f: Callable[..., Any], x: Argument, /, *constants: Const[Any], **options: Unpack[BareOptions]
 ) -> Argument: ...
 
 
 @overload
-def gradient(
-    f: Callable[..., Any], x: Argument, /, *args: Any, **options: Unpack[Options]
-) -> Any: ...
+def gradient(f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]) -> Any: ...
 
 
 def gradient(f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]) -> Any:
@@ -81,14 +86,18 @@ def gradient(f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]) -
 
 @overload
 def value_and_gradient(
+    f: Callable[..., Any], x: Module, /, *constants: Const[Any], **options: Unpack[BareOptions]
+) -> tuple[Any, dict[str, Any]]: ...
+
+
+@overload
+def value_and_gradient(
     f: Callable[..., Any], x: Argument, /, *constants: Const[Any], **options: Unpack[BareOptions]
 ) -> tuple[Any, Argument]: ...
 
 
 @overload
-def value_and_gradient(
-    f: Callable[..., Any], x: Argument, /, *args: Any, **options: Unpack[Options]
-) -> Any: ...
+def value_and_gradient(f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]) -> Any: ...
 
 
 def value_and_gradient(f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]) -> Any:
@@ -96,15 +105,67 @@ def value_and_gradient(f: Callable[..., Any], /, *args: Any, **options: Unpack[O
     return call(GRADIENT, (0, 1), f, args, options)
 
 
+@overload
+def prepare_gradient(
+    f: Callable[..., Any],
+    x: Module,
+    /,
+    *constants: Const[Any],
+    **options: Unpack[BarePrepareOptions],
+) -> Prepared[dict[str, Any]]: ...
+
+
+@overload
+def prepare_gradient(
+    f: Callable[..., Any],
+    x: Argument,
+    /,
+    *constants: Const[Any],
+    **options: Unpack[BarePrepareOptions],
+) -> Prepared[Argument]: ...
+
+
+@overload
 def prepare_gradient(
     f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
-) -> Prepared:
+) -> Prepared[Any]: ...
+
+
+def prepare_gradient(
+    f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
+) -> Prepared[Any]:
     """Prepare :func:`gradient` for repeated calls; see :class:`Prepared`."""
     return prepare(GRADIENT, (1,), f, example_args, options)
 
 
+@overload
+def prepare_value_and_gradient(
+    f: Callable[..., Any],
+    x: Module,
+    /,
+    *constants: Const[Any],
+    **options: Unpack[BarePrepareOptions],
+) -> Prepared[tuple[Any, dict[str, Any]]]: ...
+
+
+@overload
+def prepare_value_and_gradient(
+    f: Callable[..., Any],
+    x: Argument,
+    /,
+    *constants: Const[Any],
+    **options: Unpack[BarePrepareOptions],
+) -> Prepared[tuple[Any, Argument]]: ...
+
+
+@overload
 def prepare_value_and_gradient(
     f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
-) -> Prepared:
+) -> Prepared[Any]: ...
+
+
+def prepare_value_and_gradient(
+    f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
+) -> Prepared[Any]:
     """Prepare :func:`value_and_gradient` for repeated calls; see :class:`Prepared`."""
     return prepare(GRADIENT, (0, 1), f, example_args, options)

@@ -1,12 +1,22 @@
 """Hessians of scalar functions."""
 
 from collections.abc import Callable
-from typing import Any, Unpack
+from typing import Any, Unpack, overload
+
+from numpy.typing import NDArray
 
 from diffface.backends.compiled import Arrays
 from diffface.operators.calculus import gradient_function, jacobian
 from diffface.operators.call import call, prepare_matrix
-from diffface.operators.options import MatrixOptions, PrepareOptions
+from diffface.operators.options import (
+    BareMatrixOptions,
+    BarePrepareMatrixOptions,
+    MatrixOptions,
+    PrepareDenseOptions,
+    PrepareOptions,
+)
+from diffface.operators.result_types import Array, Scalar
+from diffface.prep.arguments.const import Const
 from diffface.prep.operator import Operator, Part, Point
 from diffface.prep.prepared import Prepared
 from diffface.sparse.prepared import SparsePrepared
@@ -30,6 +40,32 @@ HESSIAN = Operator(
     complex_arguments=False,
     keywords=MatrixOptions.__optional_keys__ - {"holomorphic"},
 )
+
+
+@overload
+def hessian(
+    f: Callable[..., Any],
+    x: NDArray[Scalar],
+    /,
+    *constants: Const[Any],
+    **options: Unpack[BareMatrixOptions],
+) -> NDArray[Scalar]: ...
+
+
+@overload
+def hessian(
+    f: Callable[..., Any], x: float, /, *constants: Const[Any], **options: Unpack[BareMatrixOptions]
+) -> float: ...
+
+
+@overload
+def hessian(
+    f: Callable[..., Any], x: Array, /, *constants: Const[Any], **options: Unpack[BareMatrixOptions]
+) -> Array: ...
+
+
+@overload
+def hessian(f: Callable[..., Any], /, *args: Any, **options: Unpack[MatrixOptions]) -> Any: ...
 
 
 def hessian(f: Callable[..., Any], /, *args: Any, **options: Unpack[MatrixOptions]) -> Any:
@@ -76,6 +112,34 @@ def hessian(f: Callable[..., Any], /, *args: Any, **options: Unpack[MatrixOption
     return call(HESSIAN, (2,), f, args, options)
 
 
+@overload
+def value_gradient_and_hessian(
+    f: Callable[..., Any],
+    x: NDArray[Scalar],
+    /,
+    *constants: Const[Any],
+    **options: Unpack[BareMatrixOptions],
+) -> tuple[Any, NDArray[Scalar], NDArray[Scalar]]: ...
+
+
+@overload
+def value_gradient_and_hessian(
+    f: Callable[..., Any], x: float, /, *constants: Const[Any], **options: Unpack[BareMatrixOptions]
+) -> tuple[Any, float, float]: ...
+
+
+@overload
+def value_gradient_and_hessian(
+    f: Callable[..., Any], x: Array, /, *constants: Const[Any], **options: Unpack[BareMatrixOptions]
+) -> tuple[Any, Array, Array]: ...
+
+
+@overload
+def value_gradient_and_hessian(
+    f: Callable[..., Any], /, *args: Any, **options: Unpack[MatrixOptions]
+) -> Any: ...
+
+
 def value_gradient_and_hessian(
     f: Callable[..., Any], /, *args: Any, **options: Unpack[MatrixOptions]
 ) -> Any:
@@ -83,15 +147,99 @@ def value_gradient_and_hessian(
     return call(HESSIAN, (0, 1, 2), f, args, options)
 
 
+@overload
+def prepare_hessian(
+    f: Callable[..., Any],
+    x: NDArray[Scalar],
+    /,
+    *constants: Const[Any],
+    **options: Unpack[BarePrepareMatrixOptions],
+) -> Prepared[NDArray[Scalar]]: ...
+
+
+@overload
+def prepare_hessian(
+    f: Callable[..., Any],
+    x: float,
+    /,
+    *constants: Const[Any],
+    **options: Unpack[BarePrepareMatrixOptions],
+) -> Prepared[float]: ...
+
+
+@overload
+def prepare_hessian(
+    f: Callable[..., Any],
+    x: Array,
+    /,
+    *constants: Const[Any],
+    **options: Unpack[BarePrepareMatrixOptions],
+) -> Prepared[Array]: ...
+
+
+@overload
+def prepare_hessian(
+    f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareDenseOptions]
+) -> Prepared[Any]: ...
+
+
+@overload
 def prepare_hessian(
     f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
-) -> Prepared | SparsePrepared:
+) -> SparsePrepared: ...
+
+
+def prepare_hessian(
+    f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
+) -> Prepared[Any] | SparsePrepared:
     """Prepare :func:`hessian` for repeated calls; see :class:`Prepared`."""
     return prepare_matrix(HESSIAN, (2,), f, example_args, options)
 
 
+@overload
+def prepare_value_gradient_and_hessian(
+    f: Callable[..., Any],
+    x: NDArray[Scalar],
+    /,
+    *constants: Const[Any],
+    **options: Unpack[BarePrepareMatrixOptions],
+) -> Prepared[tuple[Any, NDArray[Scalar], NDArray[Scalar]]]: ...
+
+
+@overload
+def prepare_value_gradient_and_hessian(
+    f: Callable[..., Any],
+    x: float,
+    /,
+    *constants: Const[Any],
+    **options: Unpack[BarePrepareMatrixOptions],
+) -> Prepared[tuple[Any, float, float]]: ...
+
+
+@overload
+def prepare_value_gradient_and_hessian(
+    f: Callable[..., Any],
+    x: Array,
+    /,
+    *constants: Const[Any],
+    **options: Unpack[BarePrepareMatrixOptions],
+) -> Prepared[tuple[Any, Array, Array]]: ...
+
+
+@overload
+def prepare_value_gradient_and_hessian(
+    f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareDenseOptions]
+) -> Prepared[Any]: ...
+
+
+@overload
 def prepare_value_gradient_and_hessian(
     f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
-) -> Prepared | SparsePrepared:
+) -> SparsePrepared: ...
+
+
+def prepare_value_gradient_and_hessian(
+    f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
+) -> Prepared[Any] | SparsePrepared:
     """Prepare :func:`value_gradient_and_hessian` for repeated calls; see :class:`Prepared`."""
     return prepare_matrix(HESSIAN, (0, 1, 2), f, example_args, options)

@@ -6,7 +6,13 @@ from typing import Any, Unpack, overload
 from diffface.backends.compiled import Arrays
 from diffface.operators.calculus import gradient_function, push
 from diffface.operators.call import call, prepare
-from diffface.operators.options import Argument, BareOptions, PrepareOptions, SeededOptions
+from diffface.operators.options import (
+    BareOptions,
+    BarePrepareOptions,
+    PrepareOptions,
+    SeededOptions,
+)
+from diffface.operators.result_types import Argument
 from diffface.prep.arguments.const import Const
 from diffface.prep.operator import Operator, Part, Point, Seeds
 from diffface.prep.prepared import Prepared
@@ -42,12 +48,7 @@ def hvp(
 
 @overload
 def hvp(
-    f: Callable[..., Any],
-    x: Argument,
-    /,
-    *args: Any,
-    tangents: Any,
-    **options: Unpack[SeededOptions],
+    f: Callable[..., Any], /, *args: Any, tangents: Any, **options: Unpack[SeededOptions]
 ) -> Any: ...
 
 
@@ -110,12 +111,7 @@ def gradient_and_hvp(
 
 @overload
 def gradient_and_hvp(
-    f: Callable[..., Any],
-    x: Argument,
-    /,
-    *args: Any,
-    tangents: Any,
-    **options: Unpack[SeededOptions],
+    f: Callable[..., Any], /, *args: Any, tangents: Any, **options: Unpack[SeededOptions]
 ) -> Any: ...
 
 
@@ -126,15 +122,47 @@ def gradient_and_hvp(
     return call(HVP, (1, 2), f, args, options, tangents)
 
 
+@overload
+def prepare_hvp(
+    f: Callable[..., Any],
+    x: Argument,
+    /,
+    *constants: Const[Any],
+    **options: Unpack[BarePrepareOptions],
+) -> Prepared[Argument]: ...
+
+
+@overload
 def prepare_hvp(
     f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
-) -> Prepared:
+) -> Prepared[Any]: ...
+
+
+def prepare_hvp(
+    f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
+) -> Prepared[Any]:
     """Prepare :func:`hvp` for repeated calls; see :class:`Prepared`."""
     return prepare(HVP, (2,), f, example_args, options)
 
 
+@overload
+def prepare_gradient_and_hvp(
+    f: Callable[..., Any],
+    x: Argument,
+    /,
+    *constants: Const[Any],
+    **options: Unpack[BarePrepareOptions],
+) -> Prepared[tuple[Argument, Argument]]: ...
+
+
+@overload
 def prepare_gradient_and_hvp(
     f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
-) -> Prepared:
+) -> Prepared[Any]: ...
+
+
+def prepare_gradient_and_hvp(
+    f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
+) -> Prepared[Any]:
     """Prepare :func:`gradient_and_hvp` for repeated calls; see :class:`Prepared`."""
     return prepare(HVP, (1, 2), f, example_args, options)

@@ -1,12 +1,22 @@
 """Jacobians."""
 
 from collections.abc import Callable
-from typing import Any, Unpack
+from typing import Any, Unpack, overload
+
+from numpy.typing import NDArray
 
 from diffface.backends.compiled import Arrays
 from diffface.operators.calculus import jacobian as derive_jacobian
 from diffface.operators.call import call, prepare_matrix
-from diffface.operators.options import MatrixOptions, PrepareOptions
+from diffface.operators.options import (
+    BareMatrixOptions,
+    BarePrepareMatrixOptions,
+    MatrixOptions,
+    PrepareDenseOptions,
+    PrepareOptions,
+)
+from diffface.operators.result_types import Array, HasShape, Module
+from diffface.prep.arguments.const import Const
 from diffface.prep.operator import Operator, Part, Point
 from diffface.prep.prepared import Prepared
 from diffface.sparse.prepared import SparsePrepared
@@ -32,6 +42,40 @@ JACOBIAN = Operator(
     complex_arguments=False,
     keywords=MatrixOptions.__optional_keys__,
 )
+
+
+@overload
+def jacobian(
+    f: Callable[..., HasShape],
+    x: NDArray[Any],
+    /,
+    *constants: Const[Any],
+    **options: Unpack[BareMatrixOptions],
+) -> NDArray[Any]: ...
+
+
+@overload
+def jacobian(
+    f: Callable[..., Any],
+    x: Module,
+    /,
+    *constants: Const[Any],
+    **options: Unpack[BareMatrixOptions],
+) -> dict[str, Any]: ...
+
+
+@overload
+def jacobian(
+    f: Callable[..., HasShape],
+    x: Array,
+    /,
+    *constants: Const[Any],
+    **options: Unpack[BareMatrixOptions],
+) -> Array: ...
+
+
+@overload
+def jacobian(f: Callable[..., Any], /, *args: Any, **options: Unpack[MatrixOptions]) -> Any: ...
 
 
 def jacobian(f: Callable[..., Any], /, *args: Any, **options: Unpack[MatrixOptions]) -> Any:
@@ -78,6 +122,42 @@ def jacobian(f: Callable[..., Any], /, *args: Any, **options: Unpack[MatrixOptio
     return call(JACOBIAN, (1,), f, args, options)
 
 
+@overload
+def value_and_jacobian(
+    f: Callable[..., HasShape],
+    x: NDArray[Any],
+    /,
+    *constants: Const[Any],
+    **options: Unpack[BareMatrixOptions],
+) -> tuple[Any, NDArray[Any]]: ...
+
+
+@overload
+def value_and_jacobian(
+    f: Callable[..., Any],
+    x: Module,
+    /,
+    *constants: Const[Any],
+    **options: Unpack[BareMatrixOptions],
+) -> tuple[Any, dict[str, Any]]: ...
+
+
+@overload
+def value_and_jacobian(
+    f: Callable[..., HasShape],
+    x: Array,
+    /,
+    *constants: Const[Any],
+    **options: Unpack[BareMatrixOptions],
+) -> tuple[Any, Array]: ...
+
+
+@overload
+def value_and_jacobian(
+    f: Callable[..., Any], /, *args: Any, **options: Unpack[MatrixOptions]
+) -> Any: ...
+
+
 def value_and_jacobian(
     f: Callable[..., Any], /, *args: Any, **options: Unpack[MatrixOptions]
 ) -> Any:
@@ -85,15 +165,99 @@ def value_and_jacobian(
     return call(JACOBIAN, (0, 1), f, args, options)
 
 
+@overload
+def prepare_jacobian(
+    f: Callable[..., HasShape],
+    x: NDArray[Any],
+    /,
+    *constants: Const[Any],
+    **options: Unpack[BarePrepareMatrixOptions],
+) -> Prepared[NDArray[Any]]: ...
+
+
+@overload
+def prepare_jacobian(
+    f: Callable[..., Any],
+    x: Module,
+    /,
+    *constants: Const[Any],
+    **options: Unpack[BarePrepareMatrixOptions],
+) -> Prepared[dict[str, Any]]: ...
+
+
+@overload
+def prepare_jacobian(
+    f: Callable[..., HasShape],
+    x: Array,
+    /,
+    *constants: Const[Any],
+    **options: Unpack[BarePrepareMatrixOptions],
+) -> Prepared[Array]: ...
+
+
+@overload
+def prepare_jacobian(
+    f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareDenseOptions]
+) -> Prepared[Any]: ...
+
+
+@overload
 def prepare_jacobian(
     f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
-) -> Prepared | SparsePrepared:
+) -> SparsePrepared: ...
+
+
+def prepare_jacobian(
+    f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
+) -> Prepared[Any] | SparsePrepared:
     """Prepare :func:`jacobian` for repeated calls; see :class:`Prepared`."""
     return prepare_matrix(JACOBIAN, (1,), f, example_args, options)
 
 
+@overload
+def prepare_value_and_jacobian(
+    f: Callable[..., HasShape],
+    x: NDArray[Any],
+    /,
+    *constants: Const[Any],
+    **options: Unpack[BarePrepareMatrixOptions],
+) -> Prepared[tuple[Any, NDArray[Any]]]: ...
+
+
+@overload
+def prepare_value_and_jacobian(
+    f: Callable[..., Any],
+    x: Module,
+    /,
+    *constants: Const[Any],
+    **options: Unpack[BarePrepareMatrixOptions],
+) -> Prepared[tuple[Any, dict[str, Any]]]: ...
+
+
+@overload
+def prepare_value_and_jacobian(
+    f: Callable[..., HasShape],
+    x: Array,
+    /,
+    *constants: Const[Any],
+    **options: Unpack[BarePrepareMatrixOptions],
+) -> Prepared[tuple[Any, Array]]: ...
+
+
+@overload
+def prepare_value_and_jacobian(
+    f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareDenseOptions]
+) -> Prepared[Any]: ...
+
+
+@overload
 def prepare_value_and_jacobian(
     f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
-) -> Prepared | SparsePrepared:
+) -> SparsePrepared: ...
+
+
+def prepare_value_and_jacobian(
+    f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
+) -> Prepared[Any] | SparsePrepared:
     """Prepare :func:`value_and_jacobian` for repeated calls; see :class:`Prepared`."""
     return prepare_matrix(JACOBIAN, (0, 1), f, example_args, options)

@@ -2,16 +2,13 @@
 
 import difflib
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypedDict, TypeVar
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 
 from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.registry import Backend
 from diffface.prep.operator import Mode, Settings
-
-# One active argument, whose derivative has its type.
-Argument = TypeVar("Argument")
 
 # The names of diffface's own backends. One from outside is passed as an object, for type checkers.
 BackendName = Literal["jax", "torch", "autograd", "numpy", "complex-step"]
@@ -83,8 +80,8 @@ class ScalarOptions(Options, total=False):
     holomorphic: bool
 
 
-class MatrixOptions(Options, total=False):
-    """Keywords of Jacobians and Hessians.
+class DenseOptions(Options, total=False):
+    """Keywords of Jacobians and Hessians that are not sparse.
 
     Attributes
     ----------
@@ -96,6 +93,17 @@ class MatrixOptions(Options, total=False):
         default all.
     holomorphic : bool, default False
         For `jacobian`: ``f`` is a holomorphic function of complex arguments.
+    """
+
+    mode: Mode
+    holomorphic: bool
+
+
+class MatrixOptions(DenseOptions, total=False):
+    """Keywords of Jacobians and Hessians.
+
+    Attributes
+    ----------
     sparsity : {"trace", "probe"} or matrix, optional
         Derive the entries of a pattern alone, and return sparse matrices. ``"trace"`` finds one
         that holds at every point, ``"probe"`` one that holds near the arguments given; a matrix
@@ -108,11 +116,16 @@ class MatrixOptions(Options, total=False):
         alone, or at every call.
     """
 
-    mode: Mode
-    holomorphic: bool
     sparsity: Any
     format: Literal["csr", "csc", "coo"] | None
     check: Literal["once", "always"]
+
+
+class BareMatrixOptions(BareOptions, total=False):
+    """Keywords of Jacobians and Hessians that leave the structure of the result as it is."""
+
+    mode: Mode
+    chunk_size: int | None
 
 
 class SeededOptions(Options, total=False):
@@ -147,6 +160,20 @@ class PreparationOptions(TypedDict, total=False):
 
 class PrepareOptions(MatrixOptions, SeededOptions, PreparationOptions, total=False):
     """Keywords of preparations: those of the operator, and those of every preparation."""
+
+
+class PrepareDenseOptions(DenseOptions, PreparationOptions, total=False):
+    """Keywords of preparations of matrices that are not sparse."""
+
+
+class BarePrepareOptions(BareOptions, total=False):
+    """Keywords of preparations that leave the structure of the result as it is."""
+
+    fallback: Literal["eager", "error"]
+
+
+class BarePrepareMatrixOptions(BareMatrixOptions, BarePrepareOptions, total=False):
+    """Those of Jacobians and Hessians."""
 
 
 PREPARATION = PreparationOptions.__optional_keys__

@@ -1,12 +1,19 @@
 """Pullbacks: vector-Jacobian products (VJP)."""
 
 from collections.abc import Callable
-from typing import Any, Unpack
+from typing import Any, Unpack, overload
 
 from diffface.backends.compiled import Arrays
 from diffface.operators import calculus
 from diffface.operators.call import call, prepare
-from diffface.operators.options import PrepareOptions, SeededOptions
+from diffface.operators.options import (
+    BareOptions,
+    BarePrepareOptions,
+    PrepareOptions,
+    SeededOptions,
+)
+from diffface.operators.result_types import Argument
+from diffface.prep.arguments.const import Const
 from diffface.prep.operator import Operator, Part, Point, Seeds
 from diffface.prep.prepared import Prepared
 
@@ -25,6 +32,23 @@ PULLBACK = Operator(
     seeds=Seeds.COTANGENTS,
     keywords=SeededOptions.__optional_keys__,
 )
+
+
+@overload
+def pullback(
+    f: Callable[..., Any],
+    x: Argument,
+    /,
+    *constants: Const[Any],
+    cotangents: Any,
+    **options: Unpack[BareOptions],
+) -> Argument: ...
+
+
+@overload
+def pullback(
+    f: Callable[..., Any], /, *args: Any, cotangents: Any, **options: Unpack[SeededOptions]
+) -> Any: ...
 
 
 def pullback(
@@ -68,6 +92,23 @@ def pullback(
     return call(PULLBACK, (1,), f, args, options, cotangents)
 
 
+@overload
+def value_and_pullback(
+    f: Callable[..., Any],
+    x: Argument,
+    /,
+    *constants: Const[Any],
+    cotangents: Any,
+    **options: Unpack[BareOptions],
+) -> tuple[Any, Argument]: ...
+
+
+@overload
+def value_and_pullback(
+    f: Callable[..., Any], /, *args: Any, cotangents: Any, **options: Unpack[SeededOptions]
+) -> Any: ...
+
+
 def value_and_pullback(
     f: Callable[..., Any], /, *args: Any, cotangents: Any, **options: Unpack[SeededOptions]
 ) -> Any:
@@ -75,15 +116,47 @@ def value_and_pullback(
     return call(PULLBACK, (0, 1), f, args, options, cotangents)
 
 
+@overload
+def prepare_pullback(
+    f: Callable[..., Any],
+    x: Argument,
+    /,
+    *constants: Const[Any],
+    **options: Unpack[BarePrepareOptions],
+) -> Prepared[Argument]: ...
+
+
+@overload
 def prepare_pullback(
     f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
-) -> Prepared:
+) -> Prepared[Any]: ...
+
+
+def prepare_pullback(
+    f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
+) -> Prepared[Any]:
     """Prepare :func:`pullback` for repeated calls; see :class:`Prepared`."""
     return prepare(PULLBACK, (1,), f, example_args, options)
 
 
+@overload
+def prepare_value_and_pullback(
+    f: Callable[..., Any],
+    x: Argument,
+    /,
+    *constants: Const[Any],
+    **options: Unpack[BarePrepareOptions],
+) -> Prepared[tuple[Any, Argument]]: ...
+
+
+@overload
 def prepare_value_and_pullback(
     f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
-) -> Prepared:
+) -> Prepared[Any]: ...
+
+
+def prepare_value_and_pullback(
+    f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
+) -> Prepared[Any]:
     """Prepare :func:`value_and_pullback` for repeated calls; see :class:`Prepared`."""
     return prepare(PULLBACK, (0, 1), f, example_args, options)

@@ -1,12 +1,18 @@
 """Pushforwards: Jacobian-vector products (JVP)."""
 
 from collections.abc import Callable
-from typing import Any, Unpack
+from typing import Any, Unpack, overload
 
 from diffface.backends.compiled import Arrays
 from diffface.operators.calculus import push
 from diffface.operators.call import call, prepare
-from diffface.operators.options import PrepareOptions, SeededOptions
+from diffface.operators.options import (
+    BareOptions,
+    BarePrepareOptions,
+    PrepareOptions,
+    SeededOptions,
+)
+from diffface.prep.arguments.const import Const
 from diffface.prep.operator import Operator, Part, Point, Seeds
 from diffface.prep.prepared import Prepared
 
@@ -66,6 +72,23 @@ def pushforward(
     return call(PUSHFORWARD, (1,), f, args, options, tangents)
 
 
+@overload
+def value_and_pushforward(
+    f: Callable[..., Any],
+    x: Any,
+    /,
+    *constants: Const[Any],
+    tangents: Any,
+    **options: Unpack[BareOptions],
+) -> tuple[Any, Any]: ...
+
+
+@overload
+def value_and_pushforward(
+    f: Callable[..., Any], /, *args: Any, tangents: Any, **options: Unpack[SeededOptions]
+) -> Any: ...
+
+
 def value_and_pushforward(
     f: Callable[..., Any], /, *args: Any, tangents: Any, **options: Unpack[SeededOptions]
 ) -> Any:
@@ -75,13 +98,25 @@ def value_and_pushforward(
 
 def prepare_pushforward(
     f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
-) -> Prepared:
+) -> Prepared[Any]:
     """Prepare :func:`pushforward` for repeated calls; see :class:`Prepared`."""
     return prepare(PUSHFORWARD, (1,), f, example_args, options)
 
 
+@overload
+def prepare_value_and_pushforward(
+    f: Callable[..., Any], x: Any, /, *constants: Const[Any], **options: Unpack[BarePrepareOptions]
+) -> Prepared[tuple[Any, Any]]: ...
+
+
+@overload
 def prepare_value_and_pushforward(
     f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
-) -> Prepared:
+) -> Prepared[Any]: ...
+
+
+def prepare_value_and_pushforward(
+    f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
+) -> Prepared[Any]:
     """Prepare :func:`value_and_pushforward` for repeated calls; see :class:`Prepared`."""
     return prepare(PUSHFORWARD, (0, 1), f, example_args, options)

@@ -1,13 +1,19 @@
 """Second derivatives with respect to one number."""
 
 from collections.abc import Callable
-from typing import Any, Unpack
+from typing import Any, Unpack, overload
 
 from diffface.backends.adapter import Function
 from diffface.backends.compiled import Arrays
 from diffface.operators.calculus import pushforward, to_differentiate
 from diffface.operators.call import call, prepare
-from diffface.operators.options import PrepareOptions, ScalarOptions
+from diffface.operators.options import (
+    BareOptions,
+    BarePrepareOptions,
+    PrepareOptions,
+    ScalarOptions,
+)
+from diffface.prep.arguments.const import Const
 from diffface.prep.operator import Operator, Part, Point
 from diffface.prep.prepared import Prepared
 
@@ -71,6 +77,18 @@ def second_derivative(
     return call(SECOND_DERIVATIVE, (2,), f, args, options)
 
 
+@overload
+def value_derivative_and_second_derivative(
+    f: Callable[..., Any], x: Any, /, *constants: Const[Any], **options: Unpack[BareOptions]
+) -> tuple[Any, Any, Any]: ...
+
+
+@overload
+def value_derivative_and_second_derivative(
+    f: Callable[..., Any], /, *args: Any, **options: Unpack[ScalarOptions]
+) -> Any: ...
+
+
 def value_derivative_and_second_derivative(
     f: Callable[..., Any], /, *args: Any, **options: Unpack[ScalarOptions]
 ) -> Any:
@@ -80,13 +98,25 @@ def value_derivative_and_second_derivative(
 
 def prepare_second_derivative(
     f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
-) -> Prepared:
+) -> Prepared[Any]:
     """Prepare :func:`second_derivative` for repeated calls; see :class:`Prepared`."""
     return prepare(SECOND_DERIVATIVE, (2,), f, example_args, options)
 
 
+@overload
+def prepare_value_derivative_and_second_derivative(
+    f: Callable[..., Any], x: Any, /, *constants: Const[Any], **options: Unpack[BarePrepareOptions]
+) -> Prepared[tuple[Any, Any, Any]]: ...
+
+
+@overload
 def prepare_value_derivative_and_second_derivative(
     f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
-) -> Prepared:
+) -> Prepared[Any]: ...
+
+
+def prepare_value_derivative_and_second_derivative(
+    f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
+) -> Prepared[Any]:
     """Prepare :func:`value_derivative_and_second_derivative`; see :class:`Prepared`."""
     return prepare(SECOND_DERIVATIVE, (0, 1, 2), f, example_args, options)

@@ -26,6 +26,6 @@ def value(f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]) -> A
 
 def prepare_value(
     f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
-) -> Prepared:
+) -> Prepared[Any]:
     """Prepare ``f`` itself for repeated calls: compiled as its derivatives are."""
     return prepare(VALUE, (0,), f, example_args, options)

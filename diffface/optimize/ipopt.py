@@ -78,18 +78,18 @@ class IpoptProblem:
         """Rows and columns of the entries of the constraints' Jacobian."""
         if self._jacobian is None:
             return np.zeros(0, int), np.zeros(0, int)
-        rows, cols = self._jacobian.structure()  # type: ignore[union-attr]  # it is sparse
+        rows, cols = self._jacobian.structure()
         return rows, cols
 
     def jacobian(self, x: Any) -> Any:
         """Its values, in the order of :meth:`jacobianstructure`."""
         if self._jacobian is None:
             return np.zeros(0)
-        return _plain(self._jacobian.data(*self._at(x)))  # type: ignore[union-attr]  # sparse
+        return _plain(self._jacobian.data(*self._at(x)))
 
     def hessianstructure(self) -> tuple[Any, Any]:
         """Rows and columns of the lower triangle of the Hessian of the Lagrangian."""
-        rows, cols = self._hessian.structure()  # type: ignore[union-attr]  # it is sparse
+        rows, cols = self._hessian.structure()
         return rows, cols
 
     def hessian(self, x: Any, lagrange: Any, obj_factor: float) -> Any:
@@ -101,9 +101,7 @@ class IpoptProblem:
         point, constants = self._at(x)
         factor = np.asarray(obj_factor, point.dtype)
         weights = np.asarray(lagrange, point.dtype)
-        values = self._hessian.data(  # type: ignore[union-attr]  # it is sparse
-            point, constants, factor, weights
-        )
+        values = self._hessian.data(point, constants, factor, weights)
         return _plain(values)
 
     def _at(self, x: Any) -> tuple[Any, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Unpack
 
 import numpy as np
+from numpy.typing import NDArray
 
 from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.libraries import library_of
@@ -106,7 +107,7 @@ class LogDensity:
     """
 
     def __init__(self, function: VectorFunction, unravel: Unravel | Parameters) -> None:
-        self.x0 = function.x0
+        self.x0: NDArray[np.float64] = function.x0
         self.dimension = function.unravel.size
         self.unravel = unravel
         self._function = function
@@ -126,7 +127,7 @@ class LogDensity:
             return self._objective.fun(x)
         return _plain(self._values(self._function.points(x), self._function.constants))
 
-    def logdensity_and_gradient(self, x: Any) -> tuple[Any, Any]:
+    def logdensity_and_gradient(self, x: Any) -> tuple[Any, NDArray[np.float64]]:
         """Log density at ``x``, shape (n,), and its gradient, shape (n,), float64.
 
         At k points, shape (k, n), these are of shape (k,) and (k, n).
@@ -137,13 +138,13 @@ class LogDensity:
         values, gradients = map(_plain, found)
         return values, gradients
 
-    def gradient(self, x: Any) -> Any:
+    def gradient(self, x: Any) -> NDArray[np.float64]:
         """Gradient of the log density at ``x``, shape (n,), float64."""
         return self._objective.jac(x)
 
-    def hessian(self, x: Any) -> Any:
+    def hessian(self, x: Any) -> NDArray[np.float64]:
         """Hessian of the log density at ``x``, shape (n, n), float64."""
-        return self._objective.hess(x)
+        return np.asarray(self._objective.hess(x))
 
     def unravel_samples(self, samples: Any) -> Any:
         """Samples of shape (k, n) as one tree of arrays with a leading axis of length k."""

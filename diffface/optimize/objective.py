@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, Unpack
 
 import numpy as np
+from numpy.typing import NDArray
 
 from diffface.backends.adapter import Adapter
 from diffface.operators.gradient import (
@@ -93,7 +94,7 @@ class Objective:
     """
 
     def __init__(self, function: VectorFunction) -> None:
-        self.x0 = function.x0
+        self.x0: NDArray[np.float64] = function.x0
         self.unravel = function.unravel
         self.bounds = function.bounded
         self.callback = function.unravel.callback
@@ -129,7 +130,7 @@ class Objective:
             self._left = ("jac", point, args, gradient)
         return value  # type: ignore[no-any-return]
 
-    def jac(self, x: Any, *args: Any) -> Any:
+    def jac(self, x: Any, *args: Any) -> NDArray[np.float64]:
         """Gradient at ``x``, shape (n,), float64."""
         point = self._function.unravel.checked(x).tobytes()
         if self._function.costly:
@@ -137,19 +138,19 @@ class Objective:
             at = self._function.point(x)
             with self._function.known(at, self._take("value", point, args)):
                 found = self._gradient(at, self._function.all_constants(args))
-            return found.astype(np.float64, copy=False)
-        gradient = self._take("jac", point, args)
+            return _float64(found)
+        gradient: NDArray[np.float64] | None = self._take("jac", point, args)
         if gradient is None:
             value, gradient = self.fun_and_jac(x, *args)
             self._left = ("fun", point, args, value)
         return gradient
 
-    def fun_and_jac(self, x: Any, *args: Any) -> tuple[float, Any]:
+    def fun_and_jac(self, x: Any, *args: Any) -> tuple[float, NDArray[np.float64]]:
         """``(f, gradient)`` at ``x``, for ``minimize(..., jac=True)``."""
         function = self._function
         self.counts["fun_and_jac"] += 1
         value, gradient = self._value_and_gradient(function.point(x), function.all_constants(args))
-        return float(value), gradient.astype(np.float64, copy=False)
+        return float(value), _float64(gradient)
 
     def hess(self, x: Any, *args: Any) -> Any:
         """Hessian at ``x``, shape (n, n), float64; a sparse matrix where ``sparsity`` was given."""
@@ -160,7 +161,7 @@ class Objective:
         hessian = self._hessian(function.point(x), function.all_constants(args))
         return hessian.astype(np.float64, copy=False)
 
-    def hessp(self, x: Any, p: Any, *args: Any) -> Any:
+    def hessp(self, x: Any, p: Any, *args: Any) -> NDArray[np.float64]:
         """Hessian at ``x`` times the vector ``p`` of shape (n,); float64."""
         function = self._function
         self.counts["hessp"] += 1
@@ -168,7 +169,7 @@ class Objective:
         product = self._hvp(
             function.point(x), function.all_constants(args), tangents=function.point(p)
         )
-        return product.astype(np.float64, copy=False)
+        return _float64(product)
 
     def hess_operator(self, x: Any, *args: Any) -> Any:
         """Hessian at ``x`` as a ``scipy.sparse.linalg.LinearOperator``."""
@@ -207,6 +208,10 @@ class Objective:
             return None
         self._left = _NOTHING
         return left[3]
+
+
+def _float64(found: Any) -> NDArray[np.float64]:
+    return np.asarray(found, np.float64)
 
 
 def one_number(y: Any, x: Any, adapter: Adapter) -> Any:

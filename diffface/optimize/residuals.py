@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, Unpack
 
 import numpy as np
+from numpy.typing import NDArray
 
 from diffface.backends.libraries import library_of
 from diffface.operators.jacobian import (
@@ -97,7 +98,7 @@ class Residuals:
     """
 
     def __init__(self, function: VectorFunction, as_operator: bool = False) -> None:
-        self.x0 = function.x0
+        self.x0: NDArray[np.float64] = function.x0
         self.unravel = function.unravel
         self.bounds = function.bounded
         self.callback = function.unravel.callback
@@ -123,20 +124,21 @@ class Residuals:
     def __repr__(self) -> str:
         return f"<residuals {self._function!r}>"
 
-    def fun(self, x: Any, *args: Any) -> Any:
+    def fun(self, x: Any, *args: Any) -> NDArray[np.float64]:
         """``f`` at ``x``, flat: shape (m,), float64.
 
         Of an ``x`` that the backend's framework traces, it is what may be traced further.
         """
         function = self._function
         if (y := function.carried(x, args)) is not None:
-            return y
+            return y  # type: ignore[no-any-return]  # it is of the framework
         self.counts["fun"] += 1
         point = function.point(x)
         y = self._value(point, function.all_constants(args))
         if function.costly:
             self._left = (point.tobytes(), args, np.array(y))
-        return _float64(y)
+        found: NDArray[np.float64] = _float64(y)
+        return found
 
     def jac(self, x: Any, *args: Any) -> Any:
         """Jacobian at ``x``, shape (m, n), float64.
@@ -153,7 +155,7 @@ class Residuals:
         with function.known(point, self._take(point.tobytes(), args)):
             return _float64(self._jacobian(point, function.all_constants(args)))
 
-    def fun_and_jac(self, x: Any, *args: Any) -> tuple[Any, Any]:
+    def fun_and_jac(self, x: Any, *args: Any) -> tuple[NDArray[np.float64], Any]:
         """``fun`` and ``jac`` at ``x``, by one evaluation of both."""
         function = self._function
         self.counts["fun_and_jac"] += 1
@@ -197,7 +199,7 @@ class Residuals:
         left, self._left = self._left, (b"", (), None)
         return left[2] if left[0] == point and same(left[1], args) else None
 
-    def curve(self, t: Any, /, *p: float) -> Any:
+    def curve(self, t: Any, /, *p: float) -> NDArray[np.float64]:
         """``f`` with the parameters ``p`` and the data ``t``, as ``curve_fit`` calls it."""
         return self.fun(np.array(p), t)
 
@@ -205,7 +207,7 @@ class Residuals:
         """Jacobian of :meth:`curve` with respect to ``p``, shape (m, n)."""
         return self.jac(np.array(p), t)
 
-    def rhs(self, t: float, y: Any, /, *args: Any) -> Any:
+    def rhs(self, t: float, y: Any, /, *args: Any) -> NDArray[np.float64]:
         """``f(t, y, *args)``, made with ``argnums=1``, as ``solve_ivp`` calls it."""
         return self.fun(y, float(t), *args)
 
