@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from diffface.backends.compiled import Array, Arrays
+from diffface.backends.errors import MissingRuleError
 from diffface.backends.libraries import library_of
 from diffface.operators.calculus import gradient_function
 from diffface.prep.arguments.signature import Leaf, Signature
@@ -13,6 +14,58 @@ from diffface.prep.arguments.tree import unflatten
 from diffface.prep.flat_function import OutputStructure
 from diffface.prep.operator import Point
 from diffface.prep.plan import Plan
+from diffface.sparse.detect import lacking
+
+
+class Check:
+    """Compares a derivative along a random direction with what its entries say.
+
+    Parameters
+    ----------
+    plan : Plan
+        How it would be derived densely.
+    f : callable
+        The user's function.
+    rows, cols : array of int, shape (nnz,)
+        Where the entries are, in their order.
+    evaluate : callable
+        ``evaluate(primals, constants)`` computes the entries anew.
+    """
+
+    def __init__(
+        self, plan: Plan, f: Callable[..., Any], rows: Any, cols: Any,
+        evaluate: Callable[[Any, Any], Any],
+    ) -> None:  # fmt: skip
+        self._plan, self._f, self._rows, self._cols = plan, f, rows, cols
+        self._evaluate = evaluate
+
+    def __call__(self, entries: Any, primals: Any, constants: Any) -> None:
+        """Raise if they differ.
+
+        Raises
+        ------
+        SparsityError
+            The pattern is too small.
+        """
+        found = self._disagreement(entries, primals, constants)
+        if found is not None and self._plan.outer.black_box:
+            # Differences say nothing where `f` has a kink; hardly any point nearby has one.
+            primals = self.moved(primals)
+            found = self._disagreement(self._evaluate(primals, constants), primals, constants)
+        if found is not None:
+            raise lacking(*found)
+
+    def _disagreement(self, entries: Any, primals: Any, constants: Any) -> Any:
+        return disagreement(
+            self._plan, self._f, primals, constants, self._rows, self._cols, entries
+        )
+
+    def moved(self, primals: Any) -> list[Any]:
+        """Primals a little elsewhere."""
+        leaves = self._plan.signature.primals
+        moved = self._plan.outer.inside(tuple(map(nearby, leaves, primals)))
+        pairs = zip(leaves, moved, strict=True)
+        return [leaf.library.from_numpy(a, leaf.device) for leaf, a in pairs]
 
 
 def disagreement(
@@ -34,7 +87,7 @@ def disagreement(
         g = gradient_function(point) if plan.operator.order == 2 else point.f
         try:
             y, dy, moves, _ = adapter.compressed(g, x, seeds, value=True)
-        except Exception:  # noqa: BLE001 - without a rule for pushforwards there is no J v
+        except MissingRuleError:  # for pushforwards: there is no J v
             return _by_pullback(plan, g, x, rows, cols, entries)
         expected = _flat(adapter, dy)
         v = _flat(adapter, seeds)

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from diffface.backends.errors import SparsityError
+from diffface.backends.errors import MissingRuleError, SparsityError
 from diffface.backends.registry import Backend
 from diffface.prep.arguments.bind import bind
 from diffface.prep.arguments.tree import unflatten
 from diffface.prep.operator import Operator, Recipe, Settings
 from diffface.prep.plan import Plan, plan_for
 from diffface.prep.prepared import Prepared
-from diffface.sparse.agreement import disagreement, nearby, rebuilt
-from diffface.sparse.detect import Subject, find, lacking
+from diffface.sparse.agreement import Check, rebuilt
+from diffface.sparse.detect import Subject, find
+from diffface.sparse.matrices import Block, blocks_of
 from diffface.sparse.pattern import Sparsity
 
 if TYPE_CHECKING:
@@ -57,10 +58,18 @@ class Specialised:
             self.outputs = subject.outputs()
             self._inputs = subject.inputs()
             self.y = subject.trace.y
+            self._blocks, order = self._matrices()
+            self._order = None if np.array_equal(order, np.arange(len(order))) else order
             self._attempts = self._colorings()
             self._color(*self._attempts[0])
+        rows, cols = self.sparsity.rows[order], self.sparsity.cols[order]
+        self._check = Check(plan, f, rows, cols, self._evaluated)
         self._entries: Any = None
-        self._check: Any = None
+
+    def _matrices(self) -> tuple[list[Block], Any]:
+        shapes = [d[0] for d in self.outputs]
+        form = self._options.get("format")
+        return blocks_of(self.sparsity, shapes, self.plan.signature.primals, form)
 
     # The program.
 
@@ -80,7 +89,6 @@ class Specialised:
     def _color(self, forward: bool, reverse: bool) -> None:
         from diffface.sparse.coloring import color_hessian, color_jacobian
         from diffface.sparse.compress import Compression, compressed_hessian, compressed_jacobian
-        from diffface.sparse.matrices import blocks_of
 
         plan, second = self.plan, self.plan.operator.order == 2
         matrix = self.sparsity.matrix
@@ -88,18 +96,9 @@ class Specialised:
             self.sparsity.coloring = color_hessian(matrix, reverse=not forward)
         else:
             self.sparsity.coloring = color_jacobian(matrix, forward=forward, reverse=reverse)
-        shapes = [d[0] for d in self.outputs]
-        self._blocks, order = blocks_of(
-            self.sparsity, shapes, plan.signature.primals, self._options.get("format")
-        )
-        self._order = None if np.array_equal(order, np.arange(len(order))) else order
+        order = np.arange(self.sparsity.nnz) if self._order is None else self._order
         self._compression: Compression = Compression(
-            self.sparsity,
-            self._inputs,
-            self.outputs,
-            order,
-            plan.outer,
-            plan.settings.chunk_size,
+            self.sparsity, self._inputs, self.outputs, order, plan.outer, plan.settings.chunk_size
         )
         make = compressed_hessian if second else compressed_jacobian
         self._operator: Operator = make(plan.operator, self._compression)
@@ -126,10 +125,13 @@ class Specialised:
                     with self.plan.inner.scope(self.plan.dtypes):
                         self._color(*attempt)
                 return run()
-            except Exception as error:  # noqa: BLE001 - raised if no attempt succeeds
+            except MissingRuleError as error:
                 errors.append(error)
-                # A pattern of the user's lacks its entry in any coloring.
-                if isinstance(error, SparsityError) and not self._traced:
+            except SparsityError as error:
+                errors.append(error)
+                # A pattern of the user's lacks its entry in any coloring; of one that was traced,
+                # the framework's two modes may disagree.
+                if not self._traced:
                     break
         raise errors[0]
 
@@ -185,7 +187,7 @@ class Specialised:
 
         def run() -> Any:
             raw = self._eager(self._primals, self._constants)
-            self.check(self._part(raw), self._primals, self._constants)
+            self._check(self._part(raw), self._primals, self._constants)
             return raw
 
         return self._assembled(self._attempt(run))
@@ -259,24 +261,22 @@ class Specialised:
 
     # The check.
 
+    def _evaluated(self, primals: Any, constants: Any) -> Any:
+        """The entries, eagerly."""
+        return self._part(self._eager(primals, constants))
+
     def _check_prepared(
         self, entries: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None
     ) -> None:
         """Check at the examples, and nearby: among zeros, much agrees by chance."""
-        self.check(self._part(_called(entries, args, kwargs)), self._primals, self._constants)
-        moved = self._moved(self._primals)
+        self._check(self._part(_called(entries, args, kwargs)), self._primals, self._constants)
+        moved = self._check.moved(self._primals)
         try:
             elsewhere = rebuilt(self.plan.signature, args, moved)
             values = self._part(_called(entries, elsewhere, kwargs))
-        except Exception:  # noqa: BLE001 - out of the function's domain
+        except Exception:  # noqa: BLE001 - the user's function, out of its domain
             return
-        self.check(values, moved, self._constants)
-
-    def _moved(self, primals: Any) -> list[Any]:
-        leaves = self.plan.signature.primals
-        moved = self.plan.outer.inside(tuple(map(nearby, leaves, primals)))
-        pairs = zip(leaves, moved, strict=True)
-        return [leaf.library.from_numpy(a, leaf.device) for leaf, a in pairs]
+        self._check(values, moved, self._constants)
 
     def _check_at(self, raw: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> None:
         plan = self.plan
@@ -285,32 +285,7 @@ class Specialised:
         bound = bound._replace(active=plan.signature.active, bare=plan.signature.bare)
         recipe = Recipe(plan.operator, plan.wanted, self._f, plan.settings)
         _, primals, constants = plan_for(recipe, self._backend, bound)
-        self.check(self._part(raw), primals, constants)
-
-    def check(self, entries: Any, primals: Any, constants: Any) -> None:
-        """Compare the derivative along a random direction with what the entries say.
-
-        Raises
-        ------
-        SparsityError
-            If they differ: the pattern is too small.
-        """
-        found = self._disagreement(entries, primals, constants)
-        if found is not None and self.plan.outer.black_box:
-            # Differences say nothing where `f` has a kink; hardly any point nearby has one.
-            primals = self._moved(primals)
-            found = self._disagreement(
-                self._part(self._eager(primals, constants)), primals, constants
-            )
-        if found is not None:
-            raise lacking(*found)
-
-    def _disagreement(self, entries: Any, primals: Any, constants: Any) -> Any:
-        order = slice(None) if self._order is None else self._order
-        return disagreement(
-            self.plan, self._f, primals, constants,
-            self.sparsity.rows[order], self.sparsity.cols[order], entries,
-        )  # fmt: skip
+        self._check(self._part(raw), primals, constants)
 
 
 def _called(entries: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> Any:
