@@ -1,7 +1,9 @@
 """Array libraries: how the arrays of one library come in and go out."""
 
+import types
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
+from enum import Enum
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -21,11 +23,29 @@ class Subtree(NamedTuple):
         ``rebuild(leaves)`` is such a value again; equal for equal structures.
     names : tuple of str
         How each leaf is written after the name of the value: ``.weight``, ``['a'][0]``.
+    constant : tuple of bool, optional
+        Which leaves are constant wherever the value is an argument; none by default. A derivative
+        is rebuilt with None in their places.
     """
 
     leaves: tuple[object, ...]
     rebuild: Callable[[Any], object]
     names: tuple[str, ...]
+    constant: tuple[bool, ...] = ()
+
+
+# Objects of these types never change, and are the same where they and their types are equal.
+_ATOMS = {
+    str, bytes, int, bool, type(None), type(...), type(NotImplemented), range,
+    types.FunctionType, types.BuiltinFunctionType, types.ModuleType, np.ufunc,
+}  # fmt: skip
+# Types of other objects that never change, which libraries add to: such an object is as it was.
+frozen: set[type] = set()
+
+
+def is_atom(value: object) -> bool:
+    """Whether ``value`` can never change."""
+    return type(value) in _ATOMS or isinstance(value, type | Enum | np.dtype)
 
 
 class ArrayLibrary(ABC):

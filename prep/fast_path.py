@@ -208,11 +208,9 @@ def _seeds(
 def _tangents(writer: Writer, plan: Plan, entry: str, place: Place, tree: Any) -> list[str]:
     if place.spec is None:
         return _seed(writer, plan, entry, None, [tree], NAMESPACE)
-    examples = leaves_like(place.spec, tree, active=place.active)
-    if place.active is None:
-        return _seed(writer, plan, entry, place.spec, examples, NAMESPACE)
-    template, spec = flatten(unflatten(place.spec, place.leaves([0.0] * place.stop)))
-    active = [n for n, leaf in enumerate(template) if type(leaf) is not Const]
+    spec, active = place.derivative
+    assert spec is not None, "that of a tree is a tree"
+    examples = leaves_like(spec, tree, active=active)
     return _seed(writer, plan, entry, spec, examples, NAMESPACE, active)
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import optree
 
-from diffface.backends.arrays import PYTHON, ArrayLibrary
+from diffface.backends.arrays import PYTHON, ArrayLibrary, frozen, is_atom
 from diffface.backends.libraries import library_of
 from diffface.backends.recording.names import Names
 from diffface.backends.recording.source import code
-from diffface.prep.arguments.static import Static, is_atom, state_of
+from diffface.prep.arguments.static import Static, state_of
 from diffface.prep.arguments.tree import NAMESPACE, Spec
 
 # What a prepared callable is called with: `(*args, tangents=, cotangents=, out=, kwargs=)`.
@@ -89,7 +89,10 @@ class Writer:
         if is_atom(known.value):
             self.guards.append(f"{a} is {self.names(known.value)}")
         else:
-            self.guards.append(f"{self.names(state_of)}({a}) == {self.names(known.state)}")
+            same = f"{self.names(state_of)}({a}) == {self.names(known.state)}"
+            if type(known.value) in frozen:
+                same = f"({a} is {self.names(known.value)} or {same})"
+            self.guards.append(same)
 
     def check(self, guards: Sequence[str]) -> str:
         """The line that leaves a call to the general way unless all ``guards`` hold."""

@@ -11,6 +11,7 @@ import numpy as np
 from diffface.backends.arrays import NUMPY, PYTHON, ArrayLibrary, Subtree
 from diffface.backends.compiled import Array
 from diffface.backends.errors import InvalidArgumentError
+from diffface.backends.jax import modules
 from diffface.backends.recording.names import Names
 
 
@@ -77,6 +78,8 @@ class JAXArrays(ArrayLibrary):
         array.block_until_ready()
 
     def subtree(self, value: object) -> Subtree | None:
+        if (module := modules.subtree(value)) is not None:
+            return module
         found, tree = jax.tree_util.tree_flatten_with_path(value)
         if jax.tree_util.treedef_is_leaf(tree):
             return None

@@ -9,9 +9,10 @@ import torch
 from torch._C import _functorch, _len_torch_dispatch_stack
 from torch.autograd import forward_ad
 
-from diffface.backends.arrays import NUMPY, NUMPY_SCALAR, PYTHON, ArrayLibrary
+from diffface.backends.arrays import NUMPY, NUMPY_SCALAR, PYTHON, ArrayLibrary, Subtree
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.recording.names import Names
+from diffface.backends.torch import modules
 from diffface.backends.torch.levels import is_traced
 
 
@@ -119,6 +120,9 @@ class TorchArrays(ArrayLibrary):
     def wait(self, array: Array) -> None:
         if array.is_cuda:
             torch.cuda.synchronize(array.device)
+
+    def subtree(self, value: object) -> Subtree | None:
+        return modules.subtree(value) if isinstance(value, torch.nn.Module) else None
 
     def guard(self, a: str, example: Array, names: Names) -> str:
         if type(example) is not torch.Tensor or example.is_complex():

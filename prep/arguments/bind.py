@@ -106,6 +106,8 @@ def marked(value: Any, known: Argument) -> Any:
         leaves: list[Any] = known.spec.flatten_up_to(value)
     except ValueError:  # reported as a mismatch
         return value
+    if all(isinstance(leaves[n], Const) for n in constant):
+        return value
     for n in constant:
         if not isinstance(leaves[n], Const):
             leaves[n] = Const(leaves[n])

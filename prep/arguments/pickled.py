@@ -14,12 +14,17 @@ from diffface.prep.arguments.tree import NAMESPACE, Spec, flatten, unflatten
 
 
 class Shape:
-    """A leaf of a signature, in the place of an array."""
+    """A leaf of a signature, in the place of an array.
 
-    __slots__ = ("leaf",)
+    Modules ask for its dtype, and whether a derivative is of it.
+    """
 
-    def __init__(self, leaf: Leaf) -> None:
+    __slots__ = ("__weakref__", "dtype", "leaf", "requires_grad", "shape")
+
+    def __init__(self, leaf: Leaf, active: bool = True) -> None:
         self.leaf = leaf
+        self.shape, self.dtype = leaf.shape, leaf.dtype
+        self.requires_grad = active
 
     def __reduce__(self) -> tuple[Any, ...]:
         library, shape, dtype, device = self.leaf
@@ -27,14 +32,16 @@ class Shape:
             pickle.dumps(device)
         except (TypeError, pickle.PicklingError):  # JAX's belong to a process
             device = None
-        return _shape, (library, shape, dtype, device)
+        return _shape, (library, shape, dtype, device, self.requires_grad)
 
 
-def _shape(library: ArrayLibrary, shape: tuple[int, ...], dtype: Any, device: Any) -> Shape:
+def _shape(
+    library: ArrayLibrary, shape: tuple[int, ...], dtype: Any, device: Any, active: bool
+) -> Shape:
     if device is None:
         # Where that library puts its arrays here, if it has devices.
         device = library.describe(library.from_numpy(np.zeros(()), None))[2]
-    return Shape(Leaf(library, shape, dtype, device))
+    return Shape(Leaf(library, shape, dtype, device), active)
 
 
 def pack(signature: Signature) -> tuple[Any, ...]:
@@ -63,15 +70,15 @@ def leaves_of_tree(tree: Any, namespace: str = NAMESPACE) -> tuple[Spec | None, 
     return spec, [shape.leaf for shape in shapes]
 
 
-def _tree(argument: Argument) -> Any:
-    leaves = [_packed(leaf) for leaf in argument.leaves]
+def _tree(argument: Argument, active: bool = True) -> Any:
+    leaves = [_packed(leaf, active) for leaf in argument.leaves]
     return leaves[0] if argument.spec is None else unflatten(argument.spec, leaves)
 
 
-def _packed(leaf: Described) -> Any:
+def _packed(leaf: Described, active: bool) -> Any:
     if isinstance(leaf, Argument):
-        return Const(_tree(leaf))
-    return leaf.value if isinstance(leaf, Static) else Shape(leaf)
+        return Const(_tree(leaf, active=False))
+    return leaf.value if isinstance(leaf, Static) else Shape(leaf, active)
 
 
 def _argument(tree: Any) -> Argument:

@@ -63,7 +63,7 @@ def tangents(
             for leaf in leaves
             if isinstance(leaf, Leaf)
         ]
-        structure = _Structure(place.spec, NAMESPACE, place.active)
+        structure = _Structure(place.derivative[0], NAMESPACE, place.derivative[1])
         seeds += _checked(
             entry, structure, expected, own, lead, traced, name, "the active argument"
         )  # fmt: skip

@@ -11,7 +11,7 @@ from diffface.backends.compiled import Arrays
 from diffface.backends.libraries import libraries, library_of
 from diffface.prep.arguments.const import Const
 from diffface.prep.arguments.static import Static
-from diffface.prep.arguments.tree import Spec, flatten, unflatten
+from diffface.prep.arguments.tree import Spec, derivative_of, flatten, unflatten
 
 
 class Leaf(NamedTuple):
@@ -67,6 +67,16 @@ class Place(NamedTuple):
     start: int
     stop: int
     active: tuple[int, ...] | None = None
+
+    @property
+    def derivative(self) -> tuple[Spec | None, tuple[int, ...] | None]:
+        """Structure of a derivative with respect to it, and which leaves of that are derivatives.
+
+        The latter is None if all are.
+        """
+        if self.spec is None or self.active is None:
+            return self.spec, None
+        return derivative_of(self.spec, self.active)
 
     def leaves(self, primals: Sequence[Any], constants: Sequence[Any] | None = None) -> list[Any]:
         """Leaves of the argument: its part of ``primals``, and None for those that are constant."""

@@ -2,22 +2,16 @@
 
 import hashlib
 import random
-import types
+import weakref
 from collections.abc import Hashable, Iterable
-from enum import Enum
 from typing import Any
 
 import numpy as np
 
-from diffface.backends.arrays import ArrayLibrary
+from diffface.backends.arrays import ArrayLibrary, frozen, is_atom
 from diffface.backends.libraries import library_of
 from diffface.prep.arguments.tree import attributes
 
-# Objects of these types never change, and are the same where they and their types are equal.
-_ATOMS = {
-    str, bytes, int, bool, type(None), type(...), type(NotImplemented), range,
-    types.FunctionType, types.BuiltinFunctionType, types.ModuleType, np.ufunc,
-}  # fmt: skip
 # They change whenever they are used; recorders look after random numbers themselves.
 _GENERATORS = (np.random.Generator, np.random.BitGenerator, np.random.RandomState, random.Random)
 # Longer arrays are remembered by a digest.
@@ -44,18 +38,16 @@ class Static:
         return self._state
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Static) and self.state == other.state
+        if not isinstance(other, Static):
+            return False
+        same = self.value is other.value and type(self.value) in frozen
+        return same or self.state == other.state
 
     def __hash__(self) -> int:
         return hash(self.state)
 
     def __str__(self) -> str:
         return f"static {self.value!r}"
-
-
-def is_atom(value: object) -> bool:
-    """Whether ``value`` can never change."""
-    return type(value) in _ATOMS or isinstance(value, type | Enum | np.dtype)
 
 
 def state_of(value: object) -> Hashable:
@@ -118,19 +110,35 @@ def _contents(value: Any, seen: _Seen) -> Iterable[Hashable]:
         plain = np.asarray(value)
         yield plain.shape, plain.dtype, plain.tobytes()
         yield np.ma.getmaskarray(value).tobytes()
+    elif isinstance(value, weakref.ref):
+        yield _state(value(), seen)
     elif _is_opaque(type(value)):
-        # What `pickle` and `copy` would make it of.
-        made, args, state, items, pairs, _ = (*value.__reduce_ex__(4), *[None] * 4)[:6]
-        for part in (made, args, state or None, list(items or ()), list(pairs or ())):
+        for part in _made_of(value):
             yield _state(part, seen)
     if held:
         yield tuple([(name, _state(at, seen)) for name, at in held.items()])
 
 
+def _made_of(value: Any) -> Iterable[object]:
+    """What `pickle` and `copy` would make ``value`` of."""
+    try:
+        made, args, state, items, pairs, _ = (*value.__reduce_ex__(4), *[None] * 4)[:6]
+    except Exception:
+        if _is_of_c(type(value)):
+            raise
+        return ()  # it refuses to be pickled; its attributes are all there is
+    return made, args, state or None, list(items or ()), list(pairs or ())
+
+
+def _is_of_c(cls: type) -> bool:
+    """Whether an object of ``cls`` may hold what Python does not see."""
+    heap = 1 << 9  # of classes that were defined in Python
+    return any(not base.__flags__ & heap and base is not object for base in cls.__mro__)
+
+
 def _is_opaque(cls: type) -> bool:
     """Whether there may be more in an object of ``cls`` than its attributes."""
-    heap = 1 << 9  # of classes that were defined in Python
-    if any(not base.__flags__ & heap and base is not object for base in cls.__mro__):
+    if _is_of_c(cls):
         return True
     usual = ("__reduce__", "__reduce_ex__", "__getstate__")
     return any(getattr(cls, name) is not getattr(object, name) for name in usual)

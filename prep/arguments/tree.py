@@ -3,9 +3,10 @@
 import dataclasses
 import threading
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
+import numpy as np
 import optree
 
 from diffface.backends.libraries import library_of, subtree_of
@@ -98,8 +99,8 @@ def _register(node: Any) -> bool:
             return True
         # The library first: it may know that some fields of a dataclass are static.
         if subtree_of(node) is not None:
-            split: Any = subtree_of
-            for namespace in (NAMESPACE, SORTED, RESULTS):
+            splits = {NAMESPACE: _split_argument, SORTED: _split_argument, RESULTS: _split}
+            for namespace, split in splits.items():
                 optree.register_pytree_node(
                     cls, split, _rebuild, path_entry_type=_Written, namespace=namespace
                 )
@@ -118,8 +119,40 @@ class _Written(optree.PyTreeEntry):
         return f"{node}{self.entry}"
 
 
+# What the entries and the structure of such a node are, as optree asks for them.
+_Split = tuple[Sequence[Any], Any, Sequence[str]]
+
+
+def _split(value: Any) -> _Split:
+    found = subtree_of(value)
+    assert found is not None, "its type is known"
+    return found[:3]
+
+
+def _split_argument(value: Any) -> _Split:
+    found = subtree_of(value)
+    assert found is not None, "its type is known"
+    leaves, rebuild, names, constant = found
+    if constant:
+        marks = zip(leaves, constant, strict=True)
+        leaves = tuple(
+            Const(leaf) if held and type(leaf) is not Const else leaf for leaf, held in marks
+        )
+    return leaves, rebuild, names
+
+
 def _rebuild(rebuild: Any, leaves: Any) -> Any:
-    return rebuild(leaves)
+    return rebuild([leaf.value if type(leaf) is Const else leaf for leaf in leaves])
+
+
+@lru_cache(maxsize=256)
+def derivative_of(spec: Spec, active: tuple[int, ...]) -> tuple[Spec, tuple[int, ...]]:
+    """Structure of a derivative with respect to some leaves of ``spec``, and where those are."""
+    leaves: list[Any] = [None] * spec.num_leaves
+    for i in active:
+        leaves[i] = np.zeros(())  # what libraries take for an array
+    found, derivative = flatten(unflatten(spec, leaves))
+    return derivative, tuple(i for i, leaf in enumerate(found) if type(leaf) is not Const)
 
 
 def _register_dataclass(cls: Any) -> None:

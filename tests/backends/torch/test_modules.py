@@ -1,0 +1,294 @@
+"""``torch.nn.Module`` as an argument: the derivatives are those of `backward()`."""
+
+import copy
+import pickle
+import threading
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import diffface as dif
+
+
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.cell = nn.LSTM(3, 4, 2, batch_first=True)
+        self.head = nn.Linear(4, 1)
+
+    def forward(self, x):
+        return self.head(self.cell(x)[0][:, -1])
+
+
+class Attention(nn.Module):
+    """It builds its mask when it is called first."""
+
+    def __init__(self):
+        super().__init__()
+        self.heads = nn.MultiheadAttention(6, 2, batch_first=True)
+        self.mask = None
+
+    def forward(self, x):
+        if self.mask is None:
+            self.mask = torch.triu(torch.ones(x.shape[1], x.shape[1], dtype=torch.bool), 1)
+        return self.heads(x, x, x, attn_mask=self.mask, need_weights=False)[0]
+
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.out = nn.Embedding(7, 4), nn.Linear(4, 7, bias=False)
+        self.out.weight = self.embedding.weight
+
+    def forward(self, x):
+        return self.out(self.embedding(x).sin())
+
+
+class Checkpointed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(3, 4), nn.Linear(4, 2)
+
+    def forward(self, x):
+        from torch.utils.checkpoint import checkpoint
+
+        return self.second(checkpoint(lambda y: self.first(y).tanh(), x, use_reentrant=False))
+
+
+class Complex(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(3, 3, dtype=torch.complex64))
+
+    def forward(self, x):
+        return (self.weight @ x.to(torch.complex64)).abs()
+
+
+def mlp(**options):
+    return nn.Sequential(nn.Linear(3, 4, **options), nn.Tanh(), nn.Linear(4, 2, **options))
+
+
+def partly_frozen():
+    net = mlp()
+    net[0].weight.requires_grad_(False)
+    return net
+
+
+def with_a_lock():
+    net = mlp()
+    net.lock = threading.Lock()
+    return net
+
+
+MODELS = {
+    "attention": (Attention, (2, 5, 6)),
+    "batch norm": (lambda: nn.Sequential(mlp(), nn.BatchNorm1d(2), nn.Linear(2, 2)), (5, 3)),
+    "checkpoint": (Checkpointed, (5, 3)),
+    "complex": (Complex, (3,)),
+    "dropout": (lambda: nn.Sequential(mlp(), nn.Dropout(0.3), nn.Linear(2, 2)), (5, 3)),
+    "frozen": (partly_frozen, (5, 3)),
+    "half": (lambda: mlp(dtype=torch.float16), (5, 3)),
+    "lock": (with_a_lock, (5, 3)),
+    "recurrent": (Recurrent, (2, 5, 3)),
+    "spectral norm": (lambda: nn.utils.parametrizations.spectral_norm(nn.Linear(3, 3)), (5, 3)),
+    "tied": (Tied, None),
+}
+
+
+def loss(model, x):
+    return model(x).square().sum()
+
+
+def by_backward(f, model, *args):
+    """What a training step computes; the model stays as it is."""
+    held = copy.deepcopy(model.state_dict())
+    torch.manual_seed(3)
+    value = f(model, *args)
+    wanted = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    found = torch.autograd.grad(value, list(wanted.values()))
+    model.load_state_dict(held)
+    return value.detach(), dict(zip(wanted, found, strict=True))
+
+
+def check(found, expected):
+    value, gradient = found
+    torch.testing.assert_close(value, expected[0])
+    assert list(gradient) == list(expected[1])
+    for name, part in gradient.items():
+        torch.testing.assert_close(part, expected[1][name])
+        assert type(part) is torch.Tensor
+        assert not part.requires_grad
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_gradients_are_those_of_a_training_step(name):
+    torch.manual_seed(0)
+    make, shape = MODELS[name]
+    model = make()
+    x = torch.tensor([1, 2, 1]) if shape is None else torch.randn(shape)
+    x = x.half() if name == "half" else x
+    before = copy.deepcopy(model.state_dict())
+    expected = by_backward(loss, model, x)
+    torch.manual_seed(3)
+    check(dif.value_and_gradient(loss, model, dif.Const(x)), expected)
+    prepared = dif.prepare_value_and_gradient(loss, model, dif.Const(x), fallback="error")
+    with torch.no_grad():
+        for p in model.parameters():
+            p.mul_(1.1)
+            before |= {n: p.clone() for n, p in model.named_parameters(remove_duplicate=False)}
+    expected = by_backward(loss, model, x)
+    torch.manual_seed(3)
+    check(prepared(model, x), expected)
+    assert prepared.strategy == "replay"
+    # Nothing in it has changed, such as a running average.
+    for key, held in model.state_dict().items():
+        assert torch.equal(held, before[key])
+
+
+def test_new_values_of_buffers_are_auxiliary_results():
+    def with_buffers(model, x):
+        return loss(model, x), dict(model.named_buffers())
+
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)), torch.randn(5, 3)
+    prepared = dif.prepare_gradient(with_buffers, model, dif.Const(x), has_aux=True)
+    _, buffers = prepared(model, x)
+    loss(model, x)
+    for name, expected in model.named_buffers():
+        torch.testing.assert_close(buffers[name], expected)
+
+
+def test_what_is_built_at_the_first_call_is_built_in_a_copy():
+    model, x = Attention(), torch.randn(2, 5, 6)
+    dif.prepare_gradient(loss, model, dif.Const(x))(model, x)
+    dif.gradient(loss, model, dif.Const(x))
+    assert model.mask is None
+
+
+def test_dropout_draws_anew_at_every_call():
+    model, x = nn.Sequential(nn.Linear(3, 30), nn.Dropout(0.5)), torch.randn(5, 3)
+    prepared = dif.prepare_gradient(loss, model, dif.Const(x))
+    first, second = prepared(model, x), prepared(model, x)
+    assert not torch.equal(first["0.weight"], second["0.weight"])
+
+
+def test_products_hessians_and_other_arguments():
+    torch.manual_seed(0)
+    model, x = mlp(dtype=torch.float64), torch.randn(5, 3, dtype=torch.float64)
+    values = {name: p.detach() for name, p in model.named_parameters()}
+
+    def functional(values, x):
+        return torch.func.functional_call(model, values, (x,)).square().sum()
+
+    v = {name: torch.randn_like(p) for name, p in values.items()}
+    dx = torch.randn_like(x)
+    found = dif.hvp(loss, model, x, tangents=(v, dx))
+    prepared = dif.prepare_hvp(loss, model, x)(model, x, tangents=(v, dx))
+    expected = dif.hvp(functional, values, x, tangents=(v, dx))
+    for each in (found, prepared):
+        torch.testing.assert_close(each, expected)
+    hessian = dif.hessian(loss, model, dif.Const(x))
+    torch.testing.assert_close(hessian, dif.hessian(functional, values, dif.Const(x)))
+    jacobian = dif.jacobian(lambda m, x: m(x), model, dif.Const(x))
+    assert jacobian["0.weight"].shape == (5, 2, 4, 3)
+    out = {name: torch.empty_like(p) for name, p in values.items()}
+    assert dif.prepare_gradient(loss, model, dif.Const(x))(model, x, out=out) is out
+    torch.testing.assert_close(out, by_backward(loss, model, x)[1])
+
+
+def test_a_module_in_a_tree_and_in_const():
+    torch.manual_seed(0)
+    model, other, x = mlp(), mlp(), torch.randn(5, 3)
+
+    def distance(p, teacher, x):
+        return (p["scale"] * p["model"](x) - teacher(x)).square().sum()
+
+    tree = {"model": model, "scale": torch.tensor(2.0)}
+    prepared = dif.prepare_gradient(distance, tree, dif.Const(other), dif.Const(x))
+    found = prepared(tree, other, x)
+    _, expected = by_backward(lambda m, x: (2.0 * m(x) - other(x)).square().sum(), model, x)
+    torch.testing.assert_close(found["model"], expected)
+    with torch.no_grad():
+        other[0].weight.zero_()
+    _, expected = by_backward(lambda m, x: (2.0 * m(x) - other(x)).square().sum(), model, x)
+    torch.testing.assert_close(prepared(tree, other, x)["model"], expected)
+
+
+def test_what_is_no_tensor_is_part_of_the_signature():
+    model, x = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5)), torch.randn(5, 3)
+    prepared = dif.prepare_gradient(loss, model, dif.Const(x))
+    model.eval()
+    with pytest.raises(dif.PreparationMismatchError, match=r"training mode, .* evaluation"):
+        prepared(model, x)
+    lazy = dif.prepare_gradient(loss, argnums=0, backend="torch")
+    for change in (model.train, model.eval):
+        change()
+        torch.manual_seed(3)
+        torch.testing.assert_close(lazy(model, x), by_backward(loss, model, x)[1])
+    model[0].weight.requires_grad_(False)
+    assert list(lazy(model, x)) == ["0.bias"]
+    model[0].register_forward_hook(lambda module, args, y: 2 * y)
+    torch.testing.assert_close(lazy(model, x), by_backward(loss, model, x)[1])
+    model[0] = nn.Linear(3, 4)
+    torch.testing.assert_close(lazy(model, x), by_backward(loss, model, x)[1])
+
+
+def test_another_module_of_the_same_kind_may_come():
+    model, x = Recurrent(), torch.randn(2, 5, 3)
+    prepared = dif.prepare_value_and_gradient(loss, model, dif.Const(x))
+    other = Recurrent()
+    check(prepared(other, x), by_backward(loss, other, x))
+
+
+def test_inside_what_is_differentiated():
+    torch.manual_seed(0)
+    model, x = partly_frozen().double(), torch.randn(5, 3, dtype=torch.float64)
+
+    def norm(model, x):
+        inner = dif.gradient(loss, model, dif.Const(x))
+        assert "0.weight" not in inner
+        return sum(part.square().sum() for part in inner.values())
+
+    found = dif.gradient(norm, model, dif.Const(x))
+    g = dif.gradient(loss, model, dif.Const(x))
+    expected = dif.hvp(loss, model, dif.Const(x), tangents=g)
+    torch.testing.assert_close(found, {name: 2 * part for name, part in expected.items()})
+    tangents = {name: torch.ones_like(part) for name, part in g.items()}
+    slope = dif.pushforward(norm, model, dif.Const(x), tangents=tangents)
+    torch.testing.assert_close(slope, sum(part.sum() for part in found.values()))
+
+
+def test_it_pickles():
+    model, x = mlp(), torch.randn(5, 3)
+    prepared = dif.prepare_value_and_gradient(loss, model, dif.Const(x))
+    arrived = pickle.loads(pickle.dumps(prepared))
+    check(arrived(model, x), by_backward(loss, model, x))
+    with pytest.raises(dif.PreparationMismatchError):
+        arrived(mlp(dtype=torch.float64), x.double())
+
+
+def test_modules_that_are_refused():
+    x = torch.ones(5, 3)
+    with pytest.raises(dif.NotDifferentiableError, match="call it once on an example input"):
+        dif.gradient(loss, nn.LazyLinear(4), dif.Const(x))
+    with pytest.raises(dif.NotDifferentiableError, match="use backend='torch'"):
+        dif.gradient(loss, mlp(), dif.Const(x), backend="numpy")
+    with pytest.raises(dif.InvalidArgumentError, match="nothing to differentiate"):
+        dif.gradient(loss, nn.ReLU(), dif.Const(x))
+
+
+def test_samples_with_shared_parameters():
+    torch.manual_seed(0)
+    model, x = mlp(), torch.randn(5, 3)
+    found = dif.prepare_gradient(loss, model, dif.Const(x), in_axes=(None, 0))(model, x)
+    for i, row in enumerate(x):
+        _, expected = by_backward(loss, model, row)
+        torch.testing.assert_close({k: part[i] for k, part in found.items()}, expected)
+
+
+def test_backend_of_one_argument_among_numpy_arrays():
+    model, x = mlp(), np.ones((5, 3), np.float32)
+    found = dif.gradient(lambda m, x: nn.functional.softplus(m(x)).sum(), model, dif.Const(x))
+    assert all(isinstance(part, torch.Tensor) for part in found.values())
