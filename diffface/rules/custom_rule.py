@@ -13,6 +13,7 @@ from diffface.prep.arguments.tree import flatten, leaves_of, unflatten
 from diffface.rules.arguments import Arguments, is_array, split
 from diffface.rules.derivatives import RuledOperation
 from diffface.rules.ladder import Derivative, Names, Table
+from diffface.rules.noted import notes
 from diffface.rules.operation import Operation, copied, protected
 from diffface.rules.parameters import called, signature_of, tells_none
 
@@ -140,6 +141,8 @@ class CustomRule:
         bound = self.signature.bind(*args, **kwargs)
         bound.apply_defaults()
         values = tuple(bound.arguments.values())
+        if (calls := notes.get()) is not None:
+            calls.append((self, values))
         adapter = owner_of(leaf for value in values for leaf in leaves_of(value))
         if not self._needs_a_primitive(adapter):
             return self.compute([_mapped(self._protected, value) for value in values])

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import AD, BACKENDS, ROOT
+from scipy.special import erf
 
 import diffface as dif
 from diffface.testing import Finding, check, scenarios
@@ -329,6 +330,46 @@ def test_rules_that_are_wrong(f, backend):
     assert not report.ok
     assert reasons(report) == {("rule", (backend,))}
     assert {row.backend for row in report.wrong} == {backend}
+
+
+@dif.custom_rule
+def weighted(x, a):
+    return xp_of(x).sum(a * x * x)
+
+
+@weighted.pullback
+def _(active, saved, dy):
+    _, x, a = saved
+    return 3 * a * x * dy, x * x * dy
+
+
+wrong_erf = dif.elementwise(erf, lambda x: xp_of(x).exp(-x * x))
+bridged_sine = dif.bridge(wrong_sine, backend="jax")
+wrong_root = dif.implicit(lambda x, p: x * x - p, lambda p: np.sqrt(p) + 0.1)
+
+
+@pytest.mark.parametrize(
+    ("f", "clause"),
+    [
+        (lambda x: weighted(x, x + 1),
+         "the pullback rule of `weighted` (FILE) is wrong with respect to `x`."),
+        (lambda x: xp_of(x).sum(wrong_erf(2 * x)),
+         "the partial derivative of `erf` is wrong with respect to `x`."),
+        (lambda x: xp_of(x).sum(bridged_sine(2 * x)),
+         "the derivative of the bridged `wrong_sine` (FILE) is wrong with respect to `x`."),
+        (lambda x: xp_of(x).sum(wrong_root(2 * x)),
+         "the derivative of `<lambda>` (FILE) is wrong with respect to `p`."),
+    ],
+    ids=["custom rule", "elementwise", "bridge", "implicit"],
+)  # fmt: skip
+def test_custom_rules_that_are_wrong_are_named(f, clause):
+    report = check(f, np.abs(X) + 1, backends=["autograd"], operators=["gradient"])
+    assert not report.ok
+    found = re.sub(r"\(/[^)]*test_check.py:\d+\)", "(FILE)", text(report, "rule"))
+    assert found == (
+        "the value of `f` agrees, and differences of it converge, to something else than "
+        f"gradient: {clause}"
+    )
 
 
 def test_another_value_on_one_backend():

@@ -6,16 +6,16 @@ from typing import Any
 import numpy as np
 
 from diffface.backends.errors import InvalidArgumentError, NotDifferentiableError
-from diffface.backends.registry import Backend, resolve
+from diffface.backends.registry import Backend
 from diffface.operators.listing import operators as operators_of
 from diffface.operators.value import VALUE
 from diffface.prep.operator import Operator
 from diffface.testing.comparison.agreement import beside, rows
 from diffface.testing.comparison.explain import explain, no_result
 from diffface.testing.comparison.findings import Evidence
-from diffface.testing.comparison.reference import Reference
+from diffface.testing.comparison.reference import Reference, reference_at
 from diffface.testing.comparison.report import WAYS, Comparison, Report, ask, name_of
-from diffface.testing.comparison.subject import Arrays, Subject, subject
+from diffface.testing.comparison.subject import Subject, subject
 from diffface.testing.names import named
 
 
@@ -102,7 +102,7 @@ def check(
     name = getattr(f, "__name__", repr(f))
     with np.errstate(all="ignore"):
         point = subject(f, args, options, next(iter(chosen.values())).first_order())
-        reference = _reference(point, chosen)
+        reference = reference_at(point, chosen)
         if reference is None:
             values = {n: ask(point, VALUE, b, WAYS[0], holomorphic) for n, b in chosen.items()}
             found = tuple(
@@ -132,22 +132,6 @@ def _wanted(names: Sequence[str] | None) -> Sequence[Operator]:
             f"`operators` must be a sequence of {', '.join(known)}; got {names!r}."
         )
     return [known[name] for name in dict.fromkeys(names)]
-
-
-def _reference(point: Subject, backends: Mapping[str, Backend]) -> Reference | None:
-    """Differences of ``f``, evaluated by NumPy if it can be, in double precision if it can be."""
-    for backend in (resolve("numpy"), *backends.values()):
-        if _can(point, backend, None):
-            return Reference(point, backend, _can(point, backend, point.fine()))
-    return None
-
-
-def _can(point: Subject, backend: Backend, primals: Arrays | None) -> bool:
-    try:
-        point.value(backend, primals)
-    except (Exception, SystemExit):  # noqa: BLE001 - whatever one raises, another may do it
-        return False
-    return True
 
 
 def _evidence(

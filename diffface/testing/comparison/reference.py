@@ -4,13 +4,13 @@ Differences know derivatives along directions only. A result is therefore reduce
 tangents ``d`` and ``v`` and cotangents ``c`` these are ``J d``, ``Re<c, J d>`` and ``v H d``.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from diffface.backends.registry import Backend
+from diffface.backends.registry import Backend, resolve
 from diffface.prep.operator import Operator, Part
 from diffface.testing.comparison.slopes import STEPS, Extrapolated, curvature, noise, slope
 from diffface.testing.comparison.subject import Arrays, Direction, Subject, weights
@@ -167,3 +167,19 @@ def _applied(blocks: Arrays, dx: Arrays) -> Arrays:
 def _sums(row: Arrays, dx: Arrays) -> Any:
     terms: Iterator[Any] = (np.tensordot(b, d, axes=d.ndim) for b, d in zip(row, dx, strict=True))
     return np.asarray(sum(terms))
+
+
+def reference_at(point: Subject, backends: Mapping[str, Backend]) -> Reference | None:
+    """Differences of ``f``, evaluated by NumPy if it can be, in double precision if it can be."""
+    for backend in (resolve("numpy"), *backends.values()):
+        if _can(point, backend, None):
+            return Reference(point, backend, _can(point, backend, point.fine()))
+    return None
+
+
+def _can(point: Subject, backend: Backend, primals: Arrays | None) -> bool:
+    try:
+        point.value(backend, primals)
+    except (Exception, SystemExit):  # noqa: BLE001 - whatever one raises, another may do it
+        return False
+    return True

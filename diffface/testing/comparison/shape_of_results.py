@@ -11,6 +11,7 @@ from diffface.testing.comparison.findings import Evidence, dropped
 from diffface.testing.comparison.report import Comparison, Finding, ask
 from diffface.testing.comparison.slopes import noise
 from diffface.testing.comparison.subject import Arrays
+from diffface.testing.comparison.wrong_rules import wrong_rules
 
 # Rounding errors of f, relative to f, from which on it is not computed in double precision; and
 # those from which on not even in single precision.
@@ -159,10 +160,12 @@ def rules(evidence: Evidence, rows: Rows) -> Iterator[Finding]:
     )
     if wrong:
         names = sorted({row.operator for row in rows if row.backend in wrong})
+        reason = wrong_rules(evidence, evidence.backends[wrong[0]])
+        reason = reason or "look for stop_gradient, detach, or a custom derivative rule"
         yield Finding(
             "rule",
             f"the value of `f` agrees, and differences of it converge, to something else than "
-            f"{', '.join(names)}: look for stop_gradient, detach, or a custom derivative rule.",
+            f"{', '.join(names)}: {reason}.",
             wrong,
         )
 
