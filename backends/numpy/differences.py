@@ -8,8 +8,8 @@ import numpy as np
 from diffface.backends.adapter import Function
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import NotDifferentiableError
-from diffface.backends.numpy.moves import Move
-from diffface.backends.numpy.precision import finer, is_coarse
+from diffface.backends.numpy.moves import Move, coordinates
+from diffface.backends.numpy.precision import finer, has_many_digits, is_coarse
 from diffface.backends.numpy.stencil import Stencil
 from diffface.backends.numpy.steps import Steps
 
@@ -143,39 +143,51 @@ def _refined(
 
 
 def unit_differences_directly(
-    f: Function, vector: Array, steps: Steps, stencil: Stencil, y: Arrays
-) -> tuple[Array, Array] | None:
+    f: Function, vector: Array, steps: Steps, stencil: Stencil, y: Array | None,
+    evaluate: Evaluate, rounding: Rounding,
+) -> tuple[Array, Array | None] | None:  # fmt: skip
     """The derivatives of a function of one vector that returns a float: a plain loop.
 
-    Returns them and a value of ``f``, one with many digits if there is one; or None, having
-    evaluated nothing, where ``f`` is no such function, or longer steps might be needed.
+    Returns them, and a value of ``f`` if all have few digits; or None, having evaluated nothing,
+    where ``f`` is no such function.
     """
     direct = getattr(f, "direct", None)
     if direct is None or vector.ndim != 1 or vector.dtype != np.float64 or not vector.size:
         return None
-    if steps.longer(vector) is not None:
-        return None
-    lengths = steps.lengths(vector, 0)
+    lengths, further = steps.lengths(vector, 0), steps.longer(vector)
+    small = () if further is None else np.flatnonzero(further > lengths).tolist()
     moves = [(w, (vector + o * lengths).tolist()) for o, w in stencil.outside]
-    center = stencil.center * y[0] if stencil.center else 0.0
-    totals = []
+    totals, values = [], []
     # The first evaluation goes the checked way.
-    evaluate: Any = lambda array: f((array,))[0][0]
-    sample: Any = None
-    fewer = True
+    call: Any = lambda array: f((array,))[0][0]
     for k in range(len(vector)):
-        total = center
+        total, reference = 0.0, y
         for weight, points in moves:
             moved = vector.copy()
             moved[k] = points[k]
-            value = evaluate(moved)
-            total += weight * value
-            evaluate = direct
-            if fewer:
-                sample = np.asarray(value)
-                fewer = is_coarse(sample)
+            value = call(moved)
+            values.append(value)
+            # As in `_combined`.
+            reference = value if reference is None else reference
+            total += weight * (value - reference)
+            call = direct
         totals.append(total)
-    return numbers(totals) / lengths, sample
+    found = numbers(totals) / lengths
+    many = len(moves)
+    scales = {k: max(map(abs, values[k * many : (k + 1) * many])) for k in small}
+    quiet = [k for k in small if abs(found[k]) * lengths[k] < _QUIET * rounding.step * scales[k]]
+    if quiet:
+        units = list(coordinates((vector,), steps, stencil, None))
+        chosen = [units[k] for k in quiet]
+        with np.errstate(all="ignore"):  # f need not be defined so far away
+            more = evaluate(Points([move.longer[0] for move in chosen]), lenient=True)
+            for k, move in zip(quiet, chosen, strict=True):
+                noise = (rounding.level * scales[k] / move.length,)
+                of_k, at_x = (found[k],), () if y is None else (y,)
+                found[k] = _refined(move, of_k, more, at_x, (True,), noise, rounding.level)[0]
+    return found, None if has_many_digits(values[0]) else next(
+        (a for a in map(np.asarray, values) if not is_coarse(a)), np.asarray(values[0])
+    )
 
 
 def numbers(values: list[Any], kinds: str = "f") -> Array:

@@ -281,10 +281,13 @@ class FiniteDifferences(NumPyAdapter):
             results = [_extrapolated(y, group, evaluate) for group in grouped]
             return [errors if self.error else best for best, errors in results], y
         flat = [move for group in grouped for move in group]
-        level = precision / steps.relative if self.stacked > 1 else precision
-        found, sample = derivatives(flat, evaluate, y, Rounding(level, steps.relative))
+        found, sample = derivatives(flat, evaluate, y, self._rounding(precision, steps))
         rest = iter(found)
         return [_sum([next(rest) for _ in group]) for group in grouped], sample
+
+    def _rounding(self, precision: float, steps: Steps) -> Rounding:
+        level = precision / steps.relative if self.stacked > 1 else precision
+        return Rounding(level, steps.relative)
 
     def _coarse(
         self, evaluate: Evaluate, x: Arrays, sample: Arrays, finest: float
@@ -304,15 +307,21 @@ class FiniteDifferences(NumPyAdapter):
         if not plain or len(x) != 1 or self.scheme == "richardson":
             return None
         finest = epsilon(x[0].dtype)
-        steps = self._steps_for(x, finest)
-        found = unit_differences_directly(f, x[0], steps, self._stencil, y)
-        if found is None or self.step is not None:
+
+        def derivatives_for(precision: float) -> tuple[Array, Array | None] | None:
+            steps = self._steps_for(x, precision)
+            return unit_differences_directly(
+                f, x[0], steps, self._stencil, y[0] if self._stencil.center else None,
+                one_by_one(f), self._rounding(precision, steps),
+            )  # fmt: skip
+
+        found = derivatives_for(finest)
+        if found is None or found[1] is None or self.step is not None:
             return None if found is None else found[0]
         coarse = self._coarse(one_by_one(f), x, (found[1],), finest)
         if not any(coarse):
             return found[0]
-        steps = self._steps_for(x, max(coarse))
-        again = unit_differences_directly(f, x[0], steps, self._stencil, y)
+        again = derivatives_for(max(coarse))
         return None if again is None else again[0]
 
     def _value(self, f: Function, x: Arrays, asked: bool) -> tuple[Arrays, Arrays]:

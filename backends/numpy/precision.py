@@ -8,6 +8,7 @@ from diffface.backends.compiled import Array, Arrays
 from diffface.backends.numpy.stencil import epsilon
 
 _HALF, _SINGLE = np.dtype(np.float16), np.dtype(np.float32)
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 def precision(values: Sequence[Array]) -> float:
@@ -23,6 +24,11 @@ def precision(values: Sequence[Array]) -> float:
 def is_coarse(a: Array) -> bool:
     """Whether all elements are numbers of float32, though those of ``a`` have more digits."""
     return a.dtype in (np.float64, np.complex128) and _fit(a, _SINGLE)
+
+
+def has_many_digits(value: float) -> bool:
+    """Whether one real number surely is none of float32."""
+    return 1 / _LARGEST < abs(value) < _LARGEST and float(np.float32(value)) != value
 
 
 def finer(a: Array, b: Array) -> Array:
