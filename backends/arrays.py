@@ -268,7 +268,7 @@ class NumPyArrays(ArrayLibrary):
         return array
 
     def guard(self, a: str, example: Array, names: Names) -> str:
-        if not example.dtype.isnative:
+        if not example.dtype.isnative or example.dtype.kind == "V":
             return ""
         dtype, shape = names(example.dtype), names(example.shape)
         return f"type({a}) is {names(np.ndarray)} and {a}.dtype is {dtype} and {a}.shape == {shape}"

@@ -253,6 +253,8 @@ def _results(
     exits = []
     targets = [target for target, _ in plan.result.destinations(structure)]
     for result, output, target in zip(results, outputs, targets, strict=True):
+        if kind.describe(output)[1].kind == "V" and target is not kind:
+            raise Unknown
         expression = kind.convert_out(result, target, tuple(output.shape), names)
         # Only a copy to another kind waits until the caller's arrays are no longer read.
         waits = target is not kind or not (kind.asynchronous and writer.foreign)

@@ -8,6 +8,7 @@ import numpy as np
 
 from diffface.backends.adapter import Adapter
 from diffface.backends.arrays import NUMPY, PYTHON
+from diffface.backends.bfloat16 import kind_of
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import NotDifferentiableError
 from diffface.backends.libraries import library_of
@@ -150,7 +151,7 @@ class FlatFunction:
         else:
             y, structure.y = (array,), None
             described = adapter.arrays.describe(array)
-            usual = described[0] == () and described[1].kind == "f"
+            usual = described[0] == () and kind_of(described[1]) == "f"
             if usual and adapter.reverse and not self._holomorphic:
                 # The usual case by far, and nothing is wrong with it.
                 structure.y_leaves = (described,)
@@ -185,7 +186,7 @@ class FlatFunction:
                 "or use `jacobian`, `pushforward` or `pullback`."
             )
         for _, dtype, _ in leaves:
-            if dtype.kind not in "fc":
+            if kind_of(dtype) not in "fc":
                 raise NotDifferentiableError(
                     f"`f` must return floating-point numbers, got {dtype.name}; convert them, or "
                     "return them as aux with has_aux=True."

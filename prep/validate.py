@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from diffface.backends.adapter import Adapter
+from diffface.backends.bfloat16 import kind_of
 from diffface.backends.errors import (
     DifffaceError,
     InvalidArgumentError,
@@ -59,7 +60,7 @@ def find_problem(
                 return Problem(NotDifferentiableError, text, (i, n))
     for i, argument in enumerate(signature.arguments):
         for n, leaf in enumerate(argument.leaves):
-            if (dtype := _lacking(leaf, adapter)) is not None:
+            if (dtype := _lacking(leaf, adapter, i in signature.active)) is not None:
                 text = (
                     f"has dtype {dtype.name}, which {adapter.library} lacks; convert it with "
                     "astype, or use another backend."
@@ -78,11 +79,12 @@ def find_problem(
     return None
 
 
-def _lacking(leaf: Described, adapter: Adapter) -> np.dtype[Any] | None:
+def _lacking(leaf: Described, adapter: Adapter, active: bool) -> np.dtype[Any] | None:
     """The dtype that the backend's library lacks, if there is one in ``leaf``."""
     if isinstance(leaf, Argument):
-        return next((d for n in leaf.leaves if (d := _lacking(n, adapter)) is not None), None)
-    if not isinstance(leaf, Leaf) or leaf.library is adapter.arrays:
+        inside = (_lacking(each, adapter, active=False) for each in leaf.leaves)
+        return next((dtype for dtype in inside if dtype is not None), None)
+    if not isinstance(leaf, Leaf) or (leaf.library is adapter.arrays and not active):
         return None
     return None if adapter.arrays.takes(leaf.dtype) else leaf.dtype
 
@@ -98,7 +100,7 @@ def _refusal(
         whose = "this leaf" if inside else "the argument"
         how = _conversion(leaf.value)
         return f"must be floating-point, got {found}; {how}wrap {whose} in Const if it is constant."
-    kind = leaf.dtype.kind
+    kind = kind_of(leaf.dtype)
     if kind == "V":
         found = (leaf.dtype.names or (leaf.dtype.name,))[0]
         return f"has dtype {found}, which NumPy lacks; convert it to float32."

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffface.backends.arrays import NUMPY, PYTHON, ArrayLibrary, Subtree
+from diffface.backends.bfloat16 import kind_of
 from diffface.backends.compiled import Array
 from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.jax import modules
@@ -34,7 +35,7 @@ class JAXArrays(ArrayLibrary):
         return ", ".join(sorted(map(str, device.device_set)))
 
     def takes(self, dtype: np.dtype[Any]) -> bool:
-        return dtype.kind in "biufc" and dtype.itemsize <= (16 if dtype.kind == "c" else 8)
+        return kind_of(dtype) in "biufc" and dtype.itemsize <= (16 if dtype.kind == "c" else 8)
 
     def to_numpy(self, array: Array) -> Any:
         # np.asarray of a JAX array is a read-only view; results have to be writable.

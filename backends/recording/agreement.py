@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from diffface.backends.arrays import ArrayLibrary
+from diffface.backends.bfloat16 import eps_of, kind_of, widened
 from diffface.backends.compiled import Array, Arrays, Program
 from diffface.backends.errors import CannotRecord, Disagreement
 from diffface.backends.recording.perturb import perturb
@@ -104,10 +105,10 @@ def _agree(
     shape, dtype, _ = library.describe(expected)
     if library.describe(found)[:2] != (shape, dtype):
         return False
-    if dtype.kind == "V":  # NumPy has no such numbers to compare
+    if kind_of(dtype) == "V":  # NumPy has no such numbers to compare
         return True
-    a, b = library.to_numpy(found), library.to_numpy(expected)
-    if dtype.kind not in "fc":
+    a, b = widened(library.to_numpy(found)), widened(library.to_numpy(expected))
+    if a.dtype.kind not in "fc":
         return bool(np.array_equal(a, b))
     # A compiler may find the limit where plain evaluation says NaN.
     known = ~np.isnan(b) if limits else ...
@@ -115,13 +116,13 @@ def _agree(
     sizes = np.abs(b)
     largest = float(sizes[np.isfinite(b)].max(initial=0))
     # Half of the digits, since another course differs by more; of what cancels, less is left.
-    unit = max(unit, float(np.finfo(dtype).eps))
+    unit = max(unit, eps_of(dtype))
     absolute = unit * (_CANCELLED * largest + terms)
     return np.allclose(a, b, rtol=unit**0.5, atol=absolute, equal_nan=True)
 
 
 def _identical(x: Array, y: Array, library: ArrayLibrary) -> bool:
-    a, b = library.to_numpy(x), library.to_numpy(y)
+    a, b = widened(library.to_numpy(x)), widened(library.to_numpy(y))
     return np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
 
 
@@ -134,7 +135,7 @@ def _perturb(value: Array, library: ArrayLibrary) -> Array:
     if _is_number(value):
         return perturb(value)
     _, dtype, device = library.describe(value)
-    moved = dtype.kind in "fc"
+    moved = kind_of(dtype) in "fc"
     return library.from_numpy(perturb(library.to_numpy(value)), device) if moved else value
 
 
@@ -142,7 +143,7 @@ def noise(inputs: Arrays, library: ArrayLibrary) -> float:
     """A bound for terms that may cancel, where no more is known than the inputs."""
     largest = 1.0
     for a in inputs:
-        own = a if _is_number(a) else library.to_numpy(a)
+        own = a if _is_number(a) else widened(library.to_numpy(a))
         if np.result_type(own).kind in "biufc":
             largest = max(largest, float(np.nanmax(np.abs(own), initial=1.0)))
     return 1e3 * largest

@@ -10,10 +10,19 @@ from torch._C import _functorch, _len_torch_dispatch_stack
 from torch.autograd import forward_ad
 
 from diffface.backends.arrays import NUMPY, NUMPY_SCALAR, PYTHON, ArrayLibrary, Subtree
+from diffface.backends.bfloat16 import is_bfloat16
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.recording.names import Names
 from diffface.backends.torch import modules
 from diffface.backends.torch.levels import is_traced
+
+try:
+    from ml_dtypes import bfloat16
+except ImportError:
+    # Nothing in NumPy computes with these.
+    BFLOAT16: np.dtype[Any] = np.dtype([("bfloat16", "V2")])
+else:
+    BFLOAT16 = np.dtype(bfloat16)
 
 
 class TorchArrays(ArrayLibrary):
@@ -33,14 +42,22 @@ class TorchArrays(ArrayLibrary):
         return dtype in _NUMPY.values()
 
     def to_numpy(self, array: Array) -> Any:
-        return array.detach().resolve_conj().resolve_neg().cpu().numpy()
+        plain = array.detach().resolve_conj().resolve_neg().cpu()
+        if plain.dtype is torch.bfloat16:
+            return plain.contiguous().view(torch.int16).numpy().view(BFLOAT16)
+        return plain.numpy()
 
     def from_numpy(self, array: Any, device: Hashable) -> Array:
         # torch has no negative strides, and warns about memory that it must not write to.
         usable = (
             array.flags.writeable and array.flags.aligned and min(array.strides, default=0) >= 0
         )
-        tensor = torch.from_numpy(array if usable else np.array(array, order="C"))
+        array = array if usable else np.array(array, order="C")
+        if is_bfloat16(array.dtype):
+            tensor = torch.from_numpy(np.asarray(array, order="C").view(np.int16))
+            tensor = tensor.view(torch.bfloat16)
+        else:
+            tensor = torch.from_numpy(array)
         return tensor if device is None else tensor.to(device)  # type: ignore[call-overload]
 
     def sparse(
@@ -160,7 +177,7 @@ _NUMPY: dict[torch.dtype, np.dtype[Any]] = {
         "bool", "uint8", "int8", "int16", "int32", "int64", "uint16", "uint32", "uint64",
         "float16", "float32", "float64", "complex64", "complex128",
     )
-}  # fmt: skip
+} | {torch.bfloat16: BFLOAT16}  # fmt: skip
 
 
 def _elements(array: Array) -> tuple[int, int]:
@@ -181,7 +198,7 @@ def _extent(array: Array) -> tuple[int, int]:
 
 
 def _unknown(dtype: torch.dtype) -> np.dtype[Any]:
-    """A dtype that NumPy lacks, such as bfloat16: carried along by name, not differentiated."""
+    """A dtype that nothing else has, such as float8: carried along by name, not differentiated."""
     name = str(dtype).removeprefix("torch.")
     return np.dtype([(name, "V", dtype.itemsize)])
 

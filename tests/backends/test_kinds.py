@@ -12,7 +12,6 @@ from helpers import (
     NUMBER,
     PREPARED,
     SCALAR,
-    cube_sum,
     expected,
     kind,
     make,
@@ -133,19 +132,6 @@ def test_half_precision(backend: str) -> None:
     g = dif.gradient(lambda x: dif.namespace(x).sum(x * x), x, backend=backend)
     assert g.dtype == np.float16
     same(g, 2 * x, 0.1)
-
-
-@EVERYWHERE
-def test_bfloat16_is_refused(backend: str) -> None:
-    import jax.numpy as jnp
-    import torch
-
-    for x in (torch.tensor(VALUES, dtype=torch.bfloat16), jnp.asarray(VALUES, jnp.bfloat16)):
-        with pytest.raises(dif.NotDifferentiableError) as caught:
-            dif.gradient(cube_sum, x, backend=backend)
-        assert str(caught.value) == (
-            "`x` has dtype bfloat16, which NumPy lacks; convert it to float32."
-        )
 
 
 @pytest.mark.parametrize("backend", AD)

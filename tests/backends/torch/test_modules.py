@@ -82,13 +82,21 @@ def with_a_lock():
     return net
 
 
+class Autocast(nn.Linear):
+    def forward(self, x):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return super().forward(x)
+
+
 MODELS = {
     "attention": (Attention, (2, 5, 6)),
+    "autocast": (lambda: Autocast(3, 4), (5, 3)),
     "batch norm": (lambda: nn.Sequential(mlp(), nn.BatchNorm1d(2), nn.Linear(2, 2)), (5, 3)),
     "checkpoint": (Checkpointed, (5, 3)),
     "complex": (Complex, (3,)),
     "dropout": (lambda: nn.Sequential(mlp(), nn.Dropout(0.3), nn.Linear(2, 2)), (5, 3)),
     "frozen": (partly_frozen, (5, 3)),
+    "bfloat16": (lambda: mlp(dtype=torch.bfloat16), (5, 3)),
     "half": (lambda: mlp(dtype=torch.float16), (5, 3)),
     "lock": (with_a_lock, (5, 3)),
     "recurrent": (Recurrent, (2, 5, 3)),
@@ -128,7 +136,7 @@ def test_gradients_are_those_of_a_training_step(name):
     make, shape = MODELS[name]
     model = make()
     x = torch.tensor([1, 2, 1]) if shape is None else torch.randn(shape)
-    x = x.half() if name == "half" else x
+    x = x.to({"half": torch.float16, "bfloat16": torch.bfloat16}.get(name, x.dtype))
     before = copy.deepcopy(model.state_dict())
     expected = by_backward(loss, model, x)
     torch.manual_seed(3)
