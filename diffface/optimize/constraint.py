@@ -42,8 +42,8 @@ def constraint(
     hess : bool, default True
         Whether to hand over the Hessian. SLSQP and COBYLA, which have no use for it, warn of it.
     **options : ProblemOptions
-        ``backend``, ``argnums``, ``kwargs``, ``fallback``, ``sparsity``, ``check``. A pattern that
-        is given is that of the Jacobian; that of the Hessian is traced.
+        ``backend``, ``argnums``, ``kwargs``, ``fallback``, ``sparsity``, ``format``, ``check``. A
+        pattern that is given is that of the Jacobian; that of the Hessian is traced.
 
     Returns
     -------

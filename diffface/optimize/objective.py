@@ -41,7 +41,7 @@ def objective(
         Data: constants, in ``Const`` or not, unless ``argnums`` says otherwise. Those that SciPy
         passes at a call (``args=``) take the place of the first of them.
     **options : ProblemOptions
-        ``backend``, ``argnums``, ``kwargs``, ``fallback``, ``sparsity``, ``check``.
+        ``backend``, ``argnums``, ``kwargs``, ``fallback``, ``sparsity``, ``format``, ``check``.
 
     Returns
     -------

@@ -43,7 +43,7 @@ def residuals(
     as_operator : bool, default False
         Whether ``jac`` returns a ``LinearOperator`` (for ``tr_solver="lsmr"``) instead of an array.
     **options : ProblemOptions
-        ``backend``, ``argnums``, ``kwargs``, ``fallback``, ``sparsity``, ``check``.
+        ``backend``, ``argnums``, ``kwargs``, ``fallback``, ``sparsity``, ``format``, ``check``.
 
     Returns
     -------

@@ -18,6 +18,7 @@ from diffface.prep.arguments.bind import bind
 from diffface.prep.arguments.tree import SORTED, flatten
 from diffface.prep.portable import Portable
 from diffface.prep.traced import check_carried
+from diffface.sparse.matrices import check_format
 
 # (result of f, x, adapter) -> result as the optimizer needs it; runs inside the prepared program.
 Finish = Callable[[Any, Any, Adapter], Any]
@@ -55,11 +56,14 @@ class ProblemOptions(FunctionOptions, total=False):
     ----------
     sparsity : {"trace", "probe"} or matrix, optional
         Jacobians and Hessians are sparse matrices with this pattern; see :func:`diffface.jacobian`.
+    format : {"csr", "csc", "coo"}, default "csr"
+        Of sparse matrices; ``solve_ivp`` and ``spilu`` work with ``"csc"``.
     check : {"once", "always"}
         Whether a sparse matrix is compared with a derivative at every evaluation.
     """
 
     sparsity: Any
+    format: Literal["csr", "csc", "coo"] | None
     check: Literal["once", "always"]
 
 
@@ -69,6 +73,8 @@ def check(f: Callable[..., Any], options: Mapping[str, Any], typed: Any, name: s
         refuse(f)
     settings(options, typed.__optional_keys__, name)
     check_choice(options, "fallback", ("eager", "error"))
+    check_choice(options, "check", ("once", "always"))
+    check_format(options.get("format"))
 
 
 class VectorFunction:
@@ -113,7 +119,7 @@ class VectorFunction:
             "kwargs": options.get("kwargs"), "fallback": options.get("fallback", "eager"),
         }  # fmt: skip
         self.kwargs: dict[str, Any] = dict(options.get("kwargs") or {})
-        self._sparse = {k: v for k, v in options.items() if k in ("sparsity", "check")}
+        self._sparse = {k: v for k, v in options.items() if k in ("sparsity", "format", "check")}
         values = call.values[: len(args)]
         entries = tuple(floating(values[i]) for i in call.active)
         tree = entries[0] if call.bare else entries

@@ -53,8 +53,10 @@ def test_solve_ivp_takes_a_sparse_jacobian(backend, method):
 
 def test_newton_krylov_takes_a_factorised_jacobian_as_its_preconditioner():
     x0 = np.full(n, -1.0)
-    problem = dif.residuals(lambda x: tridiagonal(x) + 1, x0, backend="autograd", sparsity="trace")
-    inverse = LinearOperator((n, n), splu(problem.jac(x0).tocsc()).solve)
+    problem = dif.residuals(
+        lambda x: tridiagonal(x) + 1, x0, backend="autograd", sparsity="trace", format="csc"
+    )
+    inverse = LinearOperator((n, n), splu(problem.jac(x0)).solve)
     calls = []
 
     def fun(x):
@@ -89,6 +91,34 @@ def test_a_constraint_is_sparse_in_trust_constr():
     found = minimize(problem.fun, x0, jac=problem.jac, hess=problem.hess, method="trust-constr",
                      constraints=[disc])  # fmt: skip
     np.testing.assert_allclose(found.x, np.sqrt(0.5), atol=1e-4)
+
+
+@pytest.mark.parametrize("form", ["csr", "csc", "coo"])
+def test_problems_have_matrices_of_the_format_that_is_asked_for(form):
+    x0 = np.linspace(0.5, 1.5, 4)
+    options = {"backend": "autograd", "sparsity": "trace", "format": form}
+    fit, scalar = (
+        dif.residuals(tridiagonal, x0, **options),
+        dif.objective(rosenbrock, x0, **options),
+    )
+    bound = dif.constraint(tridiagonal, 0, 1, x0, **options)
+    found = {
+        "jac": fit.jac(x0), "fun_and_jac": fit.fun_and_jac(x0)[1], "hess": scalar.hess(x0),
+        "constraint.jac": bound.jac(x0), "constraint.hess": bound.hess(x0, np.ones(4)),
+    }  # fmt: skip
+    assert dict.fromkeys(found, form) == {k: v.format for k, v in found.items()}
+    np.testing.assert_array_equal(
+        found["jac"].toarray(), dif.jacobian(tridiagonal, x0, backend="autograd")
+    )
+
+
+def test_formats_that_there_are_not_are_refused_at_once():
+    for make in (dif.residuals, dif.objective):
+        with pytest.raises(dif.InvalidArgumentError) as caught:
+            make(tridiagonal, np.ones(4), backend="autograd", sparsity="trace", format="lil")
+        assert str(caught.value) == "`format` must be one of 'csr', 'csc', 'coo', got 'lil'."
+        with pytest.raises(dif.InvalidArgumentError, match="pass `sparsity`, too"):
+            make(tridiagonal, np.ones(4), backend="autograd", format="csc")
 
 
 def test_solvers_that_take_dense_matrices_alone_are_refused():
