@@ -54,7 +54,7 @@ def dependence(program: Program, examples: Arrays, inputs: range) -> Found:
     if tape.escaped is not None:
         raise tape.escaped
     shapes = [np.shape(examples[i]) for i in inputs]
-    report = Report()
+    report = Report(inputs=sum(map(prod, shapes)))
     sets = dict(zip(inputs, dep.identity(shapes), strict=True))
     values: dict[Node, Any] = {
         node: IndexSets(node.shape, sets.get(i), report, node.dtype)

@@ -3,7 +3,6 @@
 from math import prod
 
 import numpy as np
-import scipy.sparse as sp
 
 from diffface.backends.compiled import Arrays, Program
 from diffface.backends.errors import DifffaceError, SparsityError
@@ -15,14 +14,14 @@ from diffface.backends.recording.user_frame import users_line
 
 def dependence(program: Program, examples: Arrays, primals: int, order: int) -> Found:
     """The pattern of the Jacobian, or Hessian, of ``program`` by its first ``primals`` inputs."""
-    report = Report(order)
     shapes = [np.shape(a) for a in examples[:primals]]
+    n = sum(map(prod, shapes))
+    report = Report(order, n)
     sets = [*dep.identity(shapes), *[None] * (len(examples) - primals)]
     inputs = [
         IndexSets(np.shape(a), d, report, np.result_type(a))
         for a, d in zip(examples, sets, strict=True)
     ]
-    n = sum(map(prod, shapes))
     try:
         with report.naming("f", str):
             outputs = program(*inputs)
@@ -39,8 +38,7 @@ def dependence(program: Program, examples: Arrays, primals: int, order: int) -> 
             "the argument, with `np.zeros_like(x)`, and decide with `np.where`."
         ) from error
     if order == 2:
-        pairs = sp.csr_array((n, n), dtype=bool) if report.pairs is None else report.pairs
-        pairs = pairs.astype(bool)
+        pairs = report.pairs
         pairs.sort_indices()
         return Found(pairs, str(report))
     deps = [y.deps if isinstance(y, IndexSets) else None for y in outputs]

@@ -6,6 +6,7 @@ gathers, padding) are run by the library itself on arrays of positions, and `sel
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from math import prod
 from typing import Any, NamedTuple
 
@@ -17,6 +18,8 @@ Shape = Sequence[int]
 LIMIT = 10**7
 # So is any other pattern with more than this: nothing could be gained from it.
 HUGE = 10**8
+# Arrays of no more elements are treated one element after the other where that spares a matrix.
+FEW = 32
 
 
 class Dependence(NamedTuple):
@@ -262,6 +265,13 @@ def contract(d: Dependence, other: Any, known: bool, dims: Any, left: bool) -> D
     else:
         targets = (i[:, None] * g + j[:, None]) * f + each
     return mapped(d, targets.ravel(), source[i[:, None], each, q[:, None]].ravel(), shape)
+
+
+def columns_of(d: Maybe, count: int) -> list[Any]:
+    """For each of ``count`` elements, the inputs that it depends on."""
+    if d is None:
+        return [np.zeros(0, np.int32)] * count
+    return [d.matrix.indices[a:b] for a, b in pairwise(d.matrix.indptr.tolist())]
 
 
 def positions_of(shapes: Sequence[Shape], start: int = 0) -> list[Any]:

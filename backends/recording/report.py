@@ -1,6 +1,7 @@
 """What is found out about the structure of a program, and which operations are not known."""
 
 from collections.abc import Callable, Iterable
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,8 @@ from diffface.backends.recording.dependence import Maybe, Shape
 
 # Finds ", at file:line ..." of the user's, when it is asked for.
 Line = Callable[[], str]
+# So many pairs are kept before they are merged.
+MERGED = 10**6
 
 
 class Found(NamedTuple):
@@ -32,23 +35,55 @@ class Found(NamedTuple):
 class Report:
     """The operations that are not known, each with the first line of the user's that needs it.
 
-    With ``order=2`` it also collects pairs of inputs that are multiplied with each other.
+    With ``order=2`` it also collects pairs of inputs, of so many, that are multiplied with each
+    other.
     """
 
-    def __init__(self, order: int = 1) -> None:
+    def __init__(self, order: int = 1, inputs: int = 0) -> None:
         self.operations: dict[str, str] = {}
-        self.pairs: Any = None
+        self.inputs = inputs
         self._order = order
+        self._pairs: Any = sp.csr_array((inputs, inputs), dtype=bool)
+        # Those that are not in the matrix yet, and how many that are.
+        self._new: list[tuple[Any, Any]] = []
+        self._count = 0
+
+    @property
+    def pairs(self) -> Any:
+        """Inputs that are multiplied with each other: csr_array of bool, shape (inputs, inputs)."""
+        if self._new:
+            i, j = (np.concatenate(part) for part in zip(*self._new, strict=True))
+            parts = (np.ones(i.size, bool), (i, j))
+            found = sp.csr_array(parts, shape=self._pairs.shape, dtype=bool)
+            self._pairs = self._pairs + found + sp.csr_array(found.T)
+            self._new, self._count = [], 0
+        return self._pairs
 
     def product(self, a: Maybe, b: Maybe, shape: Shape) -> None:
         """Note that the elements of an array have second derivatives by these two."""
         if self._order == 1 or a is None or b is None:
             return
+        if (n := prod(shape)) <= dep.FEW:
+            for each in zip(
+                *(dep.columns_of(dep.broadcast(d, shape), n) for d in (a, b)), strict=True
+            ):
+                self.product_of_numbers(*each)
+            return
         first, second = dep.dep_matrix(a, shape), dep.dep_matrix(b, shape)
         dep.check_size(int(np.diff(first.indptr) @ np.diff(second.indptr)))
-        pairs = sp.csr_array(first.T.tocsr() @ second)
-        pairs = pairs + sp.csr_array(pairs.T)
-        self.pairs = pairs if self.pairs is None else self.pairs + pairs
+        self._note(*sp.coo_array(first.T.tocsr() @ second).coords)
+
+    def product_of_numbers(self, a: Any, b: Any) -> None:
+        """The same of one element, given the inputs that either depends on."""
+        if self._order == 1 or not len(a) or not len(b):
+            return
+        self._note(np.repeat(a, len(b)), np.tile(b, len(a)))
+
+    def _note(self, i: Any, j: Any) -> None:
+        self._new.append((i, j))
+        self._count += i.size
+        if self._count > max(MERGED, self._pairs.nnz):
+            assert self.pairs is not None
 
     def everything(self, operation: str, line: Line, deps: Iterable[Maybe], shape: Shape) -> Maybe:
         """What an unknown operation returns: every element depends on all that went in."""

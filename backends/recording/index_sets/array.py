@@ -13,6 +13,7 @@ import numpy as np
 
 from diffface.backends.recording import dependence as dep
 from diffface.backends.recording.dependence import Maybe
+from diffface.backends.recording.index_sets.elements import NOTHING, Elements, position, united
 from diffface.backends.recording.index_sets.functions import BY_NAME, KEYWORDS
 from diffface.backends.recording.index_sets.hidden import (
     ValuesNeededError,
@@ -51,7 +52,7 @@ class IndexSets(np.lib.mixins.NDArrayOperatorsMixin):
         self._shape = tuple(shape)
         self.report = report
         self.dtype = np.dtype(dtype)
-        self._own = deps
+        self._elements = Elements(self._shape, deps, report.inputs)
         # Of a view: whose elements they are, at which positions, and as of which dependence.
         self._base: IndexSets | None = None
         self._at: Any = None
@@ -62,21 +63,49 @@ class IndexSets(np.lib.mixins.NDArrayOperatorsMixin):
     def deps(self) -> Maybe:
         """What its elements depend on."""
         base = self._base
-        if base is not None and self._seen is not base._own:
-            self._own = dep.select([(base._own, base.size)], self._at)
-            self._seen = base._own
-        return self._own
+        if base is None:
+            return self._elements.whole
+        if self.size <= dep.FEW:
+            return self._elements.rows([base._elements[k] for k in self._at.flat], self.shape)
+        whole = base._elements.whole
+        if self._seen is not whole:
+            self._elements.whole = dep.select([(whole, base.size)], self._at)
+            self._seen = whole
+        return self._elements.whole
 
     @deps.setter
     def deps(self, deps: Maybe) -> None:
         base = self._base
         if base is not None:
             # Whether NumPy would have made a view or a copy, nothing is lost.
-            base._own = dep.scatter(base._own, deps, self._at, base.shape, overwrite=False)
+            elements = base._elements
+            elements.whole = dep.scatter(
+                elements.whole, deps, self._at, base.shape, overwrite=False
+            )
         elif self._viewed:
-            self._own = dep.union([self._own, deps], self.shape)
+            self._elements.whole = dep.union([self._elements.whole, deps], self.shape)
         else:
-            self._own = deps
+            self._elements.whole = deps
+
+    def element(self, position: int = 0) -> Any:
+        """The inputs that one element depends on."""
+        if self._base is not None:
+            return self._base._elements[int(self._at.flat[position])]
+        return self._elements[position]
+
+    def set_element(self, position: int, columns: Any, overwrite: bool) -> None:
+        """Write one element; what it depended on before is kept where a view may see it."""
+        base = self if self._base is None else self._base
+        at = position if base is self else int(self._at.flat[position])
+        if base._viewed or not overwrite:
+            columns = united(base._elements[at], columns)
+        base._elements[at] = columns
+
+    def of_columns(self, columns: Any, dtype: Any = None) -> "IndexSets":
+        """A number that depends on these inputs."""
+        found = self.new((), None, dtype)
+        found._elements[0] = columns
+        return found
 
     shape = property(lambda self: self._shape)
     ndim = property(lambda self: len(self.shape))
@@ -127,6 +156,8 @@ class IndexSets(np.lib.mixins.NDArrayOperatorsMixin):
     def __getitem__(self, index: Any) -> "IndexSets":
         if by_values(index):
             return _index_by_values(self, index)
+        if (at := position(index, self.shape)) is not None:
+            return self.of_columns(self.element(at))
         numbers = np.arange(self.size)
         positions = numbers.reshape(self.shape)[index]
         if isinstance(positions, np.ndarray) and np.may_share_memory(positions, numbers):
@@ -140,9 +171,18 @@ class IndexSets(np.lib.mixins.NDArrayOperatorsMixin):
             self._write(index, value, overwrite=True)
 
     def _write(self, index: Any, value: Any, overwrite: bool) -> None:
+        if np.shape(value) == () and (at := position(index, self.shape)) is not None:
+            columns = value.element() if isinstance(value, IndexSets) else NOTHING
+            self.set_element(at, columns, overwrite)
+            return
         target = np.arange(self.size).reshape(self.shape)[index]
         deps = value.deps if isinstance(value, IndexSets) else None
         deps = dep.broadcast(_trimmed(deps, np.shape(target)), np.shape(target))
+        if target.size <= dep.FEW and len(set(target.flat)) == target.size:
+            each = dep.columns_of(deps, target.size)
+            for place, columns in zip(target.flat, each, strict=True):
+                self.set_element(int(place), columns, overwrite)
+            return
         self.deps = dep.scatter(self.deps, deps, target, self.shape, overwrite)
 
     def _write_by_values(self, value: Any) -> None:
@@ -190,6 +230,10 @@ class IndexSets(np.lib.mixins.NDArrayOperatorsMixin):
             result = self.__array_ufunc__(ufunc, method, *inputs, **kwargs)
             if not isinstance(out[0], IndexSets):
                 raise ValuesNeededError("values were written into an array of NumPy (`out=`)")
+            if out[0].shape == ():
+                # Of NumPy's numbers, `+=` makes another one, and who has the old one keeps it.
+                out[0].set_element(0, result.element(), overwrite=False)
+                return out[0]
             out[0].deps = dep.broadcast(result.deps, out[0].shape)
             return out[0]
         if kwargs.pop("where", True) is not True or any(True for _ in leaves(kwargs)):

@@ -1,10 +1,12 @@
 """What the results of ufuncs, and of sums and products, depend on."""
 
+from functools import reduce
 from typing import Any
 
 import numpy as np
 
 from diffface.backends.recording import dependence as dep
+from diffface.backends.recording.index_sets.elements import NOTHING, united
 from diffface.backends.recording.index_sets.hidden import here, is_sets
 
 # Ufuncs whose derivative is zero wherever there is one.
@@ -29,6 +31,8 @@ def elementwise(like: Sets, ufunc: Any, inputs: Any) -> Any:
     """What a ufunc returns."""
     shape = np.broadcast_shapes(*map(np.shape, inputs))
     name = ufunc.__name__
+    if shape == () and name not in FLAT and ufunc.nout == 1:
+        return _of_numbers(like, name, inputs)
     if name in FLAT:
         return like.new(shape, None, bool if name in TESTS else result_type(inputs))
     deps = [a.deps if is_sets(a) else None for a in inputs]
@@ -43,13 +47,32 @@ def elementwise(like: Sets, ufunc: Any, inputs: Any) -> Any:
         factor = inputs[0 if deps[0] is None else 1]
         if not is_sets(factor):
             found = dep.drop(found, np.asarray(factor) == 0)
+    result = like.new(shape, found, _dtype(name, inputs))
+    return (result,) * ufunc.nout if ufunc.nout > 1 else result
+
+
+def _of_numbers(like: Sets, name: str, inputs: Any) -> Any:
+    """The same of arrays of shape (), without a matrix for each of them."""
+    columns = [a.element() if is_sets(a) else NOTHING for a in inputs]
+    found = reduce(united, columns)
+    if name in ("multiply", "divide"):
+        like.report.product_of_numbers(*columns)
+    if name == "divide":
+        like.report.product_of_numbers(columns[1], columns[1])
+    elif name not in LINEAR:
+        like.report.product_of_numbers(found, found)
+    if name == "multiply" and any(not is_sets(a) and a == 0 for a in inputs):
+        found = NOTHING
+    return like.of_columns(found, _dtype(name, inputs))
+
+
+def _dtype(name: str, inputs: Any) -> Any:
     dtype = result_type(inputs)
     if dtype.kind not in "fc" and name not in ("add", "subtract", "multiply", "maximum", "minimum"):
         dtype = np.dtype(float)
     if name == "absolute" and dtype.kind == "c":
         dtype = np.empty(0, dtype).real.dtype
-    result = like.new(shape, found, dtype)
-    return (result,) * ufunc.nout if ufunc.nout > 1 else result
+    return dtype
 
 
 def result_type(inputs: Any) -> Any:
