@@ -3,12 +3,15 @@
 from collections.abc import Callable
 from typing import Any, Unpack
 
+import optree
+
 from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.libraries import library_of
 from diffface.operators.gradient import prepare_value_and_gradient
 from diffface.optimize.vector_function import FunctionOptions, check
 from diffface.prep.arguments.bind import bind
-from diffface.prep.arguments.tree import flatten, leaves_of, unflatten
+from diffface.prep.arguments.const import Const
+from diffface.prep.arguments.tree import NAMESPACE, leaves_of
 
 
 def closure(
@@ -20,9 +23,9 @@ def closure(
     ----------
     f : callable
         ``f(params, *args)`` returns one real number.
-    params : tensor or tree of tensors
-        The tensors that the optimizer changes in place, such as
-        ``dict(module.named_parameters())``.
+    params : tensor, module, or tree of them
+        What the optimizer changes in place: tensors, and parameters of modules that require a
+        gradient.
     *args
         Data: constants, in ``Const`` or not, unless ``argnums`` says otherwise.
     **options : FunctionOptions
@@ -53,7 +56,7 @@ def closure(
     argnums = options.get("argnums")
     call = bind((params, *args), 0 if argnums is None else argnums, None)
     active = tuple(call.values[i] for i in call.active)
-    leaves = [leaf for entry in active for leaf in leaves_of(entry)]
+    leaves = [leaf for entry in active for leaf in _parameters(entry)]
     for leaf in leaves:
         if not hasattr(leaf, "grad"):
             raise InvalidArgumentError(
@@ -78,14 +81,26 @@ def closure(
     return evaluate
 
 
+def _is_module(value: object) -> bool:
+    return hasattr(value, "named_parameters")
+
+
+def _parameters(tree: Any) -> list[Any]:
+    """What an optimizer changes, in the order of the derivative."""
+    found: list[Any] = []
+    for leaf in optree.tree_leaves(tree, is_leaf=_is_module, namespace=NAMESPACE):
+        if _is_module(leaf):
+            found += [p for p in leaf.parameters() if p.requires_grad]
+        elif type(leaf) is not Const:
+            found.append(leaf)
+    return found
+
+
 def _detached(argument: Any) -> Any:
     """Parameters require grad for the optimizer; nothing else is to be differentiated by torch."""
-    leaves, spec = flatten(argument)
-    libraries = map(library_of, leaves)
-    return unflatten(
-        spec,
-        [
-            leaf if library is None or not library.is_traced(leaf) else library.detach(leaf)
-            for leaf, library in zip(leaves, libraries, strict=True)
-        ],
-    )
+
+    def detached(leaf: Any) -> Any:
+        library = library_of(leaf)
+        return library.detach(leaf) if library and library.is_traced(leaf) else leaf
+
+    return optree.tree_map(detached, argument, is_leaf=_is_module, namespace=NAMESPACE)

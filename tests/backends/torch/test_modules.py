@@ -300,3 +300,19 @@ def test_backend_of_one_argument_among_numpy_arrays():
     model, x = mlp(), np.ones((5, 3), np.float32)
     found = dif.gradient(lambda m, x: nn.functional.softplus(m(x)).sum(), model, dif.Const(x))
     assert all(isinstance(part, torch.Tensor) for part in found.values())
+
+
+def test_closures_write_to_parameters():
+    torch.manual_seed(0)
+    model, x = partly_frozen(), torch.randn(5, 3)
+    params = {"model": model, "scale": torch.tensor(2.0, requires_grad=True), "n": dif.Const(3)}
+    step = dif.closure(lambda p, x: p["scale"] * loss(p["model"], x), params, x)
+    for batch in (x, x[:2]):
+        value, expected = by_backward(loss, model, batch)
+        torch.testing.assert_close(step(batch), 2 * value)
+        torch.testing.assert_close(params["scale"].grad, value)
+        for name, p in model.named_parameters():
+            if p.requires_grad:
+                torch.testing.assert_close(p.grad, 2 * expected[name])
+            else:
+                assert p.grad is None
