@@ -5,6 +5,7 @@ import inspect
 import re
 import types
 
+import numpy as np
 import pytest
 from tables import main_name, operators
 
@@ -147,3 +148,17 @@ def test_errors_are_those_a_caller_would_catch(name):
     standard = next(c for c in error.__mro__ if c.__module__ == "builtins")
     assert issubclass(error, dif.DifffaceError)
     assert (standard is Exception) == (error is dif.DifffaceError)
+
+
+def test_reprs_say_what_things_are():
+    f, x = np.sum, np.ones(2)
+    objective = dif.objective(f, x)
+    things = [
+        dif.Const(x), dif.Cache(x), objective, objective.ipopt(), dif.residuals(np.sin, x),
+        dif.log_density(f, x), dif.log_density(f, x, transforms=dif.positive).unravel,
+        dif.ravel({"a": x})[1], dif.custom_rule(np.sin), dif.bridge(np.sin, "numpy"), dif.simplex,
+        dif.prepare_gradient(f), dif.prepare_hessian(f, sparsity="trace"),
+        dif.SecondOrder("numpy", "complex-step"), *dif.list_backends(),
+    ]  # fmt: skip
+    for thing in things:
+        assert " object at 0x" not in repr(thing)

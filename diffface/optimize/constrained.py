@@ -71,6 +71,9 @@ class Parameters:
         self.size = self._free.size
         self.start = self._free(np.concatenate([np.ravel(part) for part in parts]))
 
+    def __repr__(self) -> str:
+        return f"<parameters of {self.size} numbers without constraints, by {self.transforms}>"
+
     def __call__(self, u: Any) -> Any:
         """The parameters at ``u``, shape (n,), in the user's kinds of arrays."""
         return self._constrained(self._join(self._free.checked(u)))

@@ -62,6 +62,9 @@ class IpoptProblem:
             self._lagrangian, *arguments, *weights, backend=backend, sparsity="trace"
         )
 
+    def __repr__(self) -> str:
+        return f"<problem for Ipopt, {self.n} variables, {self.m} constraints>"
+
     def objective(self, x: Any) -> float:
         """The value of the objective."""
         return float(self._value(*self._at(x)))

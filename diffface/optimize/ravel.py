@@ -44,6 +44,9 @@ class Unravel:
         # optree's structures go by what a process has met.
         return _unravel, (tree_of(self._spec, self._leaves), self._adapter)
 
+    def __repr__(self) -> str:
+        return f"<unravel vectors of {self.size} into {self._described()}>"
+
     def __call__(self, x: Any) -> Any:
         """The tree at ``x``: a fresh one in the user's kinds of arrays, shapes and dtypes.
 

@@ -33,6 +33,9 @@ class Bridge(CustomRule):
         super().__init__(f, black_box=True, copy=False, shape=shape)
         self.backend = resolve(backend)
 
+    def __repr__(self) -> str:
+        return f"<bridge to {self.name}{self.signature} by {self.backend!r}>"
+
     def _needs_a_primitive(self, adapter: Adapter | None) -> bool:
         # In its own framework it is a function like any other.
         return type(adapter) is not type(self.backend.first_order())

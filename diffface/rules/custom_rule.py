@@ -53,6 +53,9 @@ class CustomRule:
         self.signature = signature_of(f)
         self._operations: OrderedDict[Any, Operation] = OrderedDict()
 
+    def __repr__(self) -> str:
+        return f"<custom rule {self.name}{self.signature}>"
+
     # Registration
 
     def pullback(

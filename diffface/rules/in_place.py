@@ -61,6 +61,9 @@ class Cache(Const[Buffer]):
     def __init__(self, like: Any) -> None:
         Const.__init__(self, Buffer(like if isinstance(like, tuple) else tuple(np.shape(like))))
 
+    def __repr__(self) -> str:
+        return f"Cache({self.value.shape})"
+
 
 def in_place(f: Callable[..., Any], /, like: Like = 0) -> Callable[..., Any]:
     """Make ``y = g(*args)`` of ``f(out, *args)``, which writes its result into ``out``.

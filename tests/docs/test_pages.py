@@ -65,6 +65,12 @@ def test_files_that_are_named_exist(page):
         assert (ROOT / name).exists() or "name" in Path(name).with_suffix("").parts, name
 
 
+@every_page
+def test_names_of_diffface_exist(page):
+    named = set(re.findall(r"\bdif\.(\w+)", page.read_text()))
+    assert named <= set(dir(dif))
+
+
 @pytest.mark.parametrize("page", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
 def test_tables_are_those_of_the_code(page):
     assert page.read_text() == renewed(page.read_text()), "run `make tables`"
