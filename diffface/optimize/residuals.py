@@ -81,6 +81,8 @@ class Residuals:
     ``nlopt``'s vector constraints      ``nlopt(result, x, grad)``
     ``curve_fit``                       ``curve(t, *p)``, ``curve_jac(t, *p)``
     ``solve_ivp``                       ``rhs(t, y, *args)``, ``rhs_jac(t, y, *args)``
+    ``solve_bvp``                       ``bvp(t, y, p)``, ``bvp_jac(t, y, p)``
+    its boundary conditions             ``bc(ya, yb, p)``, ``bc_jac(ya, yb, p)``
     ==================================  ==============================================
 
     Attributes
@@ -110,6 +112,8 @@ class Residuals:
         self._both = function.prepared_matrix(prepare_value_and_jacobian, value_and_jacobian)
         self._pushforward = function.prepared(prepare_pushforward, pushforward)
         self._pullback = function.prepared(prepare_pullback, pullback)
+        self._values = function.prepared_points(prepare_value, own=1)
+        self._jacobians = function.prepared_points(prepare_jacobian, own=1)
         # (point, constants, value) of the last evaluation, for a derivative there.
         self._left: tuple[bytes, tuple[Any, ...], Any] = (b"", (), None)
 
@@ -214,6 +218,57 @@ class Residuals:
     def rhs_jac(self, t: float, y: Any, /, *args: Any) -> Any:
         """Jacobian of :meth:`rhs` with respect to ``y``, shape (n, n)."""
         return self.jac(y, float(t), *args)
+
+    def bvp(self, t: Any, y: Any, p: Any = None, /) -> NDArray[np.float64]:
+        """``f(t, y)``, made with ``argnums=1``, at m points, as ``solve_bvp`` calls it.
+
+        With parameters it is ``f(t, y, p)``, made with ``argnums=(1, 2)``.
+
+        Parameters
+        ----------
+        t : array of shape (m,)
+            Points of the mesh.
+        y : array of shape (n, m)
+            The solution there.
+        p : array of shape (k,), optional
+            Unknown parameters.
+
+        Returns
+        -------
+        ndarray of shape (n, m), float64
+        """
+        self.counts["fun"] += 1
+        found: NDArray[np.float64] = self._at_mesh(self._values, t, y, p).T
+        return found
+
+    def bvp_jac(self, t: Any, y: Any, p: Any = None, /) -> Any:
+        """Jacobian of :meth:`bvp` with respect to ``y``, shape (n, n, m).
+
+        With parameters it is a pair with that with respect to ``p``, shape (n, k, m).
+        """
+        self.counts["jac"] += 1
+        jacobians = np.moveaxis(self._at_mesh(self._jacobians, t, y, p), 0, -1)
+        n = len(y)
+        return jacobians if p is None else (jacobians[:, :n], jacobians[:, n:])
+
+    def bc(self, *ends: Any) -> NDArray[np.float64]:
+        """``f(ya, yb)`` or ``f(ya, yb, p)``, made with all ``argnums``, as ``solve_bvp`` does."""
+        return self.fun(np.concatenate(ends))
+
+    def bc_jac(self, *ends: Any) -> tuple[Any, ...]:
+        """Jacobians of :meth:`bc` with respect to each of its arguments."""
+        jacobian = self.jac(np.concatenate(ends))
+        return tuple(np.split(jacobian, np.cumsum([len(end) for end in ends])[:-1], axis=1))
+
+    def _at_mesh(self, prepared: Any, t: Any, y: Any, p: Any) -> Any:
+        """What is prepared for many points, at those of a mesh; they come first in the result."""
+        m, more = len(t), () if p is None else p
+        x = np.vstack([y, *(np.full(m, value) for value in more)]).T
+        # SciPy refines its mesh: its sizes are rounded up, not to prepare for each of them anew.
+        spare = 0 if self._function.costly else (1 << (m - 1).bit_length()) - m
+        x, t = np.pad(x, ((0, spare), (0, 0)), mode="edge"), np.pad(t, (0, spare), mode="edge")
+        constants = (np.asarray(t, x.dtype), *self._function.constants[1:])
+        return _float64(prepared(self._function.points(x), constants))[:m]
 
 
 def _float64(result: Any) -> Any:

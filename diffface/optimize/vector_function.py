@@ -15,7 +15,7 @@ from diffface.operators.call import backend_for, refuse
 from diffface.operators.options import BackendName, check_choice, settings
 from diffface.optimize.ravel import floating, ravel_with
 from diffface.prep.arguments.bind import bind
-from diffface.prep.arguments.tree import SORTED, flatten
+from diffface.prep.arguments.tree import SORTED, flatten, unflatten
 from diffface.prep.portable import Portable
 from diffface.prep.traced import check_carried
 from diffface.sparse.matrices import check_format
@@ -191,7 +191,8 @@ class VectorFunction:
             raise InvalidArgumentError(
                 f"`x` must be a vector of shape {self.x0.shape}, got shape {tuple(x.shape)}."
             )
-        return self(x, *self.all_constants(constants), **self.kwargs)
+        copies = map(_copied, self.all_constants(constants))
+        return self(x, *copies, **self.kwargs)
 
     def point(self, x: Any) -> Any:
         """``x`` checked, in the dtype that the parameters have in common."""
@@ -217,9 +218,12 @@ class VectorFunction:
         """The same of a Jacobian or Hessian, which is sparse where that is asked for."""
         return AtFirstCall(self, prepare, None if self.is_sparse else eager, self._sparse)
 
-    def prepared_points(self, prepare: Callable[..., Any]) -> "AtFirstCall":
-        """The same at many points, ``x`` of shape (k, n), with constants that they share."""
-        in_axes = (0, *(None for _ in self.constants))
+    def prepared_points(self, prepare: Callable[..., Any], own: int = 0) -> "AtFirstCall":
+        """The same at many points, ``x`` of shape (k, n), with constants that they share.
+
+        The first ``own`` constants they do not share: these have an axis of length k, too.
+        """
+        in_axes = (0, *(0 if i < own else None for i in range(len(self.constants))))
         return AtFirstCall(self, prepare, None, {"in_axes": in_axes})
 
     @property
@@ -254,6 +258,16 @@ class AtFirstCall:
             options = {**function.options, **self._special}
             self.prepared = self._prepare(function, x, *constants, **options)
         return self.prepared(x, *constants, **seeds)
+
+
+def _copied(constant: Any) -> Any:
+    """A constant for the framework's own trace, with NumPy arrays that nobody else has.
+
+    JAX remembers, as long as a NumPy array lives, what it made of it, and if that was float32 it
+    takes it where 64 bits are on, and fails.
+    """
+    leaves, spec = flatten(constant)
+    return unflatten(spec, [leaf.copy() if type(leaf) is np.ndarray else leaf for leaf in leaves])
 
 
 def same(some: tuple[Any, ...], others: tuple[Any, ...]) -> bool:

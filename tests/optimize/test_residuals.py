@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from helpers import AD, BACKENDS, make
-from scipy.integrate import solve_ivp
+from scipy.integrate import solve_bvp, solve_ivp
 from scipy.optimize import curve_fit, least_squares, root
 from scipy.sparse.linalg import LinearOperator
 
@@ -258,3 +258,48 @@ def test_vector_constraints_of_nlopt():
     optimizer.add_inequality_mconstraint(limits.nlopt, [1e-10, 1e-10])
     optimizer.set_xtol_rel(1e-10)
     np.testing.assert_allclose(optimizer.optimize(problem.x0), [0.5, 7**0.5 / 2], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "backend",
+    ["autograd", "numpy", *(pytest.param(b, marks=pytest.mark.slow) for b in ("jax", "torch"))],
+)
+def test_boundary_value_problem(backend):
+    """Bratu's: y'' = -exp(y), y(0) = y(1) = 0, whose solution has a closed form."""
+    problem = dif.residuals(
+        lambda t, y: [y[1], -dif.namespace(y).exp(y[0])], 0.0, [0.0, 0.0],
+        argnums=1, backend=backend,
+    )  # fmt: skip
+    ends = dif.residuals(
+        lambda a, b: [a[0], b[0]], [0.0, 0.0], [0.0, 0.0], argnums=(0, 1), backend=backend
+    )
+    t = np.linspace(0.0, 1.0, 5)
+    assert problem.bvp_jac(t, np.zeros((2, 5))).shape == (2, 2, 5)
+    found = solve_bvp(
+        problem.bvp, ends.bc, t, np.zeros((2, 5)),
+        fun_jac=problem.bvp_jac, bc_jac=ends.bc_jac, tol=1e-6,
+    )  # fmt: skip
+    theta = root(lambda s: s - np.sqrt(2.0) * np.cosh(s / 4), 1.5).x
+    exact = -2 * np.log(np.cosh((found.x - 0.5) * theta / 2) / np.cosh(theta / 4))
+    np.testing.assert_allclose(found.y[0], exact, atol=1e-6)
+    assert 0 < problem.counts["jac"] < 20
+
+
+def test_boundary_value_problem_with_an_unknown_parameter():
+    """y'' = -k^2 y, y(0) = y(1) = 0, y'(0) = k, near k = 2 pi: of Sturm and Liouville."""
+    options = {"backend": "autograd"}
+    problem = dif.residuals(
+        lambda t, y, p: [y[1], -(p[0] ** 2) * y[0]], 0.0, [0.0, 0.0], [6.0],
+        argnums=(1, 2), **options,
+    )  # fmt: skip
+    ends = dif.residuals(
+        lambda a, b, p: [a[0], b[0], a[1] - p[0]], [0.0, 0.0], [0.0, 0.0], [6.0],
+        argnums=(0, 1, 2), **options,
+    )  # fmt: skip
+    t = np.linspace(0.0, 1.0, 5)
+    y = np.array([np.sin(2 * np.pi * t), np.zeros(5)])
+    found = solve_bvp(
+        problem.bvp, ends.bc, t, y, p=[6.0],
+        fun_jac=problem.bvp_jac, bc_jac=ends.bc_jac, tol=1e-6,
+    )  # fmt: skip
+    assert found.p[0] == pytest.approx(2 * np.pi, rel=1e-6)

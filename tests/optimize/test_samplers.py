@@ -122,3 +122,12 @@ def test_a_flat_density_in_blackjax():
         state, jax.random.split(jax.random.key(0), 600),
     )  # fmt: skip
     np.testing.assert_allclose(draws.mean(0), [1.0, -2.0, 3.0], atol=0.3)
+
+
+def test_many_points_after_a_trace_that_is_kept():
+    density = dif.log_density(
+        gaussian, {"x": np.zeros(2), "y": 0.0}, MEAN, PRECISION, backend="jax"
+    )
+    kept = jax.jit(density.logdensity)
+    traced = kept(jax.numpy.zeros(3))
+    np.testing.assert_allclose(density.logdensity(np.zeros((2, 3))), float(traced), rtol=1e-6)
