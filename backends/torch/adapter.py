@@ -169,7 +169,8 @@ class Torch(Adapter):
         for a in x:
             nested |= a.requires_grad
             leaves.append(leaf(a))
-        y, aux = evaluate(f, tuple(leaves))
+        # Directions may be batched, of which the fused kernels of attention know nothing either.
+        y, aux = evaluate(f, tuple(leaves), again=True)
         ends = [i for i, a in enumerate(y) if a.requires_grad]
         outputs = [y[i] for i in ends]
         if not ends:

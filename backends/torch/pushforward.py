@@ -10,6 +10,7 @@ from torch.autograd import forward_ad
 
 from diffface.backends.adapter import Function, Pull
 from diffface.backends.compiled import Arrays
+from diffface.backends.torch.attention import PlainAttention
 from diffface.backends.torch.levels import captures, in_transform
 from diffface.backends.torch.numbers import refuse_taken_numbers
 from diffface.backends.torch.variables import FOLLOW, NESTED, detach, evaluate, leaf
@@ -33,7 +34,7 @@ def push_dual(f: Function, x: Arrays, dx: Arrays) -> tuple[Arrays, Arrays, Array
             # Variables, since NumPy functions would take other tensors and drop the tangent.
             leaves = tuple(map(leaf, x))
             points = tuple(map(forward_ad.make_dual, leaves, dx))
-            y, aux = evaluate(f, points)
+            y, aux = evaluate(f, points, again=True)
             if not any(a.requires_grad for a in y):
                 refuse_taken_numbers(f, points)
             duals = [forward_ad.unpack_dual(a) for a in y]
@@ -61,7 +62,7 @@ def push_functional(
 
     token = NESTED.set(True)
     try:
-        with _LEVELS:
+        with _LEVELS, PlainAttention():
             dy = run(push)
     finally:
         NESTED.reset(token)

@@ -10,6 +10,7 @@ from torch.autograd.graph import _engine_run_backward
 from diffface.backends.adapter import Function, Pull
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import MissingRuleError
+from diffface.backends.torch.attention import PlainAttention
 from diffface.backends.torch.levels import is_once_differentiable
 
 # Set while a pushforward or pullback evaluates its function.
@@ -34,10 +35,17 @@ class Following:
         FOLLOW.reset(self._token)
 
 
-def evaluate(f: Function, leaves: Arrays) -> tuple[Arrays, Arrays]:
-    """``f(leaves)``, while `NESTED` says so."""
+def evaluate(f: Function, leaves: Arrays, *, again: bool = False) -> tuple[Arrays, Arrays]:
+    """``f(leaves)``, while `NESTED` says so.
+
+    It may be differentiated twice inside of another evaluation, or if it is to be ``again``.
+    """
+    again |= NESTED.get()
     token = NESTED.set(True)
     try:
+        if again:
+            with PlainAttention():
+                return f(leaves)
         return f(leaves)
     finally:
         NESTED.reset(token)
@@ -57,7 +65,8 @@ def detach(arrays: Arrays) -> Arrays:
 
 def functional_pullback(f: Function, x: Arrays) -> tuple[Arrays, Pull, Arrays]:
     """The pullback by a transform of torch.func, as it must be within another."""
-    pulled: Any = torch.func.vjp(lambda *a: f(a), *x, has_aux=True)
+    with PlainAttention():
+        pulled: Any = torch.func.vjp(lambda *a: f(a), *x, has_aux=True)
     y, pull, aux = pulled
     return y, pull, aux
 
