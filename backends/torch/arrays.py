@@ -13,7 +13,7 @@ from diffface.backends.arrays import NUMPY, NUMPY_SCALAR, PYTHON, ArrayLibrary, 
 from diffface.backends.bfloat16 import is_bfloat16
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.recording.names import Names
-from diffface.backends.torch import modules
+from diffface.backends.torch import containers, modules
 from diffface.backends.torch.levels import is_traced
 
 try:
@@ -139,7 +139,9 @@ class TorchArrays(ArrayLibrary):
             torch.cuda.synchronize(array.device)
 
     def subtree(self, value: object) -> Subtree | None:
-        return modules.subtree(value) if isinstance(value, torch.nn.Module) else None
+        if isinstance(value, torch.nn.Module):
+            return modules.subtree(value)
+        return containers.subtree(value)
 
     def guard(self, a: str, example: Array, names: Names) -> str:
         if type(example) is not torch.Tensor or example.is_complex():

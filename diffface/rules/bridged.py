@@ -12,6 +12,7 @@ from diffface.backends.compiled import Array, Arrays
 from diffface.backends.rule import Active, Output, Puller, Pusher, Rule
 from diffface.operators.value import prepare_value
 from diffface.prep.arguments.const import Const
+from diffface.rules.operation import described
 
 Flat = Callable[[Arrays], Arrays]
 
@@ -78,7 +79,7 @@ class BridgedOperation(Rule):
         places = sorted(active)
 
         def outputs(arrays: Arrays) -> list[Output]:
-            return [self._output(arrays[i]) for i in places]
+            return [Output(*described(self._adapter, arrays[i])) for i in places]
 
         def pull(saved: Any, dy: Arrays) -> tuple[Array | None, ...]:
             operation = self._derivative("pullback", active, outputs, len(saved))
@@ -98,11 +99,6 @@ class BridgedOperation(Rule):
             return self._adapter.primitive(operation, (*x, *(dx[i] for i in places)))
 
         return push
-
-    def _output(self, a: Array) -> Output:
-        if isinstance(a, np.ndarray | np.generic):
-            return Output(a.shape, a.dtype)
-        return Output(*self._adapter.arrays.describe(a)[:2])
 
     def _derivative(
         self, mode: str, active: Active, outputs: Callable[[Arrays], Sequence[Output]], count: int

@@ -9,6 +9,7 @@ from diffface.backends.adapter import Adapter
 from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.owner import evaluating, owner_of
 from diffface.backends.registry import resolve
+from diffface.backends.whole import called_while_tracing, leave_whole
 from diffface.prep.arguments.tree import flatten, leaves_of, unflatten
 from diffface.rules.arguments import Arguments, is_array, split
 from diffface.rules.derivatives import RuledOperation
@@ -52,6 +53,8 @@ class CustomRule:
         self._f = f
         self.signature = signature_of(f)
         self._operations: OrderedDict[Any, Operation] = OrderedDict()
+        # Compilers know it by its identity.
+        self._whole = self._call
 
     def __repr__(self) -> str:
         return f"<custom rule {self.name}{self.signature}>"
@@ -141,6 +144,14 @@ class CustomRule:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The function's value, with its rules for derivatives."""
+        self._tell_compilers()
+        return self._whole(*args, **kwargs)
+
+    @called_while_tracing
+    def _tell_compilers(self) -> None:
+        leave_whole(self._whole)
+
+    def _call(self, *args: Any, **kwargs: Any) -> Any:
         bound = self.signature.bind(*args, **kwargs)
         bound.apply_defaults()
         values = tuple(bound.arguments.values())

@@ -62,9 +62,7 @@ class Operation(Rule):
 
     def described(self, a: Array) -> tuple[tuple[int, ...], np.dtype[Any]]:
         """Shape and dtype of an array of the library, or of NumPy."""
-        if isinstance(a, np.ndarray | np.generic):
-            return a.shape, a.dtype
-        return self.adapter.arrays.describe(a)[:2]
+        return described(self.adapter, a)
 
     def _structure(self, x: Arrays) -> tuple[Spec, tuple[Output, ...]]:
         found = self._known.get(self._key(x))
@@ -123,6 +121,17 @@ class Operation(Rule):
                 f"{error}. Say it by `shape=`, a function of the arguments that returns arrays "
                 "like the results."
             ) from error
+
+
+def described(adapter: Adapter, a: Array) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and dtype of an array of ``adapter``'s library, or of NumPy.
+
+    A compiler's sizes that may vary are fixed by that: what runs on the host is asked for each.
+    """
+    if isinstance(a, np.ndarray | np.generic):
+        return a.shape, a.dtype
+    shape, dtype = adapter.arrays.describe(a)[:2]
+    return tuple(map(int, shape)), dtype
 
 
 def protected(array: Any, copy: bool) -> Any:

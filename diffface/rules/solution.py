@@ -12,6 +12,7 @@ from diffface.backends.errors import NotDifferentiableError
 from diffface.backends.rule import Active, Output, Puller, Pusher, Rule
 from diffface.rules.bridged import among
 from diffface.rules.field import Field, Packing, TangentField, size_of
+from diffface.rules.operation import described
 from diffface.rules.solver import Solver, check_times
 
 
@@ -84,8 +85,8 @@ class Path(_Part):
         return lambda at: packing.unpack(found.sol(at))
 
     def outputs(self, x: Arrays) -> list[Output]:
-        times = _described(self.adapter, x[self.field.states])[0]
-        found = [_described(self.adapter, a) for a in x[: self.field.states]]
+        times = described(self.adapter, x[self.field.states])[0]
+        found = [described(self.adapter, a) for a in x[: self.field.states]]
         return [Output((*times, *shape), dtype) for shape, dtype in found]
 
     def save(self, active: Active, y: Arrays, x: Arrays) -> Arrays:
@@ -142,7 +143,7 @@ class Adjoint(_Part):
         return tuple(arrays[:count]), tuple(arrays[count:])
 
     def outputs(self, x: Arrays) -> list[Output]:
-        return [Output(*_described(self.adapter, x[i])) for i in self._places]
+        return [Output(*described(self.adapter, x[i])) for i in self._places]
 
     def save(self, active: Active, y: Arrays, x: Arrays) -> Arrays:
         return x
@@ -250,10 +251,3 @@ def _in_double(arrays: Arrays) -> Arrays:
     """NumPy arrays in the precision in which equations are solved."""
     wide = {"f": np.float64, "c": np.complex128}
     return tuple(np.asarray(a, wide.get(a.dtype.kind)) for a in map(np.asarray, arrays))
-
-
-def _described(adapter: Adapter, a: Array) -> tuple[tuple[int, ...], Any]:
-    if isinstance(a, np.ndarray | np.generic):
-        return a.shape, a.dtype
-    shape, dtype = adapter.arrays.describe(a)[:2]
-    return shape, dtype

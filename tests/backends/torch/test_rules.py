@@ -1,6 +1,7 @@
 """Rules that differentiate on their own: results carry a graph only where one is asked for."""
 
 import gc
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -185,3 +186,44 @@ def test_batches_of_second_derivatives():
                 lambda p, f=f: f(p).sum(), X, vectorize=True, outer_jacobian_strategy=outer
             )
             torch.testing.assert_close(found.detach(), expected)
+
+
+@pytest.mark.parametrize("name", ["custom rule", "implicit", "bridge from autograd", "differences"])
+def test_functions_with_rules_stay_in_compiled_graphs(name):
+    """One graph, and another one for other shapes."""
+    f = RULES[name]
+    total = lambda x: torch.sum(torch.sin(f(2 * x)))
+    torch.compiler.reset()
+    compiled = torch.compile(total, fullgraph=True, backend="aot_eager")
+    for x in (X, X + 1, torch.cat([X, X])):
+        leaf = x.clone().requires_grad_()
+        (found,) = torch.autograd.grad(compiled(leaf), leaf)
+        torch.testing.assert_close(found, torch.func.grad(total)(x), rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # torch looks at it itself
+def test_trees_and_static_objects_in_compiled_graphs():
+    """What torch cannot carry in a graph is called outside of it."""
+    layer = dif.bridge(
+        lambda p, power=2, *, name="sin": getattr(np, name)(p["a"]) * p["b"][0] ** power,
+        backend="numpy",
+    )
+    several = dif.bridge(lambda p: {"y": p["a"] * 2.0}, backend="numpy")
+
+    @dif.custom_rule(black_box=True)
+    def power(x, options):
+        return x**options.power
+
+    power.pullback(lambda active, saved, dy: (3 * saved[1] ** 2 * dy, None))
+    for f, whole in (
+        (lambda x: layer({"a": x, "b": [2 * x]}, 3, name="cos").sum(), True),
+        (lambda x: several({"a": x})["y"].sum(), False),
+        (lambda x: power(x, SimpleNamespace(power=3)).sum(), False),
+    ):
+        torch.compiler.reset()
+        leaf = X.clone().requires_grad_()
+        compiled = torch.compile(f, fullgraph=whole, backend="aot_eager")
+        (found,) = torch.autograd.grad(compiled(leaf), leaf)
+        (expected,) = torch.autograd.grad(f(leaf), leaf)
+        torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-8)
