@@ -58,10 +58,13 @@ def fill(node: fx.Node) -> fx.Node | None:
     if name in _FILLED_WITH_ARGUMENT and not _is_canonical(node):
         number = node.args[_FILLED_WITH_ARGUMENT[name]]
         return filled(node, _number(number, value.dtype))
+    if name not in _ELEMENTWISE or not value.numel():
+        return None
     inputs = node.all_input_nodes
-    if name in _ELEMENTWISE and inputs and all(filling(x) is not None for x in inputs):
-        return filled(node, _evaluate(node).flatten()[0].item()) if value.numel() else None
-    return None
+    for x in inputs:
+        if filling(x) is None:
+            return None
+    return filled(node, _evaluate(node).flatten()[0].item()) if inputs else None
 
 
 def fold(module: fx.GraphModule, node: fx.Node) -> fx.Node | None:
@@ -70,8 +73,9 @@ def fold(module: fx.GraphModule, node: fx.Node) -> fx.Node | None:
     # The offset in as_strided counts from the start of a memory that a constant's copy lacks
     if node.target in (aten.full.default, aten.as_strided.default):
         return None
-    if any(x.op != "get_attr" and x.target is not aten.full.default for x in inputs):
-        return None
+    for x in inputs:
+        if x.op != "get_attr" and x.target is not aten.full.default:
+            return None
     values = [value_of(x) for x in (node, *inputs)]
     if any(x is None or x.numel() > _LIMIT for x in values):
         return None

@@ -77,10 +77,14 @@ _BLIND = aten_names(
 def mark_sight_of_zero(graph: fx.Graph) -> None:
     """Note at every node whether an operation can tell the sign of a zero in its result."""
     for node in reversed(graph.nodes):
-        node.meta["sees"] = any(
-            user.op == "call_function" and (user.meta["sees"] or _tells_sign_of_zero(user, node))
-            for user in node.users
-        )
+        sees = False
+        for user in node.users:
+            if user.op == "call_function" and (
+                user.meta["sees"] or _tells_sign_of_zero(user, node)
+            ):
+                sees = True
+                break
+        node.meta["sees"] = sees
 
 
 def _tells_sign_of_zero(user: fx.Node, node: fx.Node) -> bool:

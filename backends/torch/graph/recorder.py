@@ -160,9 +160,12 @@ class Recorder(TorchDispatchMode):
             self._call(func, args, kwargs)
 
     def _call(self, func: Any, args: Any, kwargs: Any, draws: bool = False) -> fx.Node:
-        node = self._graph.create_node(
-            "call_function", func, self._argument(args), self._argument(kwargs), "n"
-        )
+        # With arguments it would look for symbolic numbers among them, a third of what it takes.
+        args, kwargs = self._argument(args), self._argument(kwargs)
+        node = self._graph.create_node("call_function", func, name="n")
+        node.args = args
+        if kwargs:
+            node.kwargs = kwargs
         if draws or not self._varying.isdisjoint(node.all_input_nodes):
             self._varying.add(node)
             if _look_up(func).writes:
@@ -172,11 +175,14 @@ class Recorder(TorchDispatchMode):
 
     def _argument(self, x: Any) -> Any:
         if isinstance(x, torch.Tensor):
-            return self._node(x)
+            return self._nodes.get(id(x)) or self._node(x)
+        kind = type(x)
+        if kind is tuple:
+            return tuple([self._argument(each) for each in x])
+        if kind is list:
+            return [self._argument(each) for each in x]
         if isinstance(x, (list, tuple)):
-            return (
-                list(map(self._argument, x)) if type(x) is list else tuple(map(self._argument, x))
-            )
+            return tuple(map(self._argument, x))
         return {k: self._argument(v) for k, v in x.items()} if isinstance(x, dict) else x
 
     def _keep(self, x: torch.Tensor, node: fx.Node) -> None:

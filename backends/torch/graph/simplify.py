@@ -71,6 +71,7 @@ class _Pass:
         self._module = module
         self._layouts = _Layouts(module)
         self._known: dict[Any, fx.Node] = {}
+        self._rules = (rewrite, fill, partial(fold, module))
 
     def visit(self, node: fx.Node) -> None:
         """Put the cheapest node that does the same in the place of ``node``."""
@@ -90,7 +91,7 @@ class _Pass:
             self._share(node, id(getattr(self._module, str(node.target))))
 
     def _candidates(self, node: fx.Node) -> Iterator[fx.Node]:
-        for rule in (rewrite, fill, partial(fold, self._module)):
+        for rule in self._rules:
             new = rule(node)
             if new is not None:
                 yield new
@@ -105,8 +106,10 @@ class _Pass:
 
 
 def _key(x: Any) -> Any:
+    if type(x) is fx.Node:
+        return x
     if isinstance(x, (list, tuple)):
-        return tuple(_key(item) for item in x)
+        return tuple([_key(item) for item in x])
     if isinstance(x, dict):
         return tuple((name, _key(item)) for name, item in x.items())
     # 1 == 1.0 == True, and 0.0 == -0.0, in complex numbers, too
@@ -147,7 +150,7 @@ class _Layouts:
         old = node.meta.get("val")
         if node.op == "get_attr" and isinstance(old, Look):
             new: Any = Look(getattr(self._module, str(node.target)))
-        elif node.op == "call_function" and not self._changed.isdisjoint(node.all_input_nodes):
+        elif node.op == "call_function" and self._touches(node):
             if addresses_memory(node):
                 raise CannotRecord("it addresses memory (as_strided) that is laid out otherwise")
             if allocates(node) and self._are_shifted(node):
@@ -160,6 +163,9 @@ class _Layouts:
             self._changed.add(node)
             if _differ_by_offset(new, old):
                 self._shifted.add(node)
+
+    def _touches(self, node: fx.Node) -> bool:
+        return bool(self._changed) and not self._changed.isdisjoint(node.all_input_nodes)
 
     def replace(self, old: fx.Node, new: fx.Node) -> bool:
         """Let ``new`` take the place of ``old`` if it is the same but for its layout."""
