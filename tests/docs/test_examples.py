@@ -3,6 +3,7 @@
 import re
 import runpy
 
+import jax
 import numpy as np
 import pytest
 from helpers import ROOT
@@ -74,6 +75,31 @@ def stiff_equations(g):
     assert g["problem"].counts["jac"] < 20
 
 
+def lmfit_bounds(g):
+    for name, true in g["true"].items():
+        found = g["after"].params[name]
+        assert found.value == pytest.approx(g["before"].params[name].value, rel=1e-4)
+        assert abs(found.value - true) <= 4 * (found.stderr or 0.0)
+    assert g["after"].nfev < g["before"].nfev
+
+
+def pymanopt_subspace(g):
+    assert g["kept"] == pytest.approx(g["best"], rel=1e-9)
+
+
+def uncertainty(g):
+    np.testing.assert_allclose(g["carried"], g["other"], rtol=1e-9)
+    # As the guide prints them, from inputs with more digits.
+    np.testing.assert_allclose(g["y"], [127.732, 219.847, 254.260], atol=5e-4)
+    np.testing.assert_allclose(g["uncertainties"], [0.071, 0.295, 0.236], atol=2e-3)
+
+
+def laplace(g):
+    assert g["evidence"] == pytest.approx(g["exact"], abs=1e-3)
+    # The mode of log(rate) is the mean of the gamma distribution.
+    assert g["mode"][0] == pytest.approx(np.log((g["total"] + 2.0) / (g["n"] + 2.0)), rel=1e-6)
+
+
 def dask_cluster(g):
     for found in (g["alone"], g["by_two"], g["survived"]):
         np.testing.assert_allclose(found, g["exact"], atol=1e-8)
@@ -111,13 +137,22 @@ KNOWN = {
     for check in (
         minimize, trees, curve_fit, constrained, torch_module, optax_loops, nlopt_in_place,
         eight_schools, heat_equation, stiff_equations, third_party_backend, dask_cluster,
+        lmfit_bounds, pymanopt_subspace, uncertainty, laplace,
         simulator_layer, solar_cell, earths_orbit,
     )
 }  # fmt: skip
 
 
-# Starts processes.
-SLOW = {"dask_cluster"}
+# The first starts processes, the second imports every framework.
+SLOW = {"dask_cluster", "pymanopt_subspace"}
+
+
+@pytest.fixture
+def _flags():
+    """Leave JAX's flag as it was: pymanopt sets it when it is imported."""
+    wide = jax.config.jax_enable_x64
+    yield
+    jax.config.update("jax_enable_x64", wide)
 
 
 @pytest.mark.parametrize(
@@ -125,6 +160,7 @@ SLOW = {"dask_cluster"}
     [pytest.param(p, marks=[pytest.mark.slow] if p.stem in SLOW else []) for p in FILES],
     ids=lambda path: path.stem,
 )
+@pytest.mark.usefixtures("_flags")
 def test_example(path, capsys, monkeypatch):
     monkeypatch.syspath_prepend(str(EXAMPLES))
     if "plt.show" in path.read_text():
