@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from diffface.backends.recording.unseeded import makes_unseeded
 from diffface.backends.recording.user_frame import in_library
 
 # Larger containers are data, and hold nothing of interest
@@ -98,13 +99,15 @@ class Generators:
     """
 
     def __init__(self, f: object, followed: tuple[type, ...] = ()) -> None:
-        found = [x for x in reachable(f) if _is_generator(x) and not isinstance(x, followed)]
+        own = [*reachable(f)]
+        found = [x for x in own if _is_generator(x) and not isinstance(x, followed)]
+        self._unseeded = any(map(makes_unseeded, own))
         hidden: Any = (random._inst, np.random.mtrand._rand)
         self._before = [(x, _state(x)) for x in (*hidden, *found)]
 
     def have_drawn(self) -> bool:
-        """Whether any state is another than it was."""
-        return any(repr(_state(x)) != repr(state) for x, state in self._before)
+        """Whether any state is another than it was, or may have been that of one made by ``f``."""
+        return self._unseeded or any(repr(_state(x)) != repr(state) for x, state in self._before)
 
     def restore(self) -> None:
         """Put all states back."""

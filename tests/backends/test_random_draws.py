@@ -145,3 +145,25 @@ def test_the_state_of_a_torch_generator() -> None:
     torch.rand(1, generator=generator)
     assert generators.have_drawn()
     assert not others.have_drawn()
+
+
+@pytest.mark.parametrize("backend", ["autograd", "jax", "torch"])
+@pytest.mark.parametrize("seed", [(), (None,), (3,)])
+def test_a_generator_that_is_made_at_every_call(backend: str, seed: tuple[Any, ...]) -> None:
+    def unseeded(x: Any) -> Any:
+        return dif.namespace(x).sum(x * float(mask(np.random.default_rng().random())))
+
+    def by_none(x: Any) -> Any:
+        return dif.namespace(x).sum(x * float(mask(np.random.default_rng(None).random())))
+
+    def seeded(x: Any) -> Any:
+        return dif.namespace(x).sum(x * float(mask(np.random.default_rng(3).random())))
+
+    f = {(): unseeded, (None,): by_none, (3,): seeded}[seed]
+    if seed == (3,):
+        assert dif.prepare_gradient(f, X, backend=backend).strategy != "eager"
+        return
+    with pytest.warns(dif.PreparationWarning, match="random numbers"):
+        g = dif.prepare_gradient(f, X, backend=backend)
+    assert g.strategy == "eager"
+    np.testing.assert_array_equal(g(X), np.ones(4))

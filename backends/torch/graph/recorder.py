@@ -4,7 +4,7 @@ Knows: torch's dispatch modes, and how a program betrays that it looked at value
 Must not know: what becomes of the graph.
 
 ``make_fx`` does the same on tensors without values, which takes several times as long. Preparing
-a loop of 300 steps was measured at 50 to 65 unprepared calls.
+a loop of 300 steps was measured at 30 to 40 unprepared calls.
 """
 
 import weakref
