@@ -1,14 +1,13 @@
 """The callable that a preparation returns."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Generic, Literal
 
 from diffface.backends.errors import Disagreement, InvalidArgumentError, PreparationMismatchError
 from diffface.backends.registry import Backend
-from diffface.prep.arguments.bind import bind, marked, named
-from diffface.prep.arguments.const import Const, plain
+from diffface.prep.arguments.bind import bind, bind_like, named
 from diffface.prep.arguments.mismatch import fits, report, resembles
 from diffface.prep.arguments.pickled import pack, unpack
 from diffface.prep.arguments.seeds import batch_of
@@ -70,8 +69,8 @@ class Prepared(Generic[Result]):
     # `__call__` is a slot that holds the fast path of the most recent signature.
     __slots__ = (
         "__call__", "__weakref__", "_argnums", "_by_value", "_choose", "_disagreed",
-        "_fallback", "_fixed", "_known", "_kwargs", "_lock", "_recipe", "_record", "_settle",
-        "_strict", "_weakly",
+        "_exact", "_fallback", "_fixed", "_known", "_kwargs", "_lock", "_recipe", "_record",
+        "_settle", "_strict", "_weakly",
     )  # fmt: skip
     __call__: Callable[..., Result]
 
@@ -82,7 +81,7 @@ class Prepared(Generic[Result]):
         args: Sequence[object],
         argnums: int | Sequence[int] | None,
         kwargs: Mapping[str, Any] | None,
-        on_mismatch: Literal["error", "reprepare"],
+        on_mismatch: Literal["error", "reprepare", "exact"],
         fallback: Fallback,
     ) -> None:
         self._recipe = recipe
@@ -93,7 +92,10 @@ class Prepared(Generic[Result]):
         self._argnums = argnums
         self._kwargs = named(kwargs or {})
         self._fallback: Fallback = fallback
-        self._strict = bool(args) and on_mismatch == "error"
+        self._strict = bool(args) and on_mismatch != "reprepare"
+        # Whether another order of keys, or another kind of number, is a mismatch, too: to an
+        # operator that was made for one signature.
+        self._exact = on_mismatch == "exact"
         self._fixed: Signature | None = None
         # Whether Python numbers among the constants are static.
         self._by_value = False
@@ -147,9 +149,9 @@ class Prepared(Generic[Result]):
         if self._fixed is not None:
             if fits(signature, self._fixed):
                 signature = self._fixed
-            elif (traced or _is_inside(plan)) and resembles(signature, self._fixed, True):
+            elif (traced or _is_inside(plan)) and self._may_be(signature, traced=True):
                 traced = True
-            elif self._strict and not resembles(signature, self._fixed):
+            elif self._strict and not self._may_be(signature):
                 raise PreparationMismatchError(report(self._fixed, signature, self._recipe.f))
         if traced:
             return plan.evaluate(self._recipe.f, primals, constants, seeds, out)
@@ -163,6 +165,12 @@ class Prepared(Generic[Result]):
         if known is None:
             known = self._specialise(plan, primals, constants, seeds)
         return known.run(primals, constants, seeds, out)
+
+    def _may_be(self, signature: Signature, traced: bool = False) -> bool:
+        assert self._fixed is not None
+        if self._exact and not traced:
+            return False
+        return resembles(signature, self._fixed, traced, in_order=self._exact)
 
     def _plan(self, call: Call) -> tuple[Plan, Sequence[Any], Sequence[Any]]:
         if self._choose is None:
@@ -213,10 +221,12 @@ class Prepared(Generic[Result]):
         operator, wanted, f, settings, in_axes = self._recipe
         known = self._settle, self._choose, self._argnums, self._kwargs, self._fallback
         recipe = operator, wanted, Portable(f), settings, in_axes
-        return recipe, known, fixed, self._strict, self._by_value, self._disagreed
+        kept = self._strict, self._exact, self._by_value, self._disagreed
+        return recipe, known, fixed, kept
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        recipe, known, fixed, self._strict, self._by_value, self._disagreed = state
+        recipe, known, fixed, kept = state
+        self._strict, self._exact, self._by_value, self._disagreed = kept
         self._record = not self._disagreed
         self._recipe = Recipe(*recipe)
         self._settle, self._choose, self._argnums, self._kwargs, self._fallback = known
@@ -237,28 +247,7 @@ class Prepared(Generic[Result]):
         keyed = self._kwargs if kwargs is None else named(kwargs)
         if self._fixed is None:
             return bind(args, self._argnums, keyed)
-        active, keywords = self._fixed.active, self._fixed.keywords
-        for i in active:
-            if i < len(args) and isinstance(args[i], Const):
-                raise PreparationMismatchError(
-                    f"Argument {i} is wrapped in Const, but was active at preparation; "
-                    "prepare anew to change which arguments are constant."
-                )
-        values = tuple(
-            marked(a, known) if i in active else a
-            for i, (a, known) in enumerate(zip(plain(args), self._fixed.arguments, strict=False))
-        )
-        count = len(self._fixed.arguments) - len(keywords)
-        if len(args) != count:
-            noun = "argument" if count == 1 else "arguments"
-            raise PreparationMismatchError(
-                f"Prepared with {count} {noun}, called with {len(args)}."
-            )
-        if set(keyed) != set(keywords):
-            raise PreparationMismatchError(
-                f"Prepared with the keywords {_quoted(keywords)}, called with {_quoted(keyed)}."
-            )
-        return Call((*values, *(keyed[k] for k in keywords)), keywords, active, self._fixed.bare)
+        return bind_like(self._fixed, args, keyed)
 
     def _chosen_seeds(self, tangents: Any, cotangents: Any) -> Any:
         which = self._recipe.operator.seeds
@@ -303,10 +292,6 @@ class Prepared(Generic[Result]):
         )  # fmt: skip
         self._disagreed |= found.disagreed
         return found
-
-
-def _quoted(names: Iterable[str]) -> str:
-    return ", ".join(f"`{name}`" for name in sorted(names)) or "none"
 
 
 def _is_inside(plan: Plan) -> bool:

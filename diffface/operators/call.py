@@ -101,7 +101,8 @@ def prepare_matrix(
     """Make an operator whose results are matrices ready for many calls: sparse, if asked for."""
     if options.get("sparsity") is None or not callable(f):
         return prepare(operator, wanted, f, args, options)
-    return sparse.SparsePrepared(operator, wanted, f, args, options, backend_for)
+    settle = partial(_settled, _named_or_in_use(options.get("backend")))
+    return sparse.SparsePrepared(operator, wanted, f, args, options, settle)
 
 
 def backend_for(backend: str | Backend | None, call: Call) -> Backend:

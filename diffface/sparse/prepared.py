@@ -13,7 +13,8 @@ from diffface.backends.errors import InvalidArgumentError, PreparationMismatchEr
 from diffface.backends.libraries import library_of
 from diffface.backends.registry import Backend
 from diffface.operators.options import PREPARATION, check_choice, settings
-from diffface.prep.arguments.bind import bind
+from diffface.prep.arguments.bind import bind, bind_like, named
+from diffface.prep.arguments.const import Const
 from diffface.prep.arguments.mismatch import report, resembles
 from diffface.prep.arguments.pickled import pack, unpack
 from diffface.prep.arguments.signature import Call, Signature
@@ -23,8 +24,9 @@ from diffface.prep.portable import Portable
 from diffface.sparse.pattern import Sparsity
 from diffface.sparse.specialised import Specialised
 
-# From what `backend=` says and a call to who derives.
+# From what `backend=` says and a call to who derives, and from a call alone.
 Choose = Callable[[Any, Call], Backend]
+Settled = Callable[[Call], Backend]
 
 # Signatures that are kept at the same time.
 CAPACITY = 16
@@ -67,7 +69,7 @@ class SparsePrepared:
 
     def __init__(
         self, operator: Operator, wanted: tuple[int, ...], f: Callable[..., Any],
-        args: Sequence[object], options: Mapping[str, Any], choose: Choose,
+        args: Sequence[object], options: Mapping[str, Any], settle: Callable[[], Settled],
     ) -> None:  # fmt: skip
         allowed = (operator.keywords - {"out"}) | PREPARATION
         name = f"prepare_{operator.names[wanted]}"
@@ -77,13 +79,14 @@ class SparsePrepared:
         )
         check_choice(options, "fallback", ("eager", "error"))
         self._operator, self._wanted, self._f = operator, wanted, f
-        self._options, self._choose = dict(options), choose
-        # The signature that a copy was pickled with.
+        self._options, self._settle = dict(options), settle
+        # What is named or in use at the preparation, or at the first call of a lazy one, stays.
+        self._chosen: Settled | None = None
         self._fixed: Signature | None = None
         self._known: OrderedDict[Signature, Specialised] = OrderedDict()
         self._lock = RLock()
         if args:
-            self._specialise(args, options.get("kwargs"))
+            self._fixed = self._specialise(args, options.get("kwargs")).plan.signature
 
     def __call__(
         self, *args: Any, out: None = None, kwargs: Mapping[str, Any] | None = None
@@ -145,11 +148,10 @@ class SparsePrepared:
 
     def __getstate__(self) -> dict[str, Any]:
         # What it was made of; pattern and program are found anew at the first call.
-        fixed = next(iter(self._known), self._fixed) if self._strict else None
         return {
             **{k: v for k, v in vars(self).items() if k not in ("_known", "_lock")},
             "_f": Portable(self._f),
-            "_fixed": None if fixed is None else pack(fixed),
+            "_fixed": None if self._fixed is None else pack(self._fixed),
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -169,44 +171,60 @@ class SparsePrepared:
     def _at(
         self, args: Sequence[Any], kwargs: Mapping[str, Any] | None, wanted: Callable[..., Any]
     ) -> Any:
-        if self._known:
+        if self._known and self._marks_agree(args):
             try:
                 return wanted(self._last(), args, kwargs)
             except PreparationMismatchError:
-                if self._strict:
-                    raise
+                pass  # perhaps another order of keys, or another signature that is known
         return wanted(self._specialise(args, kwargs), args, kwargs)
+
+    def _marks_agree(self, args: Sequence[Any]) -> bool:
+        """Whether ``Const`` stands where it did; without examples it says what is constant."""
+        if self._fixed is not None or self._options.get("argnums") is not None:
+            return True
+        active = tuple(i for i, a in enumerate(args) if not isinstance(a, Const))
+        return active == self._last().plan.signature.active
 
     def _specialise(self, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> Specialised:
         with self._lock:
-            options = self._options
-            if kwargs is not None:
-                options = {**options, "kwargs": kwargs}
-            new = _specialised(
-                self._operator, self._wanted, self._f, args, options, self._choose,
-                self._settings, self._known,
-            )  # fmt: skip
-            if self._fixed is not None and not resembles(new.plan.signature, self._fixed):
-                raise PreparationMismatchError(report(self._fixed, new.plan.signature, self._f))
-            self._known[new.plan.signature] = new
-            self._known.move_to_end(new.plan.signature)
-            new.prepare(args, options)
+            call, options = self._bound(args, kwargs)
+            self._chosen = self._chosen or self._settle()
+            recipe = Recipe(self._operator, self._wanted, self._f, self._settings)
+            backend = self._chosen(call)
+            plan, primals, constants = plan_for(recipe, backend, call)
+            signature = plan.signature
+            if self._strict and self._fixed and not resembles(signature, self._fixed):
+                raise PreparationMismatchError(report(self._fixed, signature, self._f))
+            if signature not in self._known:
+                new = Specialised(plan, self._f, backend, primals, constants, options)
+                count = len(call.values) - len(call.keywords)
+                new.prepare(call.values[:count], options)
+                self._known[signature] = new
+            self._known.move_to_end(signature)
             while len(self._known) > CAPACITY:
                 self._known.popitem(last=False)
-            return new
+            return self._known[signature]
+
+    def _bound(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any] | None
+    ) -> tuple[Call, dict[str, Any]]:
+        """The arguments, active as they were at the preparation, and the options with keywords."""
+        given = self._options.get("kwargs") if kwargs is None else kwargs
+        if self._fixed is None:
+            call = bind(args, self._options.get("argnums"), given)
+        else:
+            call = bind_like(self._fixed, args, named(given or {}))
+        return call, {**self._options, "kwargs": None if given is None else named(given)}
 
 
 def _specialised(
     operator: Operator, wanted: tuple[int, ...], f: Callable[..., Any], args: Sequence[object],
     options: Mapping[str, Any], choose: Choose, chosen: Settings,
-    known: Mapping[Any, Specialised] | None = None,
 ) -> Specialised:  # fmt: skip
     bound = bind(args, options.get("argnums"), options.get("kwargs"))
     backend = choose(options.get("backend"), bound)
     recipe = Recipe(operator, wanted, f, chosen)
     plan, primals, constants = plan_for(recipe, backend, bound)
-    if known and plan.signature in known:
-        return known[plan.signature]
     return Specialised(plan, f, backend, primals, constants, options)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from diffface.backends.errors import MissingRuleError, SparsityError
 from diffface.backends.registry import Backend
-from diffface.prep.arguments.bind import bind
+from diffface.prep.arguments.bind import bind_like, named
 from diffface.prep.arguments.tree import unflatten
 from diffface.prep.operator import Operator, Recipe, Settings
 from diffface.prep.plan import Plan, plan_for
@@ -154,8 +154,10 @@ class Specialised:
         """An operator on the same function, prepared for this signature."""
         settle = lambda: lambda _: self._backend
         recipe = Recipe(operator, wanted, self._f, self.settings)
+        signature = self.plan.signature
+        argnums = signature.active[0] if signature.bare else signature.active
         return Prepared(
-            recipe, settle, args, options.get("argnums"), options.get("kwargs"), "error",
+            recipe, settle, args, argnums, options.get("kwargs"), "exact",
             options.get("fallback", "eager"),
         )  # fmt: skip
 
@@ -281,8 +283,7 @@ class Specialised:
     def _check_at(self, raw: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> None:
         plan = self.plan
         given = self._options.get("kwargs") if kwargs is None else kwargs
-        bound = bind(args, None, given)
-        bound = bound._replace(active=plan.signature.active, bare=plan.signature.bare)
+        bound = bind_like(plan.signature, args, named(given or {}))
         recipe = Recipe(plan.operator, plan.wanted, self._f, plan.settings)
         _, primals, constants = plan_for(recipe, self._backend, bound)
         self._check(self._part(raw), primals, constants)

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from diffface.backends.arrays import PYTHON
-from diffface.backends.errors import InvalidArgumentError
-from diffface.prep.arguments.const import Const
-from diffface.prep.arguments.signature import Argument, Call, Leaf
+from diffface.backends.errors import InvalidArgumentError, PreparationMismatchError
+from diffface.prep.arguments.const import Const, plain
+from diffface.prep.arguments.signature import Argument, Call, Leaf, Signature
 from diffface.prep.arguments.tree import unflatten
 
 _FLOAT = Leaf(PYTHON, (), np.dtype(float), None)
@@ -41,6 +41,40 @@ def bind(
         return Call(tuple(values), (), active, bare)
     keywords = named(kwargs)
     return Call((*values, *keywords.values()), tuple(keywords), active, bare)
+
+
+def bind_like(prepared: Signature, args: Sequence[Any], keyed: Mapping[str, Any]) -> Call:
+    """The arguments of a call, active as they were at the preparation.
+
+    Raises
+    ------
+    PreparationMismatchError
+        If there are more or fewer of them, or an active one is now in ``Const``.
+    """
+    active, keywords = prepared.active, prepared.keywords
+    for i in active:
+        if i < len(args) and isinstance(args[i], Const):
+            raise PreparationMismatchError(
+                f"Argument {i} is wrapped in Const, but was active at preparation; "
+                "prepare anew to change which arguments are constant."
+            )
+    values = tuple(
+        marked(a, known) if i in active else a
+        for i, (a, known) in enumerate(zip(plain(args), prepared.arguments, strict=False))
+    )
+    count = len(prepared.arguments) - len(keywords)
+    if len(args) != count:
+        noun = "argument" if count == 1 else "arguments"
+        raise PreparationMismatchError(f"Prepared with {count} {noun}, called with {len(args)}.")
+    if set(keyed) != set(keywords):
+        raise PreparationMismatchError(
+            f"Prepared with the keywords {_quoted(keywords)}, called with {_quoted(keyed)}."
+        )
+    return Call((*values, *(keyed[k] for k in keywords)), keywords, active, prepared.bare)
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(names)) or "none"
 
 
 def _positions(argnums: int | Sequence[int], args: Sequence[object]) -> tuple[int, ...]:

@@ -14,17 +14,20 @@ def fits(called: Signature, prepared: Signature) -> bool:
 
     Arrays that a transformation of the caller's is tracing are on no device yet.
     """
-    return called == prepared or _agree(called, prepared, _fits)
+    return called == prepared or _agree(called, prepared, _fits, True)
 
 
-def resembles(called: Signature, prepared: Signature, traced: bool = False) -> bool:
+def resembles(
+    called: Signature, prepared: Signature, traced: bool = False, in_order: bool = False
+) -> bool:
     """Whether a call has another signature, but one that is the same to the eye.
 
-    The order of keys may differ, and a Python number, a NumPy scalar and an array of shape () are
-    taken for one another, since NumPy's own arithmetic turns one into the other. Where the caller
-    is differentiating or tracing, arrays of its framework stand for those of another library.
+    The order of keys may differ, unless ``in_order``. A Python number, a NumPy scalar and an array
+    of shape () are taken for one another, since NumPy's own arithmetic turns one into the other.
+    Where the caller is differentiating or tracing, arrays of its framework stand for those of
+    another library.
     """
-    return _agree(called, prepared, _stands_for if traced else _resembles)
+    return _agree(called, prepared, _stands_for if traced else _resembles, in_order)
 
 
 def report(prepared: Signature, called: Signature, f: Callable[..., Any]) -> str:
@@ -41,24 +44,25 @@ def report(prepared: Signature, called: Signature, f: Callable[..., Any]) -> str
     )
 
 
-def _agree(a: Signature, b: Signature, leaves: Callable[[Any, Any], bool]) -> bool:
+def _agree(a: Signature, b: Signature, leaves: Callable[[Any, Any], bool], in_order: bool) -> bool:
     return (
         a[1:4] == b[1:4]
         and len(a.arguments) == len(b.arguments)
-        and all(map(_Agreement(leaves), a.arguments, b.arguments))
+        and all(map(_Agreement(leaves, in_order), a.arguments, b.arguments))
     )
 
 
 class _Agreement:
     """Whether two arguments agree, by ``agree`` for two of their leaves."""
 
-    def __init__(self, agree: Callable[[Any, Any], bool]) -> None:
+    def __init__(self, agree: Callable[[Any, Any], bool], in_order: bool) -> None:
         self._agree = agree
+        self._in_order = in_order
 
     def __call__(self, a: Argument, b: Argument) -> bool:
         if a.spec == b.spec:
             return all(map(self._leaves, a.leaves, b.leaves))
-        if a.spec is None or b.spec is None or self._agree is _fits:
+        if a.spec is None or b.spec is None or self._in_order:
             return False
         return self._trees(a.spec, a.leaves, b.spec, b.leaves)
 
