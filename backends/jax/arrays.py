@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
 from diffface.backends.arrays import NUMPY, PYTHON, ArrayLibrary, Subtree
 from diffface.backends.bfloat16 import kind_of
@@ -45,7 +46,7 @@ class JAXArrays(ArrayLibrary):
         # 64-bit arrays survive only under JAX's x64 flag, which holds for this thread alone.
         with jax.enable_x64(array.dtype.itemsize // (1 + (array.dtype.kind == "c")) == 8):
             # JAX may read what it is given long after this; nobody else writes to the copy.
-            return jax.device_put(np.array(array), device)
+            return jax.device_put(np.array(array), _place_for(array, device))
 
     def sparse(
         self, rows: Any, cols: Any, shape: tuple[int, int], layout: str | None, device: Hashable
@@ -107,6 +108,16 @@ class JAXArrays(ArrayLibrary):
         if target is PYTHON and not shape:
             return f"{a}.item()"
         return NUMPY.convert_out(f"{names(np.array)}({a})", target, shape, names)
+
+
+def _place_for(array: Any, device: Any) -> Any:
+    """Where an array goes that is beside others on ``device``: to each of many, if in no parts."""
+    if isinstance(device, NamedSharding):
+        try:
+            device.shard_shape(array.shape)
+        except ValueError:  # its axes are others
+            return NamedSharding(device.mesh, PartitionSpec())
+    return device
 
 
 @dataclass(frozen=True, slots=True)

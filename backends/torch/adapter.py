@@ -28,6 +28,7 @@ from diffface.backends.torch.levels import (
 )
 from diffface.backends.torch.numbers import NumberTakenError, Refusing, refuse_taken_numbers
 from diffface.backends.torch.primitive import call_rule
+from diffface.backends.torch.processes import refuse_synchronised
 from diffface.backends.torch.pushforward import DUAL, push_dual, push_functional
 from diffface.backends.torch.state import unchanged
 from diffface.backends.torch.variables import (
@@ -275,6 +276,7 @@ class Torch(Adapter):
         return NESTED.get() or transformed()
 
     def following(self, f: Any, traced: bool) -> AbstractContextManager[object]:
+        refuse_synchronised(f)
         follow: bool | None = traced
         if not traced and torch.is_grad_enabled() and (NESTED.get() or may_capture(f)):
             follow = None
@@ -286,6 +288,7 @@ class Torch(Adapter):
         return _AS_IT_IS if FOLLOW.get() is follow else Following(follow)
 
     def undisturbed(self, f: object) -> AbstractContextManager[object]:
+        refuse_synchronised(f)
         return unchanged(f)
 
     def explain(self, error: Exception) -> str | None:

@@ -15,6 +15,7 @@ from diffface.backends.compiled import Array, Arrays
 from diffface.backends.recording.names import Names
 from diffface.backends.torch import containers, modules
 from diffface.backends.torch.levels import is_traced
+from diffface.backends.torch.processes import local, place_of, placed
 
 try:
     from ml_dtypes import bfloat16
@@ -36,13 +37,14 @@ class TorchArrays(ArrayLibrary):
 
     def describe(self, array: Array) -> tuple[tuple[int, ...], np.dtype[Any], Hashable]:
         dtype = _NUMPY.get(array.dtype)
-        return tuple(array.shape), dtype or _unknown(array.dtype), array.device
+        place = array.device if type(array) in _PLAIN else place_of(array)
+        return tuple(array.shape), dtype or _unknown(array.dtype), place
 
     def takes(self, dtype: np.dtype[Any]) -> bool:
         return dtype in _NUMPY.values()
 
     def to_numpy(self, array: Array) -> Any:
-        plain = array.detach().resolve_conj().resolve_neg().cpu()
+        plain = local(array.detach()).resolve_conj().resolve_neg().cpu()
         if plain.dtype is torch.bfloat16:
             return plain.contiguous().view(torch.int16).numpy().view(BFLOAT16)
         return plain.numpy()
@@ -58,7 +60,7 @@ class TorchArrays(ArrayLibrary):
             tensor = tensor.view(torch.bfloat16)
         else:
             tensor = torch.from_numpy(array)
-        return tensor if device is None else tensor.to(device)  # type: ignore[call-overload]
+        return tensor if device is None else placed(tensor, device)
 
     def sparse(
         self, rows: Any, cols: Any, shape: tuple[int, int], layout: str | None, device: Hashable
@@ -171,6 +173,7 @@ class TorchArrays(ArrayLibrary):
         return NUMPY.convert_out(f"{a}.numpy()", target, shape, names)
 
 
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
 _CONTIGUOUS = torch.contiguous_format
 
 _NUMPY: dict[torch.dtype, np.dtype[Any]] = {

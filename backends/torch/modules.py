@@ -16,6 +16,7 @@ from torch import nn
 
 from diffface.backends.arrays import Subtree, frozen
 from diffface.backends.errors import NotDifferentiableError
+from diffface.backends.torch.processes import synchronises
 
 # Modules of which it is remembered what they are made of.
 _CAPACITY = 64
@@ -184,11 +185,7 @@ def _frozen(t: Any) -> Any:
 def _refuse(module: nn.Module) -> None:
     name = type(module).__name__
     if isinstance(module, nn.parallel.DistributedDataParallel | nn.DataParallel):
-        raise NotDifferentiableError(
-            f"A {name} averages gradients over processes in `backward()` alone, which no operator "
-            "calls. Pass its `.module`, and average the derivatives with "
-            "torch.distributed.all_reduce."
-        )
+        raise synchronises(module)
     if isinstance(module, torch.jit.ScriptModule):
         raise NotDifferentiableError(
             f"A {name} cannot be taken apart; pass the module that it was made from."

@@ -2,6 +2,8 @@
 
 import re
 import runpy
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -121,6 +123,12 @@ def earths_orbit(g):
     assert g["day"] == pytest.approx(2.03, abs=2.0)
 
 
+def data_parallel(g):
+    errors = [float(number) for number in re.findall(r"\de[-+]\d+", g["said"])]
+    assert len(errors) == 4
+    assert max(errors) < 1e-6
+
+
 def third_party_backend(g):
     """It says nothing of rules, which such a backend need not take."""
     cube = dif.custom_rule(lambda x: x**3)
@@ -137,14 +145,16 @@ KNOWN = {
     for check in (
         minimize, trees, curve_fit, constrained, torch_module, optax_loops, nlopt_in_place,
         eight_schools, heat_equation, stiff_equations, third_party_backend, dask_cluster,
-        lmfit_bounds, pymanopt_subspace, uncertainty, laplace,
+        lmfit_bounds, pymanopt_subspace, uncertainty, laplace, data_parallel,
         simulator_layer, solar_cell, earths_orbit,
     )
 }  # fmt: skip
 
 
-# The first starts processes, the second imports every framework.
-SLOW = {"dask_cluster", "pymanopt_subspace"}
+# They start processes, or import every framework.
+SLOW = {"dask_cluster", "data_parallel", "sharded", "pymanopt_subspace"}
+# JAX has as many devices as it was started with.
+ON_ITS_OWN = {"sharded": "gradient:      P() 8 devices\nmany Hessians: P('data',) (16, 5, 5)"}
 
 
 @pytest.fixture
@@ -162,6 +172,12 @@ def _flags():
 )
 @pytest.mark.usefixtures("_flags")
 def test_example(path, capsys, monkeypatch):
+    if path.stem in ON_ITS_OWN:
+        run = subprocess.run(
+            [sys.executable, path], cwd=ROOT, check=True, capture_output=True, text=True
+        )
+        assert ON_ITS_OWN[path.stem] in run.stdout
+        return
     monkeypatch.syspath_prepend(str(EXAMPLES))
     if "plt.show" in path.read_text():
         monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)

@@ -16,9 +16,10 @@ from diffface.backends.recording.user_frame import users_stacklevel
 from diffface.backends.torch.arrays import TORCH
 from diffface.backends.torch.graph.graph import is_random
 from diffface.backends.torch.graph.inductor import inductor
-from diffface.backends.torch.graph.replay import replay
+from diffface.backends.torch.graph.replay import node_by_node, replay
 from diffface.backends.torch.graph.simplify import simplify
 from diffface.backends.torch.graph.trace import trace
+from diffface.backends.torch.processes import is_distributed
 from diffface.backends.torch.state import is_fake
 
 _FROZEN = (
@@ -67,6 +68,8 @@ def build(
         finally:
             belongings.clear_out(is_fake)
         carries = module.meta["carries"]
+        if any(map(is_distributed, examples)):
+            return node_by_node(module)
         simplify(module)
         return inductor(module, examples) if compiled else replay(module)
 
