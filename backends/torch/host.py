@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import numpy as np
 import torch
+from torch._C import _len_torch_dispatch_stack
 from torch.autograd import forward_ad
 
 from diffface.backends.compiled import Arrays
@@ -55,6 +56,8 @@ def host_call(rule: Rule, x: Arrays) -> Arrays:
     called = _called.get()
     if called is not None:
         called.append(rule)
+    elif _len_torch_dispatch_stack() > 0:
+        _keep(rule)
     number = _numbers.get(rule)
     if number is None:
         number = _numbers[rule] = next(_next)
@@ -85,10 +88,15 @@ def _run(number: int, x: list[torch.Tensor]) -> list[torch.Tensor]:
 
 def _fake(number: int, x: list[torch.Tensor]) -> list[torch.Tensor]:
     rule = _rule(number)
-    if rule not in _traced:
-        _traced.append(rule)
+    _keep(rule)
     found = rule.outputs(tuple(x))
     return [x[0].new_empty(o.shape, dtype=_torch_dtype(o.dtype)) for o in found]
+
+
+def _keep(rule: Rule) -> None:
+    """Keep a rule that torch may have traced."""
+    if rule not in _traced:
+        _traced.append(rule)
 
 
 def _torch_dtype(dtype: Any) -> torch.dtype:

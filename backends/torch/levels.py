@@ -52,6 +52,20 @@ def alive(array: Array) -> Array:
     return array
 
 
+def primal(array: Array) -> Array:
+    """``array`` without its tangent of the innermost forward differentiation."""
+    if _functorch.is_batchedtensor(array):
+        # The operation that unpacks has no rule for batches.
+        inner, axis = _functorch.get_unwrapped(array), _functorch.maybe_get_bdim(array)
+        return _functorch._add_batch_dim(primal(inner), axis, _functorch.maybe_get_level(array))
+    stack = _functorch.get_interpreter_stack() or []
+    levels = [i.level() for i in stack if i.key() == _functorch.TransformType.Jvp]
+    if not levels:
+        return forward_ad.unpack_dual(array).primal
+    inner = _functorch._unwrap_for_grad(array, levels[-1])
+    return _functorch._wrap_for_grad(inner, levels[-1])
+
+
 def transformed() -> bool:
     """Whether tensors may be more than they seem: wrapped, dual, or recorded."""
     return (

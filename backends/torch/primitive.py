@@ -11,7 +11,7 @@ from diffface.backends.errors import NotDifferentiableError
 from diffface.backends.rule import Active, Rule
 from diffface.backends.torch.host import host_call
 from diffface.backends.torch.legacy_vmap import by_torch_vmap, is_batched
-from diffface.backends.torch.levels import alive, in_derivative, in_transform
+from diffface.backends.torch.levels import alive, in_derivative, in_transform, primal
 
 
 def call_rule(rule: Rule, x: Arrays) -> Arrays:
@@ -74,7 +74,7 @@ class _Call(torch.autograd.Function):
         # torch switches forward mode off for this, so that an outer forward differentiation would
         # find zeros. With it on, arrays must not carry the tangents of this level, too.
         with forward_ad._set_fwd_grad_enabled(True):
-            arrays = [forward_ad.unpack_dual(alive(a)).primal for a in ctx.saved_tensors]
+            arrays = [primal(alive(a)) for a in ctx.saved_tensors]
             x, y = tuple(arrays[: ctx.count]), tuple(arrays[ctx.count :])
             active = frozenset(i for i, d in enumerate(dx) if d is not None)
             push = ctx.rule.pusher(active)

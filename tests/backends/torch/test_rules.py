@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch.autograd import forward_ad
+from torch.fx.experimental.proxy_tensor import make_fx
 
 import diffface as dif
 from diffface.backends.torch import host
@@ -227,3 +228,30 @@ def test_trees_and_static_objects_in_compiled_graphs():
         (found,) = torch.autograd.grad(compiled(leaf), leaf)
         (expected,) = torch.autograd.grad(f(leaf), leaf)
         torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", ["implicit", "bridge from autograd"])
+def test_derivatives_of_torch_func_in_each_other(name):
+    """Forward over a backward pass that calls functions with rules, in batches."""
+    f = RULES[name]
+    total = lambda p: f(p).sum()
+    expected = dif.hessian(total, X)
+    for outer in (torch.func.jacfwd, torch.func.jacrev):
+        for inner in (torch.func.jacfwd, torch.func.jacrev):
+            torch.testing.assert_close(outer(inner(total))(X), expected)
+    each = torch.vmap(torch.func.hessian(total))(torch.stack([X, V.abs()]))
+    torch.testing.assert_close(each[0], expected)
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(X[None], V[None])
+        tangent = forward_ad.unpack_dual(torch.vmap(torch.func.grad(total))(dual)).tangent
+    torch.testing.assert_close(tangent[0], expected @ V)
+
+
+def test_graphs_of_torch_keep_rules_that_nobody_else_does():
+    def f(p):
+        y = dif.odeint(lambda y, t, p: -p * y, torch.ones_like(p), torch.tensor([0.0, 1.0]), p)
+        return y[-1].sum()
+
+    graph = make_fx(torch.func.grad(f))(X)
+    gc.collect()
+    torch.testing.assert_close(graph(X + 1), -torch.exp(-X - 1), rtol=1e-6, atol=1e-8)
