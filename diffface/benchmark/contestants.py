@@ -106,6 +106,12 @@ def _own(leaf: Any, kind: ArrayLibrary) -> Any:
     return kind.from_numpy(_numpy(leaf), None)
 
 
+def _as_array(leaf: Any, kind: ArrayLibrary) -> Any:
+    """A number as an array, which some libraries take alone."""
+    is_number = library_of(leaf) in (PYTHON, NUMPY_SCALAR)
+    return kind.from_numpy(np.asarray(leaf), None) if is_number else leaf
+
+
 def _numpy(leaf: Any) -> Any:
     kind = library_of(leaf)
     return leaf if kind in (None, PYTHON, NUMPY_SCALAR, NUMPY) else np.array(kind.to_numpy(leaf))
@@ -178,8 +184,7 @@ class Contestant:
 
     def scope(self) -> AbstractContextManager[object]:
         """What the backend's library needs, as one who works with it has set it up for good."""
-        dtypes = [leaf.dtype for leaf in self.case.active_leaves() if hasattr(leaf, "dtype")]
-        return self.adapter.scope(dtypes)
+        return self.adapter.scope([np.asarray(leaf).dtype for leaf in self.case.active_leaves()])
 
     @property
     def calls(self) -> list[Timed]:
@@ -251,13 +256,18 @@ class Contestant:
         # A combination of two backends is nobody's own.
         if not isinstance(self.backend, Adapter):
             return None
-        make = library_tools(self.backend).by_hand(self.backend).get(self.case.function)
+        tools, name, kind = library_tools(self.backend), self.case.function, self.adapter.arrays
+        # To a number's derivative, everybody comes by a pushforward along one.
+        along_one = name == "derivative"
+        make = tools.by_hand(self.backend).get("pushforward" if along_one else name)
         tall = numbers(self.y).size > self.case.inputs
         (seed,) = self._seeds.values() or (None,)
         if "tangents" in self._seeds and len(self.case.active) == 1:
             seed = (seed,)
-        example = Example(self.case.f, self._plain, self.case.active, seed, tall)
-        return None if make is None else make(example)
+        if along_one:
+            seed = tuple(1.0 for _ in self.case.active)
+        example = Example(self.case.f, self._plain, self.case.active, seed, tall, self.y)
+        return None if make is None else make(example.by_leaf(lambda x: _as_array(x, kind)))
 
     def _timed(self, call: Callable[[], Any], found: First, whose: str) -> Timed:
         waited = waiting(call, found.result)

@@ -15,6 +15,10 @@ from diffface.prep.arguments.const import plain
 PATIENCE, EVALUATIONS = 2.0, 24
 
 
+# Numbers that are not distinguished from zero where they are all of a result.
+NEARLY_ZERO = 1e-8
+
+
 class KnownResult(NamedTuple):
     """What results are compared with.
 
@@ -55,10 +59,14 @@ def extrapolated(
 
 
 def error(found: Any, wanted: Any) -> float:
-    """Largest deviation, relative to the largest number wanted; infinite for another size."""
+    """Largest deviation, relative to the largest number wanted; infinite for another size.
+
+    Where all that is wanted is nearly zero, as at a minimum, the deviation itself.
+    """
     if found.shape != wanted.shape:
         return math.inf
-    scale = float(np.max(np.abs(wanted), initial=0.0)) or 1.0
+    scale = float(np.max(np.abs(wanted), initial=0.0))
+    scale = scale if scale > NEARLY_ZERO else 1.0
     worst = float(np.max(np.abs(found - wanted), initial=0.0)) / scale
     return worst if math.isfinite(worst) else math.inf
 

@@ -150,22 +150,45 @@ def test_by_hand_is_the_same_derivative(backend: str, operator: str) -> None:
     assert "disagrees" not in row.flags, row.notes
 
 
-# autograd's own Hessian takes one array.
-TREES = [
-    (backend, operator)
-    for backend, operator in itertools.product(NAMES, OPERATORS)
-    if (backend, operator) not in ALONE and (backend, operator) != ("autograd", "hessian")
-]
+def decay(p: Any, t: Any) -> Any:
+    """A dict of a dict of numbers, one of which has no part in it."""
+    return {"y": p["a"] * dif.namespace(t).exp(-p["b"] * t), "n": p["a"] ** 2}
 
 
-@pytest.mark.parametrize(("backend", "operator"), TREES)
-def test_by_hand_takes_trees(backend: str, operator: str) -> None:
-    f = energy if operator in SCALAR else mixing
-    args = (X, TREE, dif.Const(X + 0.5))
-    if operator == "jacobian" and backend == "autograd":
-        args = (X, dif.Const(TREE), dif.Const(X + 0.5))  # its own Jacobian takes arrays
+def distance(p: Any, t: Any) -> Any:
+    return dif.namespace(t).sum((p["a"] * t - p["b"]) ** 2)
+
+
+TREES = [pair for pair in itertools.product(NAMES, OPERATORS) if pair not in ALONE]
+NUMBERS = {"a": 2.0, "b": 0.5, "c": [1.0]}
+WITH_NUMBERS = [pair for pair in TREES if pair[1] in ("gradient", "hvp", "jacobian")]
+
+
+@pytest.mark.parametrize(
+    ("backend", "operator", "numbers"),
+    [*((*pair, False) for pair in TREES), *((*pair, True) for pair in WITH_NUMBERS)],
+)
+@pytest.mark.filterwarnings("ignore:Output seems independent of input")  # autograd's
+def test_by_hand_takes_trees(backend: str, operator: str, numbers: bool) -> None:
+    f, args = energy if operator in SCALAR else mixing, (X, TREE, dif.Const(X + 0.5))
+    if numbers:
+        f, args = distance if operator in SCALAR else decay, (NUMBERS, dif.Const(X))
     row = only(benchmark(f, *args, operators=[operator], backends=[backend], effort=QUICK))
     assert "no_reference" not in row.flags, row.notes
+    assert "disagrees" not in row.flags, row.notes
+
+
+@pytest.mark.parametrize("backend", NAMES)
+def test_by_hand_is_the_derivative_by_one_number(backend: str) -> None:
+    f = lambda t, c: c * t**2
+    row = only(
+        benchmark(f, 3.0, dif.Const(X), operators=["derivative"], backends=[backend], effort=QUICK)
+    )
+    assert not {"no_reference", "disagrees"} & {*row.flags}, row.notes
+
+
+def test_a_minimum_is_no_disagreement() -> None:
+    row = only(benchmark(cube, np.zeros(3), backends=["autograd"], effort=QUICK))
     assert "disagrees" not in row.flags, row.notes
 
 

@@ -4,8 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import autograd
+import autograd.builtins
+import autograd.numpy
 from autograd.differential_operators import make_hvp, make_jvp
 
+from diffface.benchmark.by_hand.flat import by_block, flat, vector
 from diffface.benchmark.by_hand.library import Example, Library
 
 
@@ -25,23 +28,39 @@ def _hvp(example: Example) -> Callable[[], Any]:
 
 
 def _jacobian(example: Example) -> Callable[[], Any]:
-    jacobians = [autograd.jacobian(example.f, i) for i in example.active]
-    return lambda: tuple([jacobian(*example.args) for jacobian in jacobians])
+    # It takes one array at a time: of several, and of several results, it is that of one vector.
+    if example.single and not isinstance(example.y, tuple):
+        jacobian = autograd.jacobian(example.f, example.argnums)
+        return lambda: jacobian(*example.args)
+    f, x = flat(example, autograd.numpy)
+    of_vector = autograd.jacobian(f)
+    return lambda: by_block(example, of_vector(x))
 
 
 def _hessian(example: Example) -> Callable[[], Any]:
-    hessian = autograd.hessian(example.f, example.argnums)
-    return lambda: hessian(*example.args)
+    if example.single:
+        hessian = autograd.hessian(example.f, example.argnums)
+        return lambda: hessian(*example.args)
+    f, x = flat(example, autograd.numpy)
+    of_vector = autograd.hessian(f)
+    return lambda: by_block(example, of_vector(x), square=True)
 
 
 def _pushforward(example: Example) -> Callable[[], Any]:
-    at_point = make_jvp(example.f, example.argnums)
-    dx = _bare(example)
-    return lambda: at_point(*example.args)(dx)[1]
+    if not isinstance(example.y, tuple):
+        at_point = make_jvp(example.f, example.argnums)
+        dx = _bare(example)
+        return lambda: at_point(*example.args)(dx)[1]
+    f, x = flat(example, autograd.numpy)
+    of_vector, dx = make_jvp(f), vector(example.seed, autograd.numpy)
+    return lambda: of_vector(x)(dx)[1]
 
 
 def _pullback(example: Example) -> Callable[[], Any]:
-    at_point = autograd.make_vjp(example.f, example.argnums)
+    f = example.f
+    if isinstance(example.y, tuple):
+        f = lambda *args: autograd.builtins.tuple(example.f(*args))
+    at_point = autograd.make_vjp(f, example.argnums)
     return lambda: at_point(*example.args)[0](example.seed)
 
 

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple
 
 from diffface.backends.adapter import Adapter
+from diffface.prep.arguments.tree import SORTED, flatten, unflatten
 
 
 class Example(NamedTuple):
@@ -23,6 +24,8 @@ class Example(NamedTuple):
         Tangents (a tuple with one entry for each active argument) or cotangents (like ``y``).
     tall : bool
         Whether ``f`` returns more numbers than it is differentiated by.
+    y : array or tree
+        What ``f`` returns; by :meth:`by_leaf` an array, or a tuple of several.
     """
 
     f: Callable[..., Any]
@@ -30,6 +33,7 @@ class Example(NamedTuple):
     active: tuple[int, ...]
     seed: Any
     tall: bool
+    y: Any
 
     @property
     def argnums(self) -> int | tuple[int, ...]:
@@ -45,6 +49,37 @@ class Example(NamedTuple):
     def single(self) -> bool:
         """Whether there is one active argument, and that an array."""
         return len(self.active) == 1 and hasattr(self.x[0], "shape")
+
+    def by_leaf(self, as_array: Callable[[Any], Any]) -> "Example":
+        """The same with an argument for each array or number of a tree, and a tuple of results.
+
+        Libraries take trees of other kinds, and some take none; ``as_array`` makes arrays of
+        numbers. Where there are arrays alone, nothing is wrapped.
+        """
+        if all(hasattr(x, "shape") for x in self.x) and hasattr(self.y, "shape"):
+            return self
+        x, spec = flatten(self.x, SORTED)
+        count, (y, bare) = len(x), _results(self.y)
+        others = tuple(i for i in range(len(self.args)) if i not in self.active)
+
+        def f(*values: Any) -> Any:
+            args = put(self.args, self.active, unflatten(spec, values[:count]))
+            found, _ = _results(self.f(*put(tuple(args), others, values[count:])))
+            return found[0] if bare else found
+
+        seed = self.seed
+        if seed is not None:
+            seed = tuple(map(as_array, flatten(seed, SORTED)[0]))
+            # Tangents are a tuple, with one entry for each argument; cotangents are like y.
+            seed = seed[0] if bare and len(seed) == 1 and not isinstance(self.seed, tuple) else seed
+        args = (*map(as_array, x), *(self.args[i] for i in others))
+        return Example(f, args, tuple(range(count)), seed, self.tall, y[0] if bare else y)
+
+
+def _results(y: Any) -> tuple[tuple[Any, ...], bool]:
+    """The arrays of a result, and whether it is one itself."""
+    leaves, _ = flatten(y, SORTED)
+    return tuple(leaves), len(leaves) == 1 and leaves[0] is y
 
 
 # Makes, once, what is then called often: takes nothing, returns the derivative.

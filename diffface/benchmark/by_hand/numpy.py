@@ -5,43 +5,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import optree
 
 from diffface.backends.adapter import Adapter
 from diffface.backends.compiled import Array
 from diffface.backends.numpy.finite_differences import FiniteDifferences
-from diffface.benchmark.by_hand.library import ByHand, Example, Library, of_active, put
-
-
-def flat(example: Example) -> tuple[Callable[[Array], Array], Array]:
-    """``f`` of one vector, as SciPy wants it, and that vector; nothing is wrapped needlessly."""
-    if example.single and example.x[0].ndim == 1 and not np.iscomplexobj(example.x[0]):
-        f = example.f if len(example.args) == 1 else of_active(example)
-        return f, example.x[0]
-    leaves, tree = optree.tree_flatten(example.x)
-    leaves = [np.asarray(leaf) for leaf in leaves]
-    ends = np.cumsum([leaf.size for leaf in leaves])[:-1]
-
-    def of_vector(vector: Array) -> Array:
-        parts = np.split(vector, ends)
-        shaped = [part.reshape(leaf.shape) for part, leaf in zip(parts, leaves, strict=True)]
-        return example.f(*put(example.args, example.active, optree.tree_unflatten(tree, shaped)))
-
-    return of_vector, np.concatenate([leaf.ravel() for leaf in leaves])
-
-
-def flat_seed(example: Example) -> Array:
-    """Tangents as one vector."""
-    return np.concatenate([np.ravel(leaf) for leaf in optree.tree_leaves(example.seed)])
-
-
-def by_leaf(example: Example, matrix: Array) -> Any:
-    """A Jacobian with one column for each number, as one block for each array of ``x``."""
-    sizes = [np.size(leaf) for leaf in optree.tree_leaves(example.x)]
-    if len(sizes) == 1:
-        return matrix
-    return tuple(np.split(np.atleast_2d(matrix), np.cumsum(sizes)[:-1], axis=1))
-
+from diffface.benchmark.by_hand.flat import by_block, flat, vector
+from diffface.benchmark.by_hand.library import ByHand, Example, Library
 
 STEP = 1e-20
 
@@ -57,12 +26,12 @@ def _gradient_at(f: Callable[[Array], Array], x: Array) -> Array:
 
 
 def _gradient_by_complex_steps(example: Example) -> Callable[[], Any]:
-    f, x = flat(example)
+    f, x = flat(example, np)
     return lambda: _gradient_at(f, x)
 
 
 def _jacobian_by_complex_steps(example: Example) -> Callable[[], Any]:
-    f, x = flat(example)
+    f, x = flat(example, np)
 
     def jacobian() -> Any:
         columns = []
@@ -71,20 +40,20 @@ def _jacobian_by_complex_steps(example: Example) -> Callable[[], Any]:
             point[i] += 1j * STEP
             columns.append(f(point).imag / STEP)
             point[i] = x[i]
-        return by_leaf(example, np.stack(columns, axis=-1))
+        return by_block(example, np.stack(columns, axis=-1))
 
     return jacobian
 
 
 def _pushforward_by_complex_steps(example: Example) -> Callable[[], Any]:
-    f, x = flat(example)
-    v = flat_seed(example)
+    f, x = flat(example, np)
+    v = vector(example.seed, np)
     return lambda: f(x + 1j * STEP * v).imag / STEP
 
 
 def _hvp_by_complex_steps(example: Example) -> Callable[[], Any]:
-    f, x = flat(example)
-    v = flat_seed(example)
+    f, x = flat(example, np)
+    v = vector(example.seed, np)
     step = float(np.finfo(x.dtype).eps) ** (1 / 3)
 
     def product() -> Array:
@@ -125,15 +94,15 @@ def by_scipy(adapter: Adapter) -> ByHand:
 def _jacobian_by_differences(method: str, example: Example) -> Callable[[], Any]:
     from scipy.optimize._numdiff import approx_derivative
 
-    f, x = flat(example)
-    return lambda: by_leaf(example, approx_derivative(f, x, method=method))
+    f, x = flat(example, np)
+    return lambda: by_block(example, approx_derivative(f, x, method=method))
 
 
 def _hvp_by_differences(method: str, example: Example) -> Callable[[], Any]:
     from scipy.optimize._numdiff import approx_derivative
 
-    f, x = flat(example)
-    v = flat_seed(example)
+    f, x = flat(example, np)
+    v = vector(example.seed, np)
     # Two roundings are stacked: the gradient's relative error is epsilon ** (2/3).
     step = float(np.finfo(x.dtype).eps) ** (2 / 9) * max(1.0, np.max(np.abs(x)))
 
@@ -146,8 +115,8 @@ def _hvp_by_differences(method: str, example: Example) -> Callable[[], Any]:
 
 
 def _pushforward_by_differences(example: Example) -> Callable[[], Any]:
-    f, x = flat(example)
-    v = flat_seed(example)
+    f, x = flat(example, np)
+    v = vector(example.seed, np)
     step = float(np.finfo(x.dtype).eps) ** (1 / 3)
     return lambda: (f(x + step * v) - f(x - step * v)) / (2 * step)
 

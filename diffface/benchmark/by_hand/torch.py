@@ -29,7 +29,7 @@ def _gradient_of_tree(example: Example) -> Callable[[], Any]:
     def gradient() -> Any:
         leaves = [tensor.detach().requires_grad_() for tensor in tensors]
         y = example.f(*put(example.args, example.active, optree.tree_unflatten(tree, leaves)))
-        return optree.tree_unflatten(tree, torch.autograd.grad(y, leaves))
+        return optree.tree_unflatten(tree, torch.autograd.grad(y, leaves, materialize_grads=True))
 
     return gradient
 
@@ -41,7 +41,7 @@ def _pullback(example: Example) -> Callable[[], Any]:
     def pullback() -> Any:
         leaves = [tensor.detach().requires_grad_() for tensor in tensors]
         y = example.f(*put(example.args, example.active, optree.tree_unflatten(tree, leaves)))
-        return torch.autograd.grad(optree.tree_leaves(y), leaves, dy)
+        return torch.autograd.grad(optree.tree_leaves(y), leaves, dy, materialize_grads=True)
 
     return pullback
 
