@@ -253,13 +253,13 @@ def _cases(
             f"`f` must be a function or a problem, got {type(f).__name__}; the function comes "
             "first, then its arguments."
         )
-    usual = "gradient" if operators else _usual(f, args)
+    usual = "gradient" if operators else first_operator(f, args)
     name = getattr(f, "__name__", type(f).__name__)
     cases = [Task(name, "", f, args, operator) for operator in _operators(operators, usual)]
     return [case._replace(size=str(case.inputs)) for case in cases]
 
 
-def _usual(f: Callable[..., Any], args: tuple[Any, ...]) -> str:
+def first_operator(f: Callable[..., Any], args: tuple[Any, ...]) -> str:
     """The first derivative that fits what ``f`` returns."""
     y = f(*plain(args))
     return "gradient" if np.shape(y) == () and numbers(y).size == 1 else "jacobian"

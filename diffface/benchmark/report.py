@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from os import PathLike
 
-from diffface.benchmark.row import Measurement, markdown, notes, table
+from diffface.benchmark.row import Measurement, markdown, notes, table, tables
 from diffface.testing.text_table import Table
 
 
@@ -35,6 +35,10 @@ class Benchmark:
     def table(self) -> Table:
         """The rows, for people."""
         return table(self.rows)
+
+    def tables(self) -> list[Table]:
+        """The most important columns, in a table for each problem and size."""
+        return tables(self.rows)
 
     def notes(self) -> list[str]:
         """What the flags of each row mean, in sentences."""

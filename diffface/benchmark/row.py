@@ -4,7 +4,7 @@ import math
 import os
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -190,6 +190,27 @@ def table(rows: Sequence[Measurement]) -> Table:
     cells = [[show(row) for show in COLUMNS.values()] for row in rows]
     flagged = frozenset(i for i, row in enumerate(rows) if row.flags)
     return Table(list(COLUMNS), cells, marked=flagged, numbers=numbers)
+
+
+# What fits into 80 characters; the problem and its size stand above.
+NARROW = ("operator", "backend", "prepare", "call", "by hand", "ratio", "flags")
+
+
+def tables(rows: Sequence[Measurement]) -> list[Table]:
+    """A narrow table for each problem and size."""
+    groups: dict[str, list[Measurement]] = {}
+    for row in rows:
+        groups.setdefault(f"{row.problem} {row.size}", []).append(row)
+    return [_narrow(title, group) for title, group in groups.items()]
+
+
+def _narrow(title: str, rows: Sequence[Measurement]) -> Table:
+    numbers = frozenset(i for i, name in enumerate(NARROW) if name not in WORDS)
+    flagged = frozenset(i for i, row in enumerate(rows) if row.flags)
+    # Whether there is code by hand the columns show.
+    brief = [replace(row, flags=tuple(f for f in row.flags if f != "no_reference")) for row in rows]
+    cells = [[COLUMNS[name](row) for name in NARROW] for row in brief]
+    return Table(NARROW, cells, title, flagged, numbers)
 
 
 def markdown(rows: Sequence[Measurement], columns: Sequence[str] = tuple(COLUMNS)) -> str:

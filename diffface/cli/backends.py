@@ -5,8 +5,9 @@ from typing import Any
 
 from diffface.backends.listing import BackendInfo, list_backends
 from diffface.benchmark.by_hand.library import library_tools
+from diffface.cli.progress import progress
 from diffface.cli.usage import one_of, show, split
-from diffface.testing.support import reasons_table, support, support_table
+from diffface.testing.support import probes, reasons_table, support, support_table
 from diffface.testing.text_table import Table
 
 EXAMPLE = """\
@@ -48,7 +49,8 @@ def run(options: argparse.Namespace) -> int:
     available = [info.name for info in infos.values() if info.available]
     if options.installed or not available:
         return 0
-    found = support(available)
+    with progress(sum(1 for _ in probes())) as say:
+        found = support(available, say)
     print()
     show(support_table(found))
     reasons = reasons_table(found)

@@ -2,21 +2,27 @@
 
 import argparse
 import importlib
-import shutil
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import textwrap
+import warnings
 from pathlib import Path
 from typing import Any
 
+from diffface.backends.recording.user_frame import users_line
+from diffface.benchmark.measure import first_operator
 from diffface.benchmark.problems import PROBLEMS, Problem
+from diffface.cli.progress import progress
 from diffface.cli.target import arguments, listed_backends, load
 from diffface.cli.usage import UsageError, one_of, show, split
 from diffface.testing import Benchmark, Effort, benchmark
-from diffface.testing.names import FIXED_POINT, FUNCTIONS
+from diffface.testing.names import FIXED_POINT, FUNCTIONS, named
 
 NAMES = {problem.name: problem for problem in PROBLEMS}
 FORMATS = ("json", "csv", "markdown", "plot")
+# What is measured of a function whose first derivative this is, unless asked for.
+SEVERAL = {
+    "gradient": ["gradient", "hvp"],
+    "jacobian": ["jacobian", "pushforward", "pullback"],
+}
 
 
 def add(subparsers: Any) -> None:
@@ -47,11 +53,18 @@ def add(subparsers: Any) -> None:
     parser.add_argument(
         "--backends", metavar="LIST", help="such as jax,torch,Torch(compile=True); default: all"
     )
-    parser.add_argument("--operators", metavar="LIST", help="such as gradient,hvp")
+    parser.add_argument(
+        "--operators", metavar="LIST",
+        help="such as gradient,hessian; default: gradient,hvp, or of functions of several "
+        "results jacobian,pushforward,pullback",
+    )  # fmt: skip
     parser.add_argument(
         "--sizes", metavar="LIST", help="such as 10,100 or 1000x10x5; default: small"
     )
     parser.add_argument("--rounds", type=int, default=11, metavar="N", help="default: 11")
+    parser.add_argument(
+        "--wide", action="store_true", help="show all columns, wider than 80 characters"
+    )
     for name in FORMATS:
         parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"write {name} here")
     parser.set_defaults(run=run)
@@ -61,11 +74,17 @@ def run(options: argparse.Namespace) -> int:
     """Measure, print, write; when interrupted, what is there by then."""
     subjects, chosen = _subjects(options), _chosen(options)
     _check_files(options)
+    given = chosen.pop("operators")
+    operators = [given or _several(f, args) for f, args, _ in subjects]
+    # Each is prepared by every backend, timed, and checked.
+    steps = sum(map(len, operators)) * (len(named(chosen["backends"])) + 2)
     report: Benchmark | None = None
     try:
-        with _progress() as say:
-            for f, args, more in subjects:
-                found = benchmark(f, *args, progress=say, **more, **chosen)
+        with progress(steps) as say, warnings.catch_warnings():
+            # autograd warns where an argument has no part in a result.
+            warnings.filterwarnings("ignore", "Output seems independent of input")
+            for (f, args, more), names in zip(subjects, operators, strict=True):
+                found = benchmark(f, *args, operators=names, progress=say, **more, **chosen)
                 report = found if report is None else report + found
     except KeyboardInterrupt:
         if report is not None:
@@ -92,6 +111,17 @@ def _subjects(options: argparse.Namespace) -> list[tuple[Any, tuple[Any, ...], d
     else:
         problems = [NAMES[one_of(options.what, (*NAMES, "all"), "problem")]]
     return [(p, (), {"sizes": [s]}) for p in problems for s in _sizes(options.sizes, p)]
+
+
+def _several(f: Any, args: tuple[Any, ...]) -> list[str]:
+    """The operators of a function, where none were asked for."""
+    try:
+        first = f.operator if isinstance(f, Problem) else first_operator(f, args)
+    except Exception as error:
+        raise UsageError(
+            f"the function cannot be called: {type(error).__name__}: {error}{users_line(error)}"
+        ) from error
+    return SEVERAL.get(first, [first])
 
 
 def _sizes(text: str | None, problem: Problem) -> list[tuple[int, ...]]:
@@ -150,29 +180,14 @@ def _check_files(options: argparse.Namespace) -> None:
 
 
 def _finish(report: Benchmark, options: argparse.Namespace) -> None:
-    show(report.table())
+    for table in [report.table()] if options.wide else report.tables():
+        show(table)
+        if not options.wide:
+            print()
     for note in report.notes():
-        print(note)
+        print(textwrap.fill(note, 80, subsequent_indent="  "))
     for name in FORMATS[:-1]:
         if path := getattr(options, name):
             path.write_text(getattr(report, name)(), encoding="utf-8")
     if options.plot:
         report.plot(options.plot)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str], None] | None]:
-    """What is being done, in one line of a terminal that is overwritten; nothing anywhere else."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-
-    def say(text: str) -> None:
-        # Back to the start of the line, and clear it.
-        sys.stderr.write(f"\r\x1b[K{text[: shutil.get_terminal_size().columns - 1]}")
-        sys.stderr.flush()
-
-    try:
-        yield say
-    finally:
-        say("")

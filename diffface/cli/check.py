@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
+from diffface.cli.progress import progress
 from diffface.cli.target import arguments, listed_backends, load
 from diffface.cli.usage import UsageError, one_of, show, split
 from diffface.testing import Report, check
@@ -86,10 +87,12 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"{options.function} is not a function but a {type(f).__name__}.")
     if options.rtol is not None and not options.rtol > 0:
         raise UsageError(f"--rtol must be positive, got {options.rtol:g}.")
-    report = check(
-        f, *arguments(options.args), backends=chosen, operators=operators, rtol=options.rtol,
-        argnums=argnums, has_aux=options.has_aux, holomorphic=options.holomorphic,
-    )  # fmt: skip
+    args = arguments(options.args)
+    with progress(2 + len(operators or ORDER)) as say:
+        report = check(
+            f, *args, backends=chosen, operators=operators, rtol=options.rtol, argnums=argnums,
+            has_aux=options.has_aux, holomorphic=options.holomorphic, progress=say,
+        )  # fmt: skip
     _print(report, options)
     return 0 if report.ok else 1
 

@@ -12,9 +12,12 @@ import numpy as np
 
 import diffface
 from diffface.backends.listing import BackendInfo, list_backends
+from diffface.cli.progress import progress
 from diffface.cli.usage import show
 from diffface.testing.text_table import Table
 
+# What was looked at, its state, its version, those that are supported, and what to do.
+Row = tuple[str, str, str, str, str]
 COMPILERS = ("g++", "clang++", "c++")
 
 
@@ -32,16 +35,26 @@ def add(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print one line for each thing that was looked at."""
-    rows = [*map(_backend, list_backends()), _compiler(), _linear_algebra()]
+    infos = list_backends()
+    rows = []
+    with progress(len(infos) + 2) as say:
+        for info in infos:
+            say(info.name)
+            rows.append(_backend(info))
+        say("the compiler and linear algebra")
+        rows += [_compiler(), _linear_algebra()]
     bad = frozenset(i for i, row in enumerate(rows) if row[1] == "BROKEN")
-    show(Table(("what", "state", "version", "what to do"), rows, marked=bad))
+    show(Table(("what", "state", "version", "supported", "what to do"), rows, marked=bad))
     return 1 if bad else 0
 
 
-def _backend(info: BackendInfo) -> tuple[str, str, str, str]:
+def _backend(info: BackendInfo) -> Row:
     if info.backend is None:
         found = re.search(r"pip install \S+ ?'?[^'\s]*'?", info.problem)
-        return info.name, "not installed", "", found[0].rstrip(";.") if found else info.problem
+        return info.name, "not installed", "", "", found[0].rstrip(";.") if found else info.problem
+    least = dict(_least_versions()).get(info.backend.first_order().library, "")
+    supported = f"{least} or later" if least else ""
+    broken = info.name, "BROKEN", info.version, supported
     x = np.array([1.0, -2.0])
     try:
         with np.errstate(all="ignore"):
@@ -49,13 +62,12 @@ def _backend(info: BackendInfo) -> tuple[str, str, str, str]:
             again = diffface.prepare_gradient(_cubes, x, backend=info.backend)(x)
     except Exception as error:  # noqa: BLE001 - a broken library may raise anything
         what = f"{type(error).__name__}: {error}".splitlines()[0]
-        return info.name, "BROKEN", info.version, f"install it anew ({what})"
+        return *broken, f"install it anew ({what})"
     if not all(np.allclose(found, 3 * x**2, rtol=1e-4) for found in (once, again)):
-        return info.name, "BROKEN", info.version, "wrong gradient of sum(x**3): install it anew"
-    least = dict(_least_versions()).get(info.backend.first_order().library, "")
+        return *broken, "wrong gradient of sum(x**3): install it anew"
     if least and _numbers(info.version) < _numbers(least):
-        return info.name, "BROKEN", info.version, f"too old: {least} or later is supported"
-    return info.name, "works", info.version, ""
+        return *broken, "too old: pip install --upgrade it"
+    return info.name, "works", info.version, supported, ""
 
 
 def _cubes(x: Any) -> Any:
@@ -73,18 +85,24 @@ def _numbers(version: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", version.partition("+")[0])][:3]
 
 
-def _compiler() -> tuple[str, str, str, str]:
+def _compiler() -> Row:
     asked = (os.environ.get("CXX", ""), *COMPILERS)
     found = next(filter(None, map(shutil.which, filter(None, asked))), "")
     if found:
-        return "C++ compiler", "found", found, ""
-    return "C++ compiler", "not found", "", "install g++, if you want Torch(compile=True)"
+        return "C++ compiler", "found", found, "", ""
+    return "C++ compiler", "not found", "", "", "install g++, if you want Torch(compile=True)"
 
 
-def _linear_algebra() -> tuple[str, str, str, str]:
+def _linear_algebra() -> Row:
     """Products of whole numbers, which floating point knows exactly, whatever the order of sums."""
     rng = np.random.default_rng(0)
     a, b = rng.integers(-99, 99, (2, 200, 200))
     right = all(np.array_equal(a.astype(t) @ b.astype(t), a @ b) for t in (np.float64, np.float32))
     state = ("works", "") if right else ("BROKEN", "set OPENBLAS_CORETYPE, or install NumPy anew")
-    return "linear algebra", state[0], np.__version__, state[1]
+    return "linear algebra", state[0], _blas(), "", state[1]
+
+
+def _blas() -> str:
+    """The library that NumPy multiplies matrices by."""
+    found = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    return f"{found['name']} {found['version']}"

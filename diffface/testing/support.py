@@ -1,7 +1,7 @@
 """Which backend can do what: found by asking, with scenarios whose answers are known."""
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,15 +45,18 @@ class Support:
     differences: bool
 
 
-def support(names: Iterable[str]) -> tuple[Support, ...]:
+def support(
+    names: Iterable[str], progress: Callable[[str], None] | None = None
+) -> tuple[Support, ...]:
     """Ask every backend for every operator of every sort that has a scenario."""
+    say = progress or (lambda _: None)
+    found = []
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        return tuple(
-            _asked(name, operator, sort, scenario)
-            for sort, operator, scenario in probes()
-            for name in names
-        )
+        for sort, operator, scenario in probes():
+            say(f"{operator} of {sort}")
+            found += [_asked(name, operator, sort, scenario) for name in names]
+    return tuple(found)
 
 
 def probes() -> Iterator[tuple[str, str, Scenario]]:

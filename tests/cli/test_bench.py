@@ -9,9 +9,10 @@ import pytest
 
 from diffface.cli import bench as _bench
 from diffface.cli import main
+from diffface.cli import progress as _progress
 from diffface.testing import Benchmark
 
-QUICK = ["--rounds", "1", "--backends", "autograd"]
+QUICK = ["--rounds", "1", "--backends", "autograd", "--wide"]
 
 
 @pytest.fixture
@@ -135,7 +136,7 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     monkeypatch.setattr(_bench, "benchmark", interrupted)
     assert main(["bench", "lse", "--sizes", "3,4", *QUICK]) == 130
     out, err = capsys.readouterr()
-    assert [line.split()[1] for line in out.splitlines()[2:] if "program" in line] == ["3"]
+    assert [line.split()[1] for line in out.splitlines()[2:] if "program" in line] == ["3"] * 2
     assert err == "diffface: interrupted\n"
 
 
@@ -145,9 +146,32 @@ def test_progress_on_a_terminal_only(
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     main(["bench", "lse", *QUICK])
     out, err = capsys.readouterr()
-    assert "lse 10, gradient: preparing autograd" in err
-    assert err.endswith("\r\x1b[K")
+    assert "preparing autograd" in err
+    assert "\x1b[2K" in err  # and the line is cleared
     assert "preparing" not in out
+
+
+def test_without_rich_progress_is_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(_progress.importlib.util, "find_spec", lambda name: None)
+    with _progress.progress(3) as say:
+        say("one")
+        say("two")
+    err = capsys.readouterr().err
+    assert err == "\r\x1b[K0/3 one\r\x1b[K1/3 two\r\x1b[K"
+
+
+def test_it_fits_eighty_columns(module: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Several operators, and only what is most important."""
+    brief = [word for word in QUICK if word != "--wide"]
+    main(["bench", "lse", *brief])
+    main(["bench", f"{module}:square", "--args", f"{module}:POINT", *brief])
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    found = [line.split()[0] for line in out.splitlines() if line.split()[1:2] == ["autograd"]]
+    assert found == ["gradient", "hvp", "jacobian", "pushforward", "pullback"]
 
 
 @pytest.mark.parametrize(

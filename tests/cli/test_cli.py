@@ -238,7 +238,7 @@ def test_positions():
 
 
 def test_check_shows_what_disagrees(here, capsys):
-    words = [*CHECK[:4], "--backends", "autograd,numpy", "--rtol", "1e-13"]
+    words = [*CHECK[:4], "--backends", "autograd,numpy", "--rtol", "1e-14"]
     assert main(words) == 1
     out = capsys.readouterr().out
     assert ["numpy", "hessian"] in [line.split()[:2] for line in out.splitlines()]

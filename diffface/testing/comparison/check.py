@@ -30,6 +30,7 @@ def check(
     has_aux: bool = False,
     kwargs: Mapping[str, Any] | None = None,
     holomorphic: bool = False,
+    progress: Callable[[str], None] | None = None,
 ) -> Report:
     """Compare all derivatives of a function at a point: over backends, and with differences.
 
@@ -57,6 +58,8 @@ def check(
         As for the operators, see :func:`diffface.gradient`.
     holomorphic : bool, default False
         ``f`` is a holomorphic function of complex arguments: compare its Jacobian and derivative.
+    progress : callable, optional
+        Is told, in words, what is done next.
 
     Returns
     -------
@@ -99,8 +102,9 @@ def check(
         raise InvalidArgumentError(f"`rtol` must be positive, got {rtol!r}.")
     options = {"argnums": argnums, "has_aux": has_aux, "kwargs": kwargs}
     required = tuple(chosen) if backends is not None else ()
-    name = getattr(f, "__name__", repr(f))
+    name, say = getattr(f, "__name__", repr(f)), progress or (lambda _: None)
     with np.errstate(all="ignore"):
+        say("differences of the values")
         point = subject(f, args, options, next(iter(chosen.values())).first_order())
         reference = reference_at(point, chosen)
         if reference is None:
@@ -110,7 +114,7 @@ def check(
                 for n, outcome in values.items()
             )
             return Report(name, found, tuple(no_result(found)), required)
-        evidence = _evidence(point, reference, chosen, wanted, rtol, holomorphic)
+        evidence = _evidence(point, reference, chosen, wanted, rtol, holomorphic, say)
         findings = tuple(explain(evidence))
     return Report(name, evidence.rows, findings, required)
 
@@ -136,11 +140,12 @@ def _wanted(names: Sequence[str] | None) -> Sequence[Operator]:
 
 def _evidence(
     point: Subject, reference: Reference, backends: Mapping[str, Backend],
-    wanted: Sequence[Operator], rtol: float | None, holomorphic: bool,
+    wanted: Sequence[Operator], rtol: float | None, holomorphic: bool, say: Callable[[str], None],
 ) -> Evidence:  # fmt: skip
     asked = {}
     found: list[Comparison] = []
     for operator in (VALUE, *filter(lambda o: _applies(o, reference, holomorphic), wanted)):
+        say(name_of(operator))
         answers = {
             (name, way): ask(point, operator, backend, way, holomorphic)
             for name, backend in backends.items()
