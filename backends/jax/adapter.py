@@ -20,7 +20,7 @@ from diffface.backends.jax.compile import coarsest_unit, compile_xla
 from diffface.backends.jax.primitive import call_rule
 from diffface.backends.jax.writing import updated
 from diffface.backends.recording.agreement import check_agreement
-from diffface.backends.recording.reachable import Belongings
+from diffface.backends.recording.reachable import Belongings, undisturbed
 from diffface.backends.recording.user_frame import users_stacklevel
 from diffface.backends.rule import Rule
 
@@ -121,6 +121,9 @@ class JAX(Adapter):
         wide: AbstractContextManager[object] = jax.enable_x64(True)
         return wide
 
+    def undisturbed(self, f: object) -> AbstractContextManager[object]:
+        return _unchanged(f)
+
     writes = False
 
     def updated(self, array: Array, index: Any, value: Array) -> Array:
@@ -140,6 +143,18 @@ class JAX(Adapter):
         if isinstance(error, jax.errors.ConcretizationTypeError):
             return "a number was taken out of a JAX tracer"
         return None
+
+
+@contextmanager
+def _unchanged(f: object) -> Iterator[None]:
+    """Put back what ``f`` changes, and the flag that JAX's own scopes leave at an interrupt."""
+    flag = jax.enable_x64.get_local()
+    try:
+        with undisturbed(f):
+            yield
+    finally:
+        if jax.enable_x64.get_local() is not flag:
+            jax.enable_x64.set_local(flag)
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """Attention that can be differentiated twice."""
 
 import threading
-from typing import Any
 
 import torch
 
@@ -11,27 +10,47 @@ _SWITCHES = ("flash_sdp", "mem_efficient_sdp", "cudnn_sdp", "math_sdp")
 class PlainAttention:
     """Lets `scaled_dot_product_attention` be a product, a softmax and a product in this scope.
 
-    The fused kernels have neither a forward mode nor a derivative of their backward pass. Which is
-    taken is a setting of the process, so that the last thread that leaves puts it back.
+    The fused kernels have neither a forward mode, nor a derivative of their backward pass, nor a
+    batch. Which is taken is a setting of the process: the last thread that leaves puts it back.
     """
 
-    _lock = threading.Lock()
-    _inside = 0
-    _before: tuple[Any, ...] = ()
+    _lock = threading.RLock()
+    # How often each thread has entered.
+    _depths: dict[int, int] = {}  # noqa: RUF012 - shared by all
+    _before: tuple[bool, ...] = ()
 
     def __enter__(self) -> None:
-        cls, cuda = PlainAttention, torch.backends.cuda
-        with cls._lock:
-            if not cls._inside:
-                cls._before = tuple(getattr(cuda, f"{s}_enabled")() for s in _SWITCHES)
-                for switch in _SWITCHES:
-                    getattr(cuda, f"enable_{switch}")(switch == "math_sdp")
-            cls._inside += 1
+        self.reach(self.depth() + 1)
 
     def __exit__(self, *_: object) -> None:
-        cls, cuda = PlainAttention, torch.backends.cuda
+        self.reach(self.depth() - 1)
+
+    @classmethod
+    def depth(cls) -> int:
+        """How often this thread has entered."""
+        return cls._depths.get(threading.get_ident(), 0)
+
+    @classmethod
+    def reach(cls, depth: int) -> None:
+        """Enter or leave, until this thread has entered so often."""
         with cls._lock:
-            cls._inside -= 1
-            if not cls._inside:
+            if depth:
+                cls._depths[threading.get_ident()] = depth
+            else:
+                cls._depths.pop(threading.get_ident(), None)
+            if cls._depths and not cls._before:
+                cls._before = tuple(_enabled(switch) for switch in _SWITCHES)
+                for switch in _SWITCHES:
+                    _enable(switch, switch == "math_sdp")
+            elif cls._before and not cls._depths:
                 for switch, was in zip(_SWITCHES, cls._before, strict=True):
-                    getattr(cuda, f"enable_{switch}")(was)
+                    _enable(switch, was)
+                cls._before = ()
+
+
+def _enabled(switch: str) -> bool:
+    return bool(getattr(torch.backends.cuda, f"{switch}_enabled")())
+
+
+def _enable(switch: str, on: bool) -> None:
+    getattr(torch.backends.cuda, f"enable_{switch}")(on)

@@ -16,7 +16,7 @@ from diffface.backends.torch.numbers import refuse_taken_numbers
 from diffface.backends.torch.variables import FOLLOW, NESTED, detach, evaluate, leaf
 
 # torch counts levels of forward differentiation in globals that all threads share.
-_LEVELS = threading.RLock()
+LEVELS = threading.RLock()
 
 # Set inside a pushforward by dual numbers.
 DUAL: ContextVar[bool] = ContextVar("dual", default=False)
@@ -30,7 +30,7 @@ def push_dual(f: Function, x: Arrays, dx: Arrays) -> tuple[Arrays, Arrays, Array
     follow = FOLLOW.get()
     token = DUAL.set(True)
     try:
-        with _LEVELS, forward_ad.dual_level():
+        with LEVELS, forward_ad.dual_level():
             # Variables, since NumPy functions would take other tensors and drop the tangent.
             leaves = tuple(map(leaf, x))
             points = tuple(map(forward_ad.make_dual, leaves, dx))
@@ -62,7 +62,7 @@ def push_functional(
 
     token = NESTED.set(True)
     try:
-        with _LEVELS, PlainAttention():
+        with LEVELS, PlainAttention():
             dy = run(push)
     finally:
         NESTED.reset(token)

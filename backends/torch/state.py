@@ -5,8 +5,11 @@ from contextlib import contextmanager
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensor
+from torch.autograd import forward_ad
 
 from diffface.backends.recording.reachable import reachable, undisturbed
+from diffface.backends.torch.attention import PlainAttention
+from diffface.backends.torch.pushforward import LEVELS
 
 # A captured tensor of more elements is data, not a state that the function keeps
 _LARGE = 1 << 22
@@ -17,12 +20,39 @@ def unchanged(f: object) -> Iterator[None]:
     """Put back what ``f`` changes of generators and of tensors: to prepare it is no call of it."""
     with undisturbed(f):
         random, buffers = torch.get_rng_state(), Buffers(f)
+        scopes = Scopes()
         try:
             yield
+        except KeyboardInterrupt:
+            scopes.leave()
+            raise
         finally:
             buffers.restore()
             if not torch.equal(random, torch.get_rng_state()):
                 torch.set_rng_state(random)
+
+
+class Scopes:
+    """The scopes of torch that this thread is in, of which an interrupt may skip the ends."""
+
+    def __init__(self) -> None:
+        self._grad = torch.is_grad_enabled()
+        self._modes = torch._C._len_torch_dispatch_stack()
+        self._level = forward_ad._current_level
+        self._depth = PlainAttention.depth()
+
+    def leave(self) -> None:
+        """Leave those that were entered since."""
+        torch._C._set_grad_enabled(self._grad)
+        while torch._C._len_torch_dispatch_stack() > self._modes:
+            torch._C._pop_torch_dispatch_stack(None)
+        PlainAttention.reach(self._depth)
+        with LEVELS:
+            while forward_ad._current_level > self._level:
+                try:
+                    forward_ad.exit_dual_level()
+                except RuntimeError:  # it was left, but not counted
+                    forward_ad._current_level -= 1
 
 
 class Buffers:
