@@ -29,8 +29,9 @@ def implicit(
         ``residual(x, *params)``, an array of the shape of ``x``, written with
         `diffface.namespace`. It is only called where a derivative is wanted.
     solve : callable
-        ``solve(*params)`` returns the array ``x``, by whatever means. Keyword-only parameters, and
-        defaults at the end, that ``residual`` does not take are options of its own.
+        ``solve(*params)`` returns the array ``x``, by whatever means. Keyword-only parameters that
+        ``residual`` does not take, and defaults for which it has no place or an option of another
+        name there, are options of its own.
     linear_solve : callable, optional
         ``linear_solve(product, b)`` returns ``w`` with ``product(w) = b``, where ``product`` is
         linear: ``w -> A w`` or ``w -> A^T w`` for ``A = d residual / dx``. By default ``A`` is

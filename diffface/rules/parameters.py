@@ -44,42 +44,47 @@ def called(f: Callable[..., Any], signature: inspect.Signature, values: Sequence
     return f(*bound.args, **bound.kwargs)
 
 
-def ignored(source: inspect.Signature, target: inspect.Signature) -> set[str]:
-    """Names of the keyword-only parameters of ``source`` that `passed_on` leaves out."""
-    return {
-        name
-        for name, parameter in source.parameters.items()
-        if parameter.kind is parameter.KEYWORD_ONLY and name not in target.parameters
-    }
-
-
 def passed_on(
     source: inspect.Signature, target: inspect.Signature, values: Sequence[Any]
 ) -> tuple[list[Any], dict[str, Any]]:
     """Arguments for ``target``, after its first, from one value for each parameter of ``source``.
 
-    They go by place, and keyword-only ones by name. Options of ``source`` alone are left out:
-    keyword-only ones that ``target`` does not name, and those at the end that are at their
-    defaults, for which it has no place or an option of another name.
+    They go by place, and keyword-only ones by name; all but those that are `ignored`.
     """
-    places = list(target.parameters.values())[1:]
-    optional: list[inspect.Parameter] = []
+    left_out = ignored(source, target)
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
     for parameter, value in zip(source.parameters.values(), values, strict=True):
+        if parameter.name in left_out:
+            continue
         if parameter.kind is parameter.VAR_POSITIONAL:
             args += value
         elif parameter.kind is parameter.VAR_KEYWORD:
             kwargs |= value
-        elif parameter.kind is not parameter.KEYWORD_ONLY:
-            args.append(value)
-            at_default = value is parameter.default
-            optional = [*optional, parameter] if at_default else []
-        elif parameter.name in target.parameters:
+        elif parameter.kind is parameter.KEYWORD_ONLY:
             kwargs[parameter.name] = value
-    while optional and not _has_place(places, len(args) - 1, optional.pop().name):
-        args.pop()
+        else:
+            args.append(value)
     return args, kwargs
+
+
+def ignored(source: inspect.Signature, target: inspect.Signature) -> set[str]:
+    """Names of the options of ``source`` alone.
+
+    They are the keyword-only parameters that ``target`` does not name, and parameters with a
+    default, from the first on for which ``target`` has no place, or one for another option.
+    """
+    places = list(target.parameters.values())[1:]
+    names: set[str] = set()
+    for place, parameter in enumerate(source.parameters.values()):
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            left_out = parameter.name not in target.parameters
+        else:
+            optional = parameter.default is not parameter.empty
+            left_out = optional and (bool(names) or not _has_place(places, place, parameter.name))
+        if left_out:
+            names.add(parameter.name)
+    return names
 
 
 def _has_place(places: list[inspect.Parameter], place: int, name: str) -> bool:

@@ -1,5 +1,8 @@
 """Solutions of equations: derivatives by the implicit function theorem, against closed forms."""
 
+from functools import partial
+
+import mpmath
 import numpy as np
 import pytest
 from helpers import AD
@@ -59,11 +62,14 @@ def test_roots_by_scipy(backend, operator):
     assert len(calls) == solves
 
 
+TOLERANCE = np.array(1e-14)
+
+
 @every_ad
 def test_options_of_the_solver_alone(backend):
     """What the residual does not take is not passed to it."""
 
-    def solve(p, tolerance=1e-14, *, start=1.0):
+    def solve(p, tolerance=TOLERANCE, *, start=1.0):
         begin = np.full(np.shape(p), start)
         return optimize.root(cubic, begin, args=(p,), tol=tolerance).x
 
@@ -109,6 +115,12 @@ def test_keplers_equation(backend):
     dM, de = dif.jacobian(anomaly, M, e, backend=backend)
     np.testing.assert_allclose(dM, np.diag(1 / (1 - e * np.cos(E))), rtol=1e-10, atol=1e-14)
     np.testing.assert_allclose(de, np.sin(E) / (1 - e * np.cos(E)), rtol=1e-10)
+    h = dif.prepare_hessian(anomaly, M[1], e, backend=backend, fallback="error")
+    with mpmath.workdps(40):
+        exact = lambda M, e: mpmath.findroot(lambda E: E - e * mpmath.sin(E) - M, M)
+        orders = (((2, 0), (1, 1)), ((1, 1), (0, 2)))
+        second = [[float(mpmath.diff(exact, (1.2, 0.4), n)) for n in row] for row in orders]
+    np.testing.assert_allclose(h(M[1], e), second, rtol=1e-12)
 
 
 @every_ad
@@ -119,18 +131,25 @@ def test_hypergradient_of_ridge_regression(backend):
     def loss(w, penalty):
         xp = dif.namespace(w, penalty)
         r = xp.asarray(X) @ w - xp.asarray(y)
-        return 0.5 * xp.sum(r * r) + 0.5 * penalty * xp.sum(w * w)
+        return 0.5 * xp.sum(r * r) + 0.5 * xp.sum(penalty * w * w)
 
     def solve(penalty):
-        return np.linalg.solve(X.T @ X + penalty * np.eye(3), X.T @ y)
+        return np.linalg.solve(X.T @ X + np.diag(penalty), X.T @ y)
 
     best = dif.argmin(loss, solve)
-    outer = lambda penalty: dif.namespace(penalty).sum(
-        best(penalty) * dif.namespace(penalty).asarray(v)
-    )
-    penalty = np.array(0.7)
-    expected = -v @ np.linalg.solve(X.T @ X + penalty * np.eye(3), solve(penalty))
-    np.testing.assert_allclose(dif.gradient(outer, penalty, backend=backend), expected, rtol=1e-9)
+    outer = lambda p: dif.namespace(p).sum((best(p) - dif.namespace(p).asarray(v)) ** 2)
+    penalty, t = np.array([0.7, 0.2, 1.1]), np.array([1.0, -1.0, 2.0])
+    # w = A X'y with A = (X'X + diag(p))^-1, so dw/dp_i = -A e_i w_i.
+    A, w = np.linalg.inv(X.T @ X + np.diag(penalty)), solve(penalty)
+    first = -A * w
+    half = np.einsum("ai,ij,j->aij", A, A, w)
+    second = half + half.transpose(0, 2, 1)
+    gradient = 2 * first.T @ (w - v)
+    hessian = 2 * first.T @ first + 2 * np.einsum("a,aij->ij", w - v, second)
+    close = partial(np.testing.assert_allclose, rtol=1e-9)
+    close(dif.gradient(outer, penalty, backend=backend), gradient)
+    close(dif.prepare_hvp(outer, penalty, backend=backend)(penalty, tangents=t), hessian @ t)
+    close(dif.prepare_hessian(outer, penalty, backend=backend)(penalty), hessian)
 
 
 @every_ad
@@ -150,7 +169,7 @@ def test_an_equilibrium_layer(backend):
 
     def neumann(product, b):
         w = b
-        for _ in range(200):
+        for _ in range(60):
             w = w - product(w) + b
         return w
 
@@ -166,6 +185,14 @@ def test_an_equilibrium_layer(backend):
             np.testing.assert_allclose(
                 found["W"], expected[:, :, None] * z[None, None, :], rtol=1e-9
             )
+    equilibrium = dif.fixed_point(layer, iterate)
+    loss = lambda b: dif.namespace(b).sum(equilibrium({"W": W, "b": b}))
+    h = dif.prepare_hessian(loss, p["b"], backend=backend, fallback="error")
+    # z'' = -2 z s (W z' + 1)(W z' + 1), and the adjoint of what is around it.
+    adjoint = np.linalg.solve((np.eye(2) - s @ W).T, np.ones(2))
+    inner = W @ expected + np.eye(2)
+    second = np.einsum("i,ij,ik->jk", adjoint * -2 * z * (1 - z**2), inner, inner)
+    np.testing.assert_allclose(h(p["b"]), second, rtol=1e-9)
 
 
 @every_ad
@@ -177,3 +204,21 @@ def test_singular_equations(backend):
         "The derivative of the residual with respect to x is singular at the solution, so that the "
         "solution has no derivative there."
     )
+
+
+def test_equations_that_are_singular_but_for_rounding_errors():
+    """Whatever the units are; those that are only in odd units are solved."""
+    A = np.array([[0.1, 0.2, 0.3], [0.7, 0.1, 0.4], [0.8, 0.3, 0.7]])  # the last row is a sum
+    regular = A + np.diag([0.0, 0.0, 1.0])
+    units = np.array([1e-9, 1.0, 1e12])
+    for matrix, fails in ((A, True), (units[:, None] * A, True), (units[:, None] * regular, False)):
+        b = units if not fails else np.ones(3)
+        line = dif.implicit(
+            lambda x, p, m=matrix, b=b: m @ x - b * p, lambda p: np.linalg.solve(regular, p)
+        )
+        if fails:
+            with pytest.raises(dif.NotDifferentiableError, match="is singular at the solution"):
+                dif.jacobian(line, np.ones(3), backend="autograd")
+        else:
+            found = dif.jacobian(line, np.ones(3), backend="autograd")
+            np.testing.assert_allclose(found, np.linalg.inv(regular), rtol=1e-9)
