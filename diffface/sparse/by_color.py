@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -46,62 +46,62 @@ class ByColor:
     ) -> None:  # fmt: skip
         self._plan, self._outputs, self._y, c = plan, outputs, y, compression
         self._coloring, self._nnz = c.coloring, c.sparsity.nnz
-        self._directions = [_Direction(c, False, k) for k in range(c.coloring.forward)]
-        self._directions += [_Direction(c, True, k) for k in range(c.coloring.reverse)]
+        # A Hessian's rows are its columns.
+        by_row = plan.operator.order == 1
+        self._directions = [_Direction(c, False, k, False) for k in range(c.coloring.forward)]
+        self._directions += [_Direction(c, True, k, by_row) for k in range(c.coloring.reverse)]
         # The first one brings the value along.
-        self._last = (len(self._plan.operator.parts) - 1,)
-        self._calls: dict[tuple[bool, tuple[int, ...]], Prepared] = {}
-        for n, direction in enumerate(self._directions):
-            wanted = self._wanted(n)
-            if (direction.reverse, wanted) not in self._calls:
-                operator = _along(self._plan.operator, direction.reverse, wanted)
-                prepared = prepare(operator, wanted)
-                self._calls[direction.reverse, wanted] = prepared
+        calls: dict[tuple[bool, tuple[int, ...]], Prepared] = {}
         small = len(self._directions) * max(c.sparsity.shape) <= KEPT
-        self._seeds = [self._seed(d) for d in self._directions] if small else None
+        for n, direction in enumerate(self._directions):
+            wanted = (len(plan.operator.parts) - 1,) if n else plan.wanted
+            key = direction.reverse, wanted
+            if key not in calls:
+                calls[key] = prepare(_along(plan.operator, direction.reverse, wanted), wanted)
+            direction.call = calls[key]
+            direction.seed = self._seed(direction) if small else None
+        self._table = _Table(c, self._directions) if small else None
+        self._real = np.result_type(*(leaf.dtype for leaf in plan.signature.primals))
 
     @property
     def strategy(self) -> str:
         """How each direction is run."""
-        return str(next(iter(self._calls.values())).strategy)
+        return str(self._directions[0].call.strategy)
 
     @property
     def native(self) -> object:
         """The framework's own callable for one direction."""
-        return next(iter(self._calls.values())).native
+        return self._directions[0].call.native
 
     def __call__(self, *args: Any, kwargs: Mapping[str, Any] | None = None) -> Any:
-        entries: Any = None
-        plan, first = self._plan, None
+        plan = self._plan
+        table = _Scattered(self._nnz) if self._table is None else self._table.filled()
+        aux, place = plan.settings.has_aux, len(plan.wanted) - 1
+        first, several = None, aux or place > 0
         for n, direction in enumerate(self._directions):
-            call = self._calls[direction.reverse, self._wanted(n)]
-            seed = self._seed(direction) if self._seeds is None else self._seeds[n]
-            # A Hessian's rows are its columns.
-            by_row = direction.reverse and plan.operator.order == 1
-            name = "cotangents" if by_row else "tangents"
-            raw = call(*args, **{name: seed}, kwargs=kwargs)
-            several = plan.settings.has_aux or (n == 0 and len(plan.wanted) > 1)
+            seed = self._seed(direction) if direction.seed is None else direction.seed
+            if direction.by_row:
+                found = direction.call(*args, cotangents=seed, kwargs=kwargs)
+            else:
+                found = direction.call(*args, tangents=seed, kwargs=kwargs)
             if n == 0:
-                first = raw
-            found = raw[len(plan.wanted) - 1 if n == 0 else 0] if several else raw
+                first = found
+                found = found[place] if several else found
+            elif aux:
+                found = found[0]
             flat = _flat(found)
             if direction.reverse and plan.settings.holomorphic:
                 flat = np.conj(flat)
-            if entries is None:
-                entries = np.empty(self._nnz, self._dtype(flat.dtype))
-            entries[direction.targets] = flat[direction.sources]
+            table.write(n, direction, flat, self._dtype(flat.dtype))
         leaf = plan.signature.primals[0]
-        converted = leaf.library.from_numpy(entries, leaf.device)
-        if not isinstance(first, tuple) or not (plan.settings.has_aux or len(plan.wanted) > 1):
+        converted = leaf.library.from_numpy(table.entries(), leaf.device)
+        if not several:
             return converted
-        place = len(plan.wanted) - 1
+        assert isinstance(first, tuple)
         return (*first[:place], converted, *first[place + 1 :])
 
-    def _wanted(self, n: int) -> tuple[int, ...]:
-        return self._plan.wanted if n == 0 else self._last
-
     def _dtype(self, found: Any) -> Any:
-        return found if found.kind == "c" else self._plan.signature.primals[0].dtype
+        return found if found.kind == "c" else self._real
 
     def _seed(self, direction: _Direction) -> Any:
         """The tree of ones where columns (or rows) have the color, and zeros."""
@@ -110,8 +110,7 @@ class ByColor:
         ones = colors == direction.color
         leaves, start = [], 0
         described: list[Any]
-        by_row = direction.reverse and self._plan.operator.order == 1
-        if by_row:
+        if direction.by_row:
             library, device = signature.result_library()
             described = [(library, shape, dtype, device) for shape, dtype, _ in self._outputs]
         else:
@@ -120,7 +119,7 @@ class ByColor:
             part = ones[start : start + prod(shape)].reshape(shape).astype(dtype)
             leaves.append(library.from_numpy(part, device))
             start += prod(shape)
-        if not by_row:
+        if not direction.by_row:
             return signature.like_active(leaves)
         return leaves[0] if self._y is None else unflatten(self._y, leaves)
 
@@ -128,13 +127,73 @@ class ByColor:
 class _Direction:
     """One color: where its entries come from, and where they go."""
 
-    __slots__ = ("color", "reverse", "sources", "targets")
+    __slots__ = ("by_row", "call", "color", "reverse", "seed", "sources", "targets")
 
-    def __init__(self, compression: Any, reverse: bool, color: int) -> None:
+    def __init__(self, compression: Any, reverse: bool, color: int, by_row: bool) -> None:
         c, order = compression.coloring, compression.order
-        self.reverse, self.color = reverse, color
+        self.reverse, self.color, self.by_row = reverse, color, by_row
+        self.call: Any = None
+        self.seed: Any = None
         self.targets = np.flatnonzero((c.by_row[order] == reverse) & (c.color[order] == color))
         self.sources = c.place[order][self.targets]
+
+
+class _Scattered:
+    """Entries that are written one direction after the other: no more memory than themselves."""
+
+    def __init__(self, nnz: int) -> None:
+        self._nnz = nnz
+        self._entries: Any = None
+
+    def write(self, n: int, direction: _Direction, flat: Any, dtype: Any) -> None:
+        if self._entries is None:
+            self._entries = np.empty(self._nnz, dtype)
+        self._entries[direction.targets] = flat[direction.sources]
+
+    def entries(self) -> Any:
+        return self._entries
+
+
+class _Table:
+    """The derivatives along all directions, row by row, from which entries are taken at once.
+
+    That is faster, and so is memory that has been used before.
+    """
+
+    def __init__(self, compression: Compression, directions: Sequence[_Direction]) -> None:
+        width = max(compression.sparsity.shape)
+        self._shape = len(directions), width
+        self._index = np.empty(compression.sparsity.nnz, np.intp)
+        for n, direction in enumerate(directions):
+            self._index[direction.targets] = n * width + direction.sources
+        # Popping and appending are safe from many threads.
+        self._spare: list[Any] = []
+
+    def filled(self) -> _Filled:
+        return _Filled(self._shape, self._index, self._spare)
+
+
+class _Filled:
+    """A table while it is filled."""
+
+    def __init__(self, shape: tuple[int, int], index: Any, spare: list[Any]) -> None:
+        self._shape, self._index, self._spare = shape, index, spare
+        self._rows: Any = None
+
+    def write(self, n: int, direction: _Direction, flat: Any, dtype: Any) -> None:
+        if self._rows is None:
+            try:
+                rows = self._spare.pop()
+            except IndexError:
+                rows = None
+            fits = rows is not None and rows.dtype == dtype
+            self._rows = rows if fits else np.empty(self._shape, dtype)
+        self._rows[n, : flat.size] = flat
+
+    def entries(self) -> Any:
+        found = self._rows.reshape(-1).take(self._index, mode="clip")
+        self._spare.append(self._rows)
+        return found
 
 
 def _along(base: Operator, reverse: bool, wanted: tuple[int, ...]) -> Operator:
@@ -167,6 +226,8 @@ def _along(base: Operator, reverse: bool, wanted: tuple[int, ...]) -> Operator:
 
 def _flat(tree: Any) -> Any:
     """A derivative along one direction as one vector of NumPy."""
+    if type(tree) is np.ndarray:
+        return tree.reshape(-1)
     parts = []
     for leaf in leaves_of(tree):
         library = library_of(leaf)

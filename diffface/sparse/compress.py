@@ -119,7 +119,9 @@ class Compression:
         joined = found[0] if len(found) == 1 else xp.concat(found)
         if self.permutation is not None:
             joined = xp.take(joined, self.permutation, axis=0)
-        return y, like(adapter, joined, x[0]), aux
+        # Blocks of arguments in lower precision are rounded when they are taken apart.
+        widest = max(x, key=lambda a: adapter.arrays.describe(a)[1].itemsize)
+        return y, like(adapter, joined, widest), aux
 
 
 class _Part:

@@ -22,8 +22,8 @@ class Block(NamedTuple):
         Where its entries are among all.
     build : callable
         From its entries to the matrix.
-    dtype : numpy.dtype
-        Of the argument, which real entries take.
+    dtype : dtype of the argument's library
+        Which real entries take.
     """
 
     start: int
@@ -65,7 +65,8 @@ def blocks_of(
             build = leaf.library.sparse(
                 rows[mine] - heights[k], cols[mine] - widths[j], shape, format, leaf.device
             )
-            blocks.append(Block(int(ends[b]), int(ends[b + 1]), build, leaf.dtype))
+            dtype = leaf.library.from_numpy(np.zeros(0, leaf.dtype), leaf.device).dtype
+            blocks.append(Block(int(ends[b]), int(ends[b + 1]), build, dtype))
     return blocks, order
 
 

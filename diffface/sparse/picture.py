@@ -9,8 +9,14 @@ def picture(sparsity: Any) -> Any:
     """The figure that ``Sparsity.plot`` returns."""
     from matplotlib.figure import Figure
 
+    figure = Figure(figsize=(8 if sparsity.coloring else 4, 4), layout="constrained")
+    draw(sparsity, figure)
+    return figure
+
+
+def draw(sparsity: Any, figure: Any) -> None:
+    """Draw a pattern into a figure, or a part of one."""
     coloring = sparsity.coloring
-    figure = Figure(figsize=(8 if coloring else 4, 4), layout="constrained")
     panels = figure.subplots(1, 2 if coloring else 1, squeeze=False)[0]
     if coloring is None:
         colors = np.zeros(sparsity.nnz)
@@ -28,7 +34,6 @@ def picture(sparsity: Any) -> Any:
         _dots(panels[1], x, y, colors, (m + coloring.reverse, width))
         panels[1].set_title(sparsity.colors)
         panels[1].set_aspect("auto")
-    return figure
 
 
 def _dots(panel: Any, x: Any, y: Any, colors: Any, shape: tuple[int, int]) -> None:

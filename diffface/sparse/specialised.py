@@ -257,9 +257,10 @@ class Specialised:
         if len(self._blocks) == 1:
             return entries
         part = entries[block.start : block.stop]
-        if part.dtype != block.dtype and isinstance(part, np.ndarray) and part.dtype.kind != "c":
-            return part.astype(block.dtype)
-        return part.copy() if isinstance(part, np.ndarray) else part
+        xp = np if isinstance(part, np.ndarray) else self.plan.outer.xp
+        if part.dtype != block.dtype and not xp.isdtype(part.dtype, "complex floating"):
+            return xp.astype(part, block.dtype)
+        return part.copy() if xp is np else part
 
     # The check.
 

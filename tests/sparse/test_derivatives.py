@@ -381,6 +381,19 @@ def test_single_precision_and_empty_arrays(backend):
     )
 
 
+@pytest.mark.parametrize("backend", ALL)
+def test_arguments_of_two_precisions_keep_their_own(backend):
+    x, y = X.astype(np.float32), 1 / (3 + X)
+    f = lambda x, y: x * y**2 + y[0]
+    found = dif.prepare_jacobian(f, x, y, backend=backend, sparsity="trace")(x, y)
+    expected = dif.jacobian(f, x, y, backend=backend)
+    for sparse, dense in zip(found, expected, strict=True):
+        assert sparse.dtype == dense.dtype
+        np.testing.assert_allclose(
+            sparse.toarray(), dense, rtol=1e-12 if sparse.dtype == float else 1e-6
+        )
+
+
 @pytest.mark.parametrize("backend", ["torch", "autograd", "numpy"])
 def test_trees_and_several_arguments_give_blocks(backend):
     def f(p, q):
