@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from diffface.backends.arrays import NUMPY, NUMPY_SCALAR, PYTHON, ArrayLibrary, Subtree
+from diffface.backends.arrays import NUMPY, NUMPY_SCALAR, PYTHON, ArrayLibrary
 from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.table import ROWS, found
 
@@ -65,14 +65,11 @@ def registered(value: object) -> tuple[ArrayLibrary, Any] | None:
     return None
 
 
-def subtree_of(value: object) -> Subtree | None:
-    """``value`` taken apart, if any library in use registers it as a tree."""
+def library_of_tree(value: object) -> ArrayLibrary | None:
+    """The library in use that registers ``value`` as a tree, if there is one."""
     used = [found(row.arrays) for row in ROWS.values() if row.arrays and row.is_imported()]
-    for library in (*used, *(library for library, _ in _registered.values())):
-        children = library.subtree(value)
-        if children is not None:
-            return children  # type: ignore[no-any-return]
-    return None
+    libraries = (*used, *(library for library, _ in _registered.values()))
+    return next((each for each in libraries if each.subtree(value) is not None), None)
 
 
 def _is_more(cls: type[np.ndarray[Any, Any]]) -> bool:

@@ -1,13 +1,14 @@
 """``torch.nn.Module`` as a tree: its tensors, and a skeleton of all else."""
 
 import copy
-import functools
 import types
 import weakref
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -112,7 +113,7 @@ class _Entry:
 
     def __init__(self, module: nn.Module) -> None:
         _refuse(module)
-        self.owner = weakref.ref(module, functools.partial(_forget, id(module)))
+        self.owner = weakref.ref(module, partial(_forget, _known, id(module)))
         found = _Contents(module)
         names = {id(p): name for name, p in module.named_parameters()}
         wanted = [p for p in module.parameters() if _is_wanted(p)]
@@ -125,12 +126,12 @@ class _Entry:
         self._names = (*(places[id(t)] for t in self._tensors), "")
         self._constant = (*(False for _ in wanted), *(True for _ in self._tensors[len(wanted) :]))
         self._flags = [getattr(t, "requires_grad", None) for t in self._tensors]
-        self._contents = found
+        self.contents = found
 
     def is_unchanged(self) -> bool:
         """Whether the module has the same tensors in the same places, and all else is the same."""
         flags = [getattr(t, "requires_grad", None) for t in self._tensors]
-        return flags == self._flags and self._contents.is_unchanged()
+        return flags == self._flags and self.contents.is_unchanged()
 
     def subtree(self) -> Subtree:
         """The module taken apart as it is now."""
@@ -144,14 +145,17 @@ _known: OrderedDict[int, _Entry] = OrderedDict()
 
 
 def _remember(module: nn.Module) -> _Entry:
-    entry = _known[id(module)] = _Entry(module)
+    entry = _Entry(module)
+    if entry.contents.is_opaque:
+        return entry
+    _known[id(module)] = entry
     while len(_known) > _CAPACITY:
         _known.popitem(last=False)
     return entry
 
 
-def _forget(key: int, _: object) -> None:
-    _known.pop(key, None)
+def _forget(known: dict[int, _Entry], key: int, _: object) -> None:
+    known.pop(key, None)
 
 
 def _is_value(t: Any) -> bool:
@@ -206,6 +210,8 @@ class _Contents:
         Each once, by its place.
     shared : list of object
         What cannot be copied.
+    is_opaque : bool
+        Whether there is an object that may change without being noticed, or the module itself.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -214,29 +220,30 @@ class _Contents:
         # By identity, and kept, so that no other object gets the same.
         self._seen: dict[int, object] = {}
         self._modules: list[tuple[nn.Module, type]] = []
-        self._dicts: list[tuple[dict[Any, Any], tuple[Any, ...], tuple[int, ...]]] = []
-        self._lists: list[tuple[list[Any], tuple[int, ...]]] = []
+        # Containers, and what was in them.
+        self._dicts: list[tuple[dict[Any, Any], list[Any], list[Any]]] = []
+        self._lists: list[tuple[list[Any], list[Any]]] = []
         self._sets: list[tuple[Any, Any]] = []
         self._empty: list[Any] = []
-        # Whether there is an object that may change without being noticed.
-        self._is_opaque = False
+        self.is_opaque = False
         self._class = type(module)
         self._root = weakref.ref(module)
         self._module(module, "")
 
     def is_unchanged(self) -> bool:
         """Whether the same objects are in the same places."""
-        if self._is_opaque or any(self._empty) or type(self._root()) is not self._class:
+        if self.is_opaque or any(self._empty) or type(self._root()) is not self._class:
             return False
-        for held, keys, ids in self._dicts:
-            if tuple(map(id, held.values())) != ids or tuple(held) != keys:
+        for held, keys, values in self._dicts:
+            if list(held) != keys or not all(map(is_, held.values(), values)):
                 return False
         for module, cls in self._modules:
             if type(module) is not cls:
                 return False
-        return all(tuple(map(id, held)) == ids for held, ids in self._lists) and all(
-            held == known for held, known in self._sets
-        )
+        for each, values in self._lists:
+            if len(each) != len(values) or not all(map(is_, each, values)):
+                return False
+        return all(each == known for each, known in self._sets)
 
     def _module(self, module: nn.Module, place: str) -> None:
         if module is not self._root():
@@ -260,12 +267,11 @@ class _Contents:
             self._visit(each, f"{place}{name}")
 
     def _noted(self, held: dict[Any, Any]) -> None:
-        # The values are kept, so that their identities stay theirs; but not the module itself.
-        kept = [each for each in held.values() if each is not self._root()]
-        self._seen[id(kept)] = kept
-        self._dicts.append((held, tuple(held), tuple(map(id, held.values()))))
+        self._dicts.append((held, list(held), list(held.values())))
 
     def _visit(self, value: Any, place: str) -> None:
+        if value is self._root():
+            self.is_opaque = True  # or it would be kept for ever
         if isinstance(value, _ATOMS) or id(value) in self._seen:
             return
         self._seen[id(value)] = value
@@ -277,7 +283,7 @@ class _Contents:
             self._dict(value, f"{place}.")
         elif isinstance(value, list | tuple):
             if isinstance(value, list):
-                self._lists.append((value, tuple(map(id, value))))
+                self._lists.append((value, list(value)))
             for i, each in enumerate(value):
                 self._visit(each, f"{place}[{i}]")
         elif isinstance(value, set | frozenset):
@@ -287,10 +293,10 @@ class _Contents:
                 self._empty.append(value)
         elif isinstance(value, types.MethodType):
             self._visit(value.__self__, f"{place}.__self__")
-        elif isinstance(value, functools.partial):
+        elif isinstance(value, partial):
             self._visit((value.func, value.args, value.keywords), place)
         else:
-            self._is_opaque = True
+            self.is_opaque = True
             try:
                 copy.deepcopy(value)
             except Exception:  # noqa: BLE001 - locks, files, generators: whatever refuses to

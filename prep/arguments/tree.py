@@ -3,13 +3,14 @@
 import dataclasses
 import threading
 from collections.abc import Iterator, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
 import optree
 
-from diffface.backends.libraries import library_of, subtree_of
+from diffface.backends.arrays import ArrayLibrary
+from diffface.backends.libraries import library_of, library_of_tree
 from diffface.prep.arguments.const import Const
 
 # Registrations under a namespace leave the user's own use of optree alone.
@@ -98,8 +99,9 @@ def _register(node: Any) -> bool:
         if cls in _known:
             return True
         # The library first: it may know that some fields of a dataclass are static.
-        if subtree_of(node) is not None:
-            splits = {NAMESPACE: _split_argument, SORTED: _split_argument, RESULTS: _split}
+        if (library := library_of_tree(node)) is not None:
+            argument = partial(_split_argument, library)
+            splits = {NAMESPACE: argument, SORTED: argument, RESULTS: partial(_split, library)}
             for namespace, split in splits.items():
                 optree.register_pytree_node(
                     cls, split, _rebuild, path_entry_type=_Written, namespace=namespace
@@ -123,14 +125,14 @@ class _Written(optree.PyTreeEntry):
 _Split = tuple[Sequence[Any], Any, Sequence[str]]
 
 
-def _split(value: Any) -> _Split:
-    found = subtree_of(value)
+def _split(library: ArrayLibrary, value: Any) -> _Split:
+    found = library.subtree(value)
     assert found is not None, "its type is known"
     return found[:3]
 
 
-def _split_argument(value: Any) -> _Split:
-    found = subtree_of(value)
+def _split_argument(library: ArrayLibrary, value: Any) -> _Split:
+    found = library.subtree(value)
     assert found is not None, "its type is known"
     leaves, rebuild, names, constant = found
     if constant:

@@ -1,8 +1,10 @@
 """``torch.nn.Module`` as an argument: the derivatives are those of `backward()`."""
 
 import copy
+import gc
 import pickle
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -316,3 +318,15 @@ def test_closures_write_to_parameters():
                 torch.testing.assert_close(p.grad, 2 * expected[name])
             else:
                 assert p.grad is None
+
+
+def test_no_module_is_kept_alive():
+    x = torch.ones(2, 3)
+    for parent in (False, True):
+        model = mlp()
+        model.parts = [model] if parent else []
+        dif.gradient(loss, model, dif.Const(x))
+        alive = weakref.ref(model)
+        del model
+        gc.collect()
+        assert alive() is None
