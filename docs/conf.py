@@ -82,6 +82,7 @@ sphinx_gallery_conf = {
     "abort_on_example_error": True,
     "within_subsection_order": "FileNameSortKey",
     "download_all_examples": False,
+    "reset_modules": ("matplotlib", "picture_style.reset"),
     "show_memory": False,
     "write_computation_times": False,
     "show_signature": False,

@@ -40,7 +40,7 @@ def plot(rows: Sequence[Measurement], path: str | PathLike[str]) -> None:
     if compared:
         _draw_ratios(right.add_subplot(), compared, looks)
     figure.legend(
-        handles=[_handle(name, *looks[name]) for name in names],
+        handles=[handle(name, *looks[name]) for name in names],
         loc="outside upper center",
         ncols=max(1, min(int(wide / 1.4), len(names))),
         frameon=False,
@@ -75,7 +75,8 @@ def _parts(figure: Any, *wanted: bool) -> list[Any]:
     return list(figure.subfigures(1, 2))
 
 
-def _handle(name: str, colour: str, marker: str) -> Any:
+def handle(name: str, colour: str, marker: str) -> Any:
+    """An entry of a legend."""
     from matplotlib.lines import Line2D
 
     return Line2D([], [], color=colour, marker=marker, markersize=4, linewidth=1.2, label=name)
@@ -99,7 +100,7 @@ def _draw_times(axes: Any, case: Panel, rows: Sequence[Measurement], looks: Look
     axes.set_title(f"{case[0]}: {case[1]}", fontsize=9)
     axes.set_xlabel("numbers differentiated by", fontsize=8)
     axes.set_ylabel("time of a call (µs); dashed: by hand", fontsize=8)
-    _tidy(axes)
+    tidy(axes)
 
 
 def _draw_ratios(axes: Any, rows: Sequence[Measurement], looks: Looks) -> None:
@@ -125,19 +126,17 @@ def _draw_ratios(axes: Any, rows: Sequence[Measurement], looks: Looks) -> None:
     axes.axvline(1.0, color="black", linewidth=0.8)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
-    low, high = _decades(
-        [row.ratio_low or 1 for row in rows], [row.ratio_high or 1 for row in rows]
-    )
+    low, high = decades([row.ratio_low or 1 for row in rows], [row.ratio_high or 1 for row in rows])
     axes.set_xlim(low, high)
     axes.set_yticks(ticks, labels, fontsize=7)
     axes.set_ylim(at - 1.0, -0.7)
     axes.set_title("time of a call / the same by hand", fontsize=9)
     axes.set_xlabel("ratio, 1 is equal, less is faster; lines: quartiles", fontsize=8)
-    _tidy(axes)
+    tidy(axes)
     axes.grid(visible=False, axis="y")
 
 
-def _decades(low: Sequence[float], high: Sequence[float]) -> tuple[float, float]:
+def decades(low: Sequence[float], high: Sequence[float]) -> tuple[float, float]:
     """Limits that leave room beside 1 on both sides."""
     return (
         min(0.2, 10 ** (math.log10(min(low)) - 0.2)),
@@ -145,7 +144,8 @@ def _decades(low: Sequence[float], high: Sequence[float]) -> tuple[float, float]
     )
 
 
-def _tidy(axes: Any) -> None:
+def tidy(axes: Any) -> None:
+    """The look of all pictures: a pale grid behind, small labels, no box."""
     axes.grid(visible=True, which="major", color="0.9", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=7)
