@@ -73,7 +73,7 @@ if __name__ == "__main__":
         shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29531", "WORLD_SIZE": "2"}
         processes = [
             subprocess.Popen(  # noqa: S603 - this very file
-                [sys.executable, __file__],
+                [sys.executable, sys.argv[0]],
                 env={**os.environ, **shared, "RANK": str(rank)}, stdout=subprocess.PIPE, text=True,
             )
             for rank in range(2)
