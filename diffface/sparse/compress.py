@@ -67,25 +67,25 @@ class Compression:
         self, reverse: bool, chosen: range, colors: Any, leaves: Described, adapter: Adapter
     ) -> "_Part":
         c, length = self.coloring, self.sparsity.shape[reverse]
-        color, place = c.color[self.order], c.place[self.order]
+        color = c.color[self.order]
         mine = c.by_row[self.order] == reverse
         which = np.flatnonzero(mine & (color >= chosen.start) & (color < chosen.stop))
+        place = c.place[self.order[which]]
         seeds, start = [], 0
-        for shape, dtype, device in leaves:
+        for shape, _, device in leaves:
             part = colors[start : start + prod(shape)]
             start += prod(shape)
             ones = part == np.arange(chosen.start, chosen.stop)[:, None]
-            seed = ones.reshape(len(chosen), *shape).astype(dtype)
-            seeds.append(adapter.arrays.from_numpy(seed, device))
-        index = (color[which] - chosen.start) * length + place[which]
-        # The input that moved: of an entry that was read from the other triangle, its row.
-        entries = self.order[which]
+            # As bits: what a compiler holds of constants, it holds several times.
+            seeds.append(adapter.arrays.from_numpy(ones.reshape(len(chosen), *shape), device))
+        index = (color[which] - chosen.start) * length + place
+        return _Part(reverse, len(chosen), tuple(seeds), which, _held(index, leaves, adapter))
+
+    def moved(self, part: "_Part") -> Any:
+        """The input that moved for each entry: of one read from the other triangle, its row."""
+        entries = self.order[part.which]
         rows, cols = self.sparsity.rows[entries], self.sparsity.cols[entries]
-        columns = np.where(place[which] == rows, cols, rows)
-        return _Part(
-            reverse, len(chosen), tuple(seeds), which,
-            _held(index, leaves, adapter), _held(columns, leaves, adapter),
-        )  # fmt: skip
+        return np.where(self.coloring.place[entries] == rows, cols, rows)
 
     @property
     def directions(self) -> int:
@@ -106,15 +106,15 @@ class Compression:
         for part in self.parts:
             if part.reverse:
                 y, pull, aux = adapter.pullback(f, x)
-                dx = _flat(adapter.batch(pull, part.seeds), xp)
+                dx = _flat(adapter.batch(pull, _seeds(part, y, xp)), xp)
                 # A pullback is J^H.
                 found.append(xp.take(xp.conj(dx) if holomorphic else dx, part.index, axis=0))
                 continue
-            y, dy, moves, aux = adapter.compressed(f, x, part.seeds, value=value)
+            y, dy, moves, aux = adapter.compressed(f, x, _seeds(part, x, xp), value=value)
             entries = xp.take(_flat(dy, xp), part.index, axis=0)
             if moves is not None:
                 lengths = np.concatenate([np.reshape(move, -1) for move in moves])
-                entries = entries / lengths[part.columns]
+                entries = entries / lengths[self.moved(part)]
             found.append(entries)
         joined = found[0] if len(found) == 1 else xp.concat(found)
         if self.permutation is not None:
@@ -127,17 +127,18 @@ class Compression:
 class _Part:
     """Directions that are derived along at a time, and which entries come from them."""
 
-    __slots__ = ("columns", "count", "index", "reverse", "seeds", "which")
+    __slots__ = ("count", "index", "reverse", "seeds", "which")
 
-    def __init__(
-        self, reverse: bool, count: int, seeds: Arrays, which: Any, index: Array, columns: Array
-    ) -> None:
+    def __init__(self, reverse: bool, count: int, seeds: Arrays, which: Any, index: Array) -> None:
         self.reverse = reverse
         self.count = count
         self.seeds = seeds
         self.which = which
         self.index = index
-        self.columns = columns
+
+
+def _seeds(part: _Part, like: Arrays, xp: Any) -> Arrays:
+    return tuple(xp.astype(bits, a.dtype) for bits, a in zip(part.seeds, like, strict=True))
 
 
 def _held(index: Any, leaves: Described, adapter: Adapter) -> Array:
