@@ -95,8 +95,11 @@ def color_hessian(pattern: Any, *, reverse: bool = False) -> Coloring:
     places ``(i, j)`` and ``(j, i)`` of an entry, one is the only entry of its row that has its
     column's color [1]_.
     """
-    colors, count = min((star(pattern, order) for order in ORDERS), key=lambda c: c[1])
     i, j = entries(pattern)
+    colors, count = star(pattern, ORDERS[0])
+    # Two neighbours have two colors.
+    if count > 1 + (i != j).any():
+        colors, count = min((colors, count), star(pattern, ORDERS[1]), key=_count)
     alone = _alone(i, colors[j], count)
     # Entry p = (i, j) in the order of the transpose gives, for each (j, i), its place p.
     mirrored = np.lexsort((i, j))
@@ -130,25 +133,25 @@ def _bidirectional(pattern: Any, fewest: int) -> list[Coloring]:
     ``fewest`` is how many colors are needed without.
     """
     found = []
-    for dense in _apart(pattern, fewest):
+    for dense, rest in _apart(pattern, fewest):
         few, reverse = _best(pattern[dense])
-        columns, forward = _best(_without(pattern, dense).T.tocsr())
+        columns, forward = _best(rest.T.tocsr())
         rows = _spread(few, dense, pattern.shape[0])
         found.append(_colored(pattern, columns, rows, forward, reverse, rows_first=True))
     turned = pattern.T.tocsr()
-    for dense in _apart(turned, fewest):
+    for dense, rest in _apart(turned, fewest):
         few, forward = _best(turned[dense])
-        rows, reverse = _best(_without(turned, dense).T.tocsr())
+        rows, reverse = _best(rest.T.tocsr())
         columns = _spread(few, dense, pattern.shape[1])
         found.append(_colored(pattern, columns, rows, forward, reverse))
     return found
 
 
-def _apart(pattern: Any, fewest: int) -> list[Any]:
-    """The densest rows, in the two numbers that bound the number of colors best.
+def _apart(pattern: Any, fewest: int) -> list[tuple[Any, Any]]:
+    """The densest rows and the pattern without them, in the two best numbers of such rows.
 
-    Those taken apart need one color each at most, and those that are left at least as many as the
-    densest of them has entries.
+    Those taken apart need one color each at most, and as many as a column has entries in them at
+    least; those that are left, as many as the densest of them has entries.
     """
     degrees = np.diff(pattern.indptr)
     order = np.argsort(-degrees, kind="stable")
@@ -156,7 +159,15 @@ def _apart(pattern: Any, fewest: int) -> list[Any]:
     cuts = np.flatnonzero(np.diff(falling)) + 1
     cuts = cuts[falling[cuts] + 1 < fewest]
     bounds = cuts + falling[cuts]
-    return [np.sort(order[:k]) for k in cuts[np.argsort(bounds, kind="stable")[:2]]]
+    found = []
+    for k in cuts[np.argsort(bounds, kind="stable")[:2]]:
+        dense, least = np.sort(order[:k]), int(falling[k])
+        rest = _without(pattern, dense)
+        inside = pattern.nnz - rest.nnz
+        if inside and least + int(np.bincount(pattern[dense].indices).max()) >= fewest:
+            continue  # it cannot need fewer
+        found.append((dense, rest))
+    return found
 
 
 def _colored(

@@ -5,13 +5,9 @@ A vertex's set of colors is one Python integer, color ``c`` being bit ``c``, so 
 """
 
 from collections.abc import Iterable
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
-
-# Rows of the pattern, as lists of columns.
-Lists = list[list[int]]
 
 # In which order vertices are colored; the order that needs the fewest colors is kept.
 ORDERS = ("natural", "degree")
@@ -22,11 +18,13 @@ def distance2(pattern: Any, order: str = "natural") -> tuple[Any, int]:
 
     Rows without entries need none and get -1. Returns the colors and how many there are.
     """
-    neighbours = lists(pattern)
+    # Rows are cut out one by one: a list for each would have Python's garbage collector go over all
+    # of them, time and again.
+    ends, indices = pattern.indptr.tolist(), pattern.indices.tolist()
     used = [0] * pattern.shape[1]
     colors = [-1] * pattern.shape[0]
     for v in _ordered(pattern, order):
-        columns = neighbours[v]
+        columns = indices[ends[v] : ends[v + 1]]
         if not columns:
             continue
         taken = 0
@@ -47,43 +45,47 @@ def star(pattern: Any, order: str = "natural") -> tuple[Any, int]:
     any color that this neighbour sees; nor, around any other neighbour, the colors of the hubs
     that see that neighbour's color twice. Vertices without entries get -1.
     """
-    return _counted(_Stars(lists(pattern)).colors(_ordered(pattern, order)))
+    return _counted(_Stars(pattern).colors(_ordered(pattern, order)))
 
 
 class _Stars:
     """The state of a greedy star coloring."""
 
-    def __init__(self, neighbours: Lists) -> None:
-        n = len(neighbours)
-        self.neighbours = neighbours
+    def __init__(self, pattern: Any) -> None:
+        n = pattern.shape[0]
+        self.ends, self.indices = pattern.indptr.tolist(), pattern.indices.tolist()
         self.color = [-1] * n
         # Sets of colors: seen among neighbours, seen twice, and of stars that go out from hubs.
         self.near, self.twice, self.hubs = [0] * n, [0] * n, [0] * n
-        # For each vertex, the first neighbour of each color.
-        self.first: list[dict[int, int]] = [{} for _ in range(n)]
+        # For each vertex v and color c, at v * n + c, the first neighbour that has it.
+        self.first: dict[int, int] = {}
+
+    def neighbours(self, v: int) -> list[int]:
+        return self.indices[self.ends[v] : self.ends[v + 1]]
 
     def colors(self, order: Iterable[int]) -> list[int]:
         for v in order:
-            if self.neighbours[v]:
-                self._take(v, self._free(v))
+            if neighbours := self.neighbours(v):
+                self._take(v, neighbours, self._free(v, neighbours))
         return self.color
 
-    def _free(self, v: int) -> int:
+    def _free(self, v: int, neighbours: list[int]) -> int:
         """The lowest color that ``v`` may take, as a bit."""
         near, hubs, twice, color = self.near, self.hubs, self.twice[v], self.color
         taken = near[v]
-        for w in self.neighbours[v]:
+        for w in neighbours:
             if color[w] >= 0 and w != v:
                 taken |= near[w] if twice >> color[w] & 1 else hubs[w]
         return ~taken & (taken + 1)
 
-    def _take(self, v: int, bit: int) -> None:
+    def _take(self, v: int, neighbours: list[int], bit: int) -> None:
         """Give ``v`` a color, and tell its neighbours."""
         near, twice, hubs, color, first = self.near, self.twice, self.hubs, self.color, self.first
-        c = color[v] = bit.bit_length() - 1
+        c, n = bit.bit_length() - 1, len(color)
+        color[v] = c
         seen_twice = twice[v]
         centers = hubs[v]
-        for w in self.neighbours[v]:
+        for w in neighbours:
             if w == v:
                 continue
             other = color[w]
@@ -91,21 +93,15 @@ class _Stars:
                 hubs[w] |= bit
             if not near[w] & bit:
                 near[w] |= bit
-                first[w][c] = v
+                first[w * n + c] = v
                 continue
             if not twice[w] & bit:
                 twice[w] |= bit
                 if other >= 0:
-                    hubs[first[w][c]] |= 1 << other
+                    hubs[first[w * n + c]] |= 1 << other
             if other >= 0:
                 centers |= 1 << other
         hubs[v] |= centers
-
-
-def lists(pattern: Any) -> Lists:
-    """The columns of each row."""
-    ends, columns = pattern.indptr.tolist(), pattern.indices.tolist()
-    return [columns[a:b] for a, b in pairwise(ends)]
 
 
 def _ordered(pattern: Any, order: str) -> Iterable[int]:
