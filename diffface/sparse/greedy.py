@@ -53,7 +53,8 @@ class _Stars:
 
     def __init__(self, pattern: Any) -> None:
         n = pattern.shape[0]
-        self.ends, self.indices = pattern.indptr.tolist(), pattern.indices.tolist()
+        self.ends: list[int] = pattern.indptr.tolist()
+        self.indices: list[int] = pattern.indices.tolist()
         self.color = [-1] * n
         # Sets of colors: seen among neighbours, seen twice, and of stars that go out from hubs.
         self.near, self.twice, self.hubs = [0] * n, [0] * n, [0] * n
