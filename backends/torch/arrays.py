@@ -100,6 +100,8 @@ class TorchArrays(ArrayLibrary):
 
     def fresh(self, array: Array) -> Array:
         plain = array.detach() if array.requires_grad else array
+        if plain.layout is not torch.strided:
+            return plain.clone()
         return plain.clone(memory_format=_CONTIGUOUS)
 
     def why_read_only(self, array: Array) -> str:

@@ -17,6 +17,7 @@ from torch import nn
 
 from diffface.backends.arrays import Subtree, frozen
 from diffface.backends.errors import NotDifferentiableError
+from diffface.backends.recording.reachable import reachable
 from diffface.backends.torch.processes import synchronises
 
 # Modules of which it is remembered what they are made of.
@@ -90,7 +91,7 @@ class _Rebuild:
         if skeleton is None:
             return dict(zip(self.names, tensors, strict=False))
         for t in tensors:
-            if not isinstance(t, torch.Tensor) and hasattr(t, "__array__"):
+            if not hasattr(t, "requires_grad"):
                 raise NotDifferentiableError(
                     "A torch.nn.Module computes with tensors of torch alone; use backend='torch'."
                 )
@@ -225,10 +226,12 @@ class _Contents:
         self._lists: list[tuple[list[Any], list[Any]]] = []
         self._sets: list[tuple[Any, Any]] = []
         self._empty: list[Any] = []
+        self._functions: list[tuple[str, types.FunctionType]] = []
         self.is_opaque = False
         self._class = type(module)
         self._root = weakref.ref(module)
         self._module(module, "")
+        self._refuse_functions(module)
 
     def is_unchanged(self) -> bool:
         """Whether the same objects are in the same places."""
@@ -258,6 +261,18 @@ class _Contents:
         for name, each in rest.items():
             self._visit(each, f"{place}{name}")
 
+    def _refuse_functions(self, root: nn.Module) -> None:
+        """Refuse functions that go on with the caller's module where `f` has a copy."""
+        own = {id(each) for each, _ in self._modules} | {id(t) for _, t in self.tensors}
+        for place, function in self._functions:
+            for held in reachable(function):
+                if held is root or id(held) in own:
+                    raise NotDifferentiableError(
+                        f"`{place}` of {type(root).__name__} is a function that captures a part of "
+                        "the module, of which `f` gets a copy. Take that part from its first "
+                        "argument (as hooks can, and methods bound by types.MethodType)."
+                    )
+
     def _dict(self, held: dict[Any, Any], place: str) -> None:
         if not held:
             self._empty.append(held)
@@ -272,6 +287,8 @@ class _Contents:
     def _visit(self, value: Any, place: str) -> None:
         if value is self._root():
             self.is_opaque = True  # or it would be kept for ever
+        if isinstance(value, types.FunctionType):
+            self._functions.append((place, value))
         if isinstance(value, _ATOMS) or id(value) in self._seen:
             return
         self._seen[id(value)] = value

@@ -1,6 +1,6 @@
 """A tree of arrays as one flat vector, and back."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
 from typing import Any
 
@@ -13,7 +13,8 @@ from diffface.backends.libraries import library_of
 from diffface.backends.registry import Backend
 from diffface.operators.call import backend_for
 from diffface.operators.options import BackendName
-from diffface.prep.arguments.pickled import leaves_of_tree, tree_of
+from diffface.prep.arguments.const import Const
+from diffface.prep.arguments.pickled import Shape
 from diffface.prep.arguments.signature import Call, Leaf
 from diffface.prep.arguments.tree import SORTED, Spec, flatten, paths, unflatten
 
@@ -29,10 +30,15 @@ class Unravel:
         The common dtype of the leaves.
     """
 
-    __slots__ = ("_adapter", "_leaves", "_slices", "_spec", "dtype", "size")
+    __slots__ = ("_adapter", "_constants", "_leaves", "_slices", "_spec", "dtype", "size")
 
-    def __init__(self, spec: Spec | None, leaves: Sequence[Leaf], adapter: Adapter) -> None:
+    def __init__(
+        self, spec: Spec | None, leaves: Sequence[Leaf], adapter: Adapter,
+        constants: Mapping[int, Any] | None = None,
+    ) -> None:  # fmt: skip
         self._spec = spec
+        # By their positions in the tree; the others are the leaves.
+        self._constants = constants or {}
         self._leaves = tuple(leaves)
         self._adapter = adapter
         ends = np.cumsum([0, *(int(np.prod(leaf.shape)) for leaf in leaves)]).tolist()
@@ -42,7 +48,10 @@ class Unravel:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # optree's structures go by what a process has met.
-        return _unravel, (tree_of(self._spec, self._leaves), self._adapter)
+        constants = {i: Const(value) for i, value in self._constants.items()}
+        leaves = self._filled([Shape(leaf) for leaf in self._leaves], constants)
+        tree = leaves[0] if self._spec is None else unflatten(self._spec, leaves)
+        return _unravel, (tree, self._adapter)
 
     def __repr__(self) -> str:
         return f"<unravel vectors of {self.size} into {self._described()}>"
@@ -63,7 +72,7 @@ class Unravel:
 
     def by(self, adapter: Adapter) -> "Unravel":
         """The same with the trees that another adapter knows."""
-        return Unravel(self._spec, self._leaves, adapter)
+        return Unravel(self._spec, self._leaves, adapter, self._constants)
 
     def batch(self, x: Any) -> Any:
         """The tree of arrays with a leading axis of length k, for ``x`` of shape (k, n)."""
@@ -95,6 +104,7 @@ class Unravel:
             If structure or shapes differ.
         """
         values, spec = ([tree], None) if self._spec is None else flatten(tree, SORTED)
+        values = self._active(values)
         shapes = [np.shape(value) for value in values]
         if spec != self._spec or shapes != [leaf.shape for leaf in self._leaves]:
             raise InvalidArgumentError(
@@ -190,7 +200,7 @@ class Unravel:
         if self._spec is None or given is None or number:
             return [given] * len(self._leaves)
         try:
-            return list(self._spec.flatten_up_to(given))
+            return self._active(self._spec.flatten_up_to(given))
         except ValueError as error:
             raise InvalidArgumentError(
                 f"`{name}` must have the structure of the parameters, {self._described()}, "
@@ -201,13 +211,27 @@ class Unravel:
         """The same structure with leaves of other shapes."""
         leaves = [leaf._replace(shape=shape)
                   for leaf, shape in zip(self._leaves, shapes, strict=True)]  # fmt: skip
-        return Unravel(self._spec, leaves, self._adapter)
+        return Unravel(self._spec, leaves, self._adapter, self._constants)
 
     def _pairs(self) -> Any:
         return zip(self._slices, self._leaves, strict=True)
 
     def _tree(self, leaves: Sequence[Any]) -> Any:
-        return leaves[0] if self._spec is None else unflatten(self._spec, leaves)
+        if self._spec is None:
+            return leaves[0]
+        return unflatten(self._spec, self._filled(leaves, self._constants))
+
+    def _filled(self, leaves: Sequence[Any], constants: Mapping[int, Any]) -> Sequence[Any]:
+        """``leaves`` with the constants between them."""
+        if not constants:
+            return leaves
+        rest = iter(leaves)
+        count = len(leaves) + len(constants)
+        return [constants[i] if i in constants else next(rest) for i in range(count)]
+
+    def _active(self, entries: Sequence[Any]) -> list[Any]:
+        """``entries`` of all leaves without those of the constants."""
+        return [entry for i, entry in enumerate(entries) if i not in self._constants]
 
     def _bound(self, given: Any, default: float, name: str) -> Any:
         x = np.full(self.size, default)
@@ -244,7 +268,8 @@ def ravel(tree: Any, *, backend: BackendName | Backend | None = None) -> tuple[A
     tree : array, number, or tree of them
         Floating-point arrays of any library, in any nesting of dict, list, tuple, namedtuple and
         dataclass. Integers are taken as floats where they stand alone (``3``, ``np.arange(3)``,
-        ``[1, 2]``), as SciPy takes them, and refused inside a tree.
+        ``[1, 2]``), as SciPy takes them, and refused inside a tree. What is in a ``Const`` at a
+        leaf stays as it is, and has no part in the vector.
     backend : str or backend object, optional
         Whose registered trees are trees as well; matters only for JAX.
 
@@ -282,14 +307,19 @@ def ravel_with(tree: Any, adapter: Adapter, name: str) -> tuple[Any, Unravel]:
     spec: Spec | None = None
     if library_of(tree) is None:
         values, spec = flatten(tree, SORTED)
+    constants = {i: each.value for i, each in enumerate(values) if type(each) is Const}
     places = paths(spec) if spec is not None else [""]
-    leaves = [_leaf(v, f"{name}{place}") for v, place in zip(values, places, strict=True)]
-    unravel = Unravel(spec, leaves, adapter)
-    return unravel.join(values), unravel
+    found = {i: (each, places[i]) for i, each in enumerate(values) if i not in constants}
+    leaves = [_leaf(value, f"{name}{place}") for value, place in found.values()]
+    unravel = Unravel(spec, leaves, adapter, constants)
+    return unravel.join([value for value, _ in found.values()]), unravel
 
 
 def _unravel(tree: Any, adapter: Adapter) -> Unravel:
-    return Unravel(*leaves_of_tree(tree, SORTED), adapter)
+    values, spec = ([tree], None) if isinstance(tree, Shape) else flatten(tree, SORTED)
+    constants = {i: each.value for i, each in enumerate(values) if type(each) is Const}
+    leaves = [each.leaf for i, each in enumerate(values) if i not in constants]
+    return Unravel(spec, leaves, adapter, constants)
 
 
 def floating(tree: Any) -> Any:

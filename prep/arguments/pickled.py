@@ -1,7 +1,7 @@
 """Signatures in pickles: trees with descriptions in place of arrays."""
 
 import pickle
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from diffface.backends.arrays import ArrayLibrary
 from diffface.prep.arguments.const import Const
 from diffface.prep.arguments.signature import Argument, Described, Leaf, Signature
 from diffface.prep.arguments.static import Static
-from diffface.prep.arguments.tree import NAMESPACE, Spec, flatten, unflatten
+from diffface.prep.arguments.tree import flatten, unflatten
 
 
 class Shape:
@@ -54,20 +54,6 @@ def unpack(
 ) -> Signature:
     """The signature again, with structures and static constants of this process."""
     return Signature.of(tuple(map(_argument, trees)), keywords, active, bare)
-
-
-def tree_of(spec: Spec | None, leaves: Sequence[Leaf]) -> Any:
-    """A tree with shapes for its leaves."""
-    shapes = [Shape(leaf) for leaf in leaves]
-    return shapes[0] if spec is None else unflatten(spec, shapes)
-
-
-def leaves_of_tree(tree: Any, namespace: str = NAMESPACE) -> tuple[Spec | None, list[Leaf]]:
-    """Structure and leaves of what `tree_of` returned."""
-    if isinstance(tree, Shape):
-        return None, [tree.leaf]
-    shapes, spec = flatten(tree, namespace)
-    return spec, [shape.leaf for shape in shapes]
 
 
 def _tree(argument: Argument, active: bool = True) -> Any:

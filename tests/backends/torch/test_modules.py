@@ -4,6 +4,7 @@ import copy
 import gc
 import pickle
 import threading
+import types
 import weakref
 
 import numpy as np
@@ -330,3 +331,24 @@ def test_no_module_is_kept_alive():
         del model
         gc.collect()
         assert alive() is None
+
+
+def test_functions_that_capture_a_part_of_the_module():
+    x = torch.ones(2, 3)
+    model = mlp()
+    model.forward = lambda x: 2.0 * model[0](x)
+    with pytest.raises(dif.NotDifferentiableError, match="captures a part of the module"):
+        dif.gradient(loss, model, dif.Const(x))
+    model.forward = types.MethodType(lambda self, x: 2.0 * self[0](x), model)
+    found = dif.gradient(loss, model, dif.Const(x))
+    weight = model[0].weight
+    expected = torch.autograd.grad(loss(model, x), weight)[0]
+    torch.testing.assert_close(found["0.weight"], expected)
+
+
+def test_sparse_gradients():
+    model, rows = nn.Embedding(10, 3, sparse=True), torch.tensor([1, 2, 2])
+    found = dif.gradient(loss, model, dif.Const(rows))["weight"]
+    assert found.is_sparse
+    expected = torch.autograd.grad(loss(model, rows), model.weight)[0]
+    torch.testing.assert_close(found.to_dense(), expected.to_dense())
