@@ -32,6 +32,8 @@ class Mutable:
         self._xp = xp
         self._base: Mutable | None = None
         self._index: Any = None
+        # Elements that were written one by one, by their places: one update does for all of them.
+        self._written: dict[tuple[int, ...], Array] = {}
         self.shape: tuple[int, ...] = tuple(array.shape)
         self.dtype = array.dtype
 
@@ -44,7 +46,23 @@ class Mutable:
     @property
     def value(self) -> Array:
         """The array as it is now."""
-        return self._array if self._base is None else self._base.value[self._index]
+        if self._base is not None:
+            return self._base.value[self._index]
+        if self._written:
+            places = tuple(np.array(axis) for axis in zip(*self._written, strict=True))
+            values = self._xp.stack(list(self._written.values()))
+            self._array = self._update(self._array, places, values)
+            self._written = {}
+        return self._array
+
+    def _place(self, index: Any) -> tuple[int, ...] | None:
+        """Where one element is that can be written by itself; None for all else."""
+        parts = _parts(index)
+        if self._base is not None or len(parts) != len(self.shape) or not parts:
+            return None
+        if not all(type(p) is int or isinstance(p, np.integer) for p in parts):
+            return None
+        return tuple(int(p) % n for p, n in zip(parts, self.shape, strict=True))
 
     @property
     def ndim(self) -> int:
@@ -64,7 +82,10 @@ class Mutable:
         shape = _shape_at(self.shape, at)
         if shape and _is_basic(at):
             return self._part(index, shape)
-        return self.value[at]
+        place = self._place(at)
+        if place in self._written:
+            return self._written[place]
+        return self._array[at] if place is not None else self.value[at]
 
     def __setitem__(self, index: Any, value: Any) -> None:
         if isinstance(value, Mutable):
@@ -83,11 +104,21 @@ class Mutable:
             )
         if np.iscomplexobj(value) and not np.iscomplexobj(self):
             raise TypeError("complex numbers do not fit into an array of real numbers")
+        place = self._place(index)
+        if place is not None and not found:
+            self._written[place] = self._cast(value)
+            return
         whole = self._update(self.value, index, value)
         if self._base is None:
             self._array = whole
         else:
             self._base[self._index] = whole
+
+    def _cast(self, value: Any) -> Array:
+        if np.isscalar(value) or type(value) is np.ndarray:
+            # A number, and no array that somebody could write to.
+            return self._xp.asarray(value, dtype=self.dtype)[()]
+        return value if value.dtype == self.dtype else self._xp.astype(value, self.dtype)
 
     def fill(self, value: Any) -> None:
         """Write ``value`` everywhere."""

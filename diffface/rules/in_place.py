@@ -1,7 +1,7 @@
 """Functions that write their result into an argument, as functions that return it."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -106,14 +106,14 @@ def in_place(f: Callable[..., Any], /, like: Like = 0) -> Callable[..., Any]:
 
     @functools.wraps(f)
     def g(*args: Any, **kwargs: Any) -> Any:
+        if not kwargs and _SINGLE.issuperset(map(type, args)):
+            return _on_numpy(f, _shape(like, args), args)
         leaves = [leaf for a in (*args, *kwargs.values()) for leaf in leaves_of(a)]
         adapter = owner_of(leaves)
         shape = _shape(like, args)
         arrays = [a for a in leaves if is_array(a)]
         if adapter is None or adapter is evaluating.get():
-            make = functools.partial(
-                np.zeros, dtype=np.result_type(np.float16, *arrays, *_floats(leaves))
-            )
+            make = functools.partial(np.zeros, dtype=_common(arrays, leaves))
             return _written(f, make(shape), _guarded(args, make), kwargs)
         own = next(a for a in arrays if belongs_to_a_backend(a))
         lifted = tuple(adapter.lift(a, own) for a in arrays)
@@ -123,8 +123,35 @@ def in_place(f: Callable[..., Any], /, like: Like = 0) -> Callable[..., Any]:
     return g
 
 
-def _floats(leaves: list[Any]) -> list[Any]:
-    return [a for a in leaves if isinstance(a, float | complex)]
+# Arguments that are no trees and carry no derivative. Differences call a function often.
+_SINGLE = {np.ndarray, float, complex, int, bool, np.float64, np.float32}
+_DOUBLE = np.dtype(np.float64)
+
+
+def _on_numpy(f: Callable[..., Any], shape: tuple[int, ...], args: tuple[Any, ...]) -> Any:
+    guarded, double = [], True
+    for a in args:
+        if type(a) is np.ndarray:
+            double = double and a.dtype is _DOUBLE
+            guarded.append(_read_only(a))
+        else:
+            double = double and type(a) in (float, int)
+            guarded.append(a)
+    dtype = _DOUBLE if double else _common([a for a in args if is_array(a)], args)
+    return _written(f, np.zeros(shape, dtype), (guarded, []), {})
+
+
+def _common(arrays: Sequence[Any], leaves: Sequence[Any]) -> np.dtype[Any]:
+    """The dtype of arrays and of Python's numbers together, the precision of which is weak."""
+    numbers = [a for a in leaves if isinstance(a, float | complex)]
+    least = np.float16 if arrays else np.float64
+    return np.result_type(least, *arrays, *numbers)
+
+
+def _read_only(array: Any) -> Any:
+    view = array.view()
+    view.setflags(write=False)
+    return view
 
 
 def _fresh(adapter: Adapter, x: tuple[Any, ...], shape: tuple[int, ...]) -> Any:
@@ -147,9 +174,7 @@ def _guarded(
             # Nobody's memory is written to before it is noticed.
             watched.append(copied(leaf))
             return watched[-1]
-        view = leaf.view()
-        view.flags.writeable = False
-        return view
+        return _read_only(leaf)
 
     guarded = []
     for a in args:
@@ -162,14 +187,14 @@ def _written(
     f: Callable[..., Any], out: Any, guarded: tuple[list[Any], list[Any]], kwargs: dict[str, Any]
 ) -> Any:
     args, watched = guarded
-    versions = [getattr(a, "_version", None) for a in watched]
+    versions = [getattr(a, "_version", None) for a in watched] if watched else watched
     try:
         returned = f(out, *args, **kwargs)
     except ValueError as error:
         if "read-only" not in str(error):
             raise
         raise NotDifferentiableError(_MUST_NOT) from error
-    if versions != [getattr(a, "_version", None) for a in watched]:
+    if watched and versions != [getattr(a, "_version", None) for a in watched]:
         raise NotDifferentiableError(_MUST_NOT)
     if returned is not None and returned is not out:
         raise NotDifferentiableError(

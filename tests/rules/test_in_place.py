@@ -143,3 +143,27 @@ def test_complex_numbers_do_not_fit_into_real_memory(backend):
 
     with pytest.raises((TypeError, Warning)):
         dif.jacobian(dif.in_place(f), X, backend=backend)
+
+
+@every_backend
+def test_single_elements_are_read_as_they_were_written(backend):
+    """Also where they are written together in the end."""
+
+    def f(out, x):
+        number = np.array(2.0)
+        out[0] = float(number) if backend == "torch" else number  # torch takes no NumPy arrays
+        number[...] = 7.0
+        out[0] += x[0]
+        out[-1] = out[0] * out[1] + x[1]
+        out[1] = x[2]
+        out[2:] *= x[3]
+        out[1] += out[-1]
+
+    x = np.array([0.5, -1.0, 2.0, 3.0])
+    found = dif.jacobian(dif.in_place(f), x, backend=backend)
+    expected = [[1, 0, 0, 0], [0, 3, 1, -1], [0, 0, 0, 0], [0, 3, 0, -1]]
+    np.testing.assert_allclose(found, expected, atol=1e-8)
+
+
+def test_numbers_alone_are_doubles():
+    assert dif.in_place(lambda out, a: out.__setitem__(0, a / 3), like=(1,))(2.0) == 2.0 / 3
