@@ -2,13 +2,13 @@
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Stencil:
     """``f'(x) v = sum_k weights[k] f(x + offsets[k] t v) / t + O(t**order)``.
 
@@ -35,12 +35,12 @@ class Stencil:
         """
         return float(epsilon ** (1 / (self.order + derivatives)))
 
-    @property
+    @cached_property
     def outside(self) -> tuple[tuple[float, float], ...]:
         """Pairs of offset and weight, without that of ``x`` itself."""
         return tuple((o, w) for o, w in zip(self.offsets, self.weights, strict=True) if o)
 
-    @property
+    @cached_property
     def center(self) -> float:
         """The weight of ``x`` itself; 0 where it is not evaluated."""
         return sum(w for o, w in zip(self.offsets, self.weights, strict=True) if not o)

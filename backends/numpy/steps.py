@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,7 +51,10 @@ class Steps(NamedTuple):
         """The lengths in units of 1, for `SMALL` coordinates; 0 for others, None for none."""
         if self.given is not None:
             return None
-        small = (np.abs(flat) < SMALL) & (own_sizes(flat) != 1.0)
+        small = np.abs(flat) < SMALL
+        if not small.any():
+            return None
+        small &= own_sizes(flat) != 1.0
         if not small.any():
             return None
         return np.where(small, power_near(self.relative) * ODD, 0.0)
@@ -77,8 +81,14 @@ class Steps(NamedTuple):
 def own_sizes(flat: Array) -> Array:
     """``abs(x_k)``, and 1 where that is zero, or so small that it has no step."""
     sizes = np.abs(flat)
-    limits = np.finfo(sizes.dtype)
-    return np.where(sizes > limits.tiny / limits.eps, sizes, sizes.dtype.type(1.0))
+    return np.where(sizes > _least(sizes.dtype), sizes, sizes.dtype.type(1.0))
+
+
+@cache
+def _least(dtype: np.dtype[Any]) -> Any:
+    """The size from which on a number has a step."""
+    limits = np.finfo(dtype)
+    return limits.tiny / limits.eps
 
 
 def distances(flat: Array, step: Any) -> Array:

@@ -70,8 +70,10 @@ def build(
         carries = module.meta["carries"]
         if any(map(is_distributed, examples)):
             return node_by_node(module)
-        simplify(module)
-        return inductor(module, examples) if compiled else replay(module)
+        with warnings.catch_warnings():  # what torch imports meanwhile may set filters
+            simplify(module)
+            replayed = None if compiled else replay(module)
+        return replayed or inductor(module, examples)
 
     result = build_with_numbers(record, program, examples, TORCH)
     native: Any = result.native

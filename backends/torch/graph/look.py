@@ -19,6 +19,12 @@ _ALIKE = {
     aten.add.Tensor, aten.div.Tensor, aten.mul.Tensor, aten.neg.default, aten.sub.Tensor,
     aten.rsub.Scalar,
 }  # fmt: skip
+# Of a contiguous first operand these make another one like it. To ask torch costs the import of
+# sympy, half a second.
+_LIKE_FIRST = {
+    aten.diagonal_scatter.default, aten.fill.Scalar, aten.fill.Tensor, aten.select_scatter.default,
+    aten.slice_scatter.default,
+}  # fmt: skip
 
 
 class Look:
@@ -99,6 +105,8 @@ def evaluate(operation: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -
     """What the result of ``operation`` looks like, where arguments are looks for tensors."""
     looks = [x for x in _flat((args, kwargs)) if isinstance(x, Look)]
     if operation in _ALIKE and not kwargs and _are_alike(looks):
+        return looks[0].anew()
+    if operation in _LIKE_FIRST and _are_alike(looks[:1]) and not looks[0].is_conj():
         return looks[0].anew()
     device = kwargs.get("device") or _device(looks)
     try:
