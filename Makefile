@@ -11,7 +11,8 @@ PYTEST := $(BIN)/python -m pytest --quiet --numprocesses=auto --maxprocesses=4
 
 help:
 	echo "make demo      fit two published problems with every backend's Jacobian"
-	echo "make test      run the tests but those that take long and guard rarely"
+	echo "make test      run a part of the tests, in a few minutes"
+	echo "make test-slow run the others but the exhaustive ones"
 	echo "make test-all  run the whole test suite"
 	echo "make lint      check style"
 	echo "make types     check types"
@@ -27,10 +28,10 @@ demo: $(INSTALLED)
 	$(BIN)/python docs/examples/nist.py
 
 test: $(INSTALLED)
-	$(PYTEST) -m "not slow and not site"
+	$(PYTEST) -m "not slow and not more and not site"
 
 test-slow: $(INSTALLED)
-	$(PYTEST) -m "slow and not exhaustive"
+	$(PYTEST) -m "(slow or more) and not exhaustive and not site"
 
 test-all: $(INSTALLED)
 	$(PYTEST) -m "not site"

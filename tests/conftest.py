@@ -4,8 +4,10 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
+from zlib import crc32
 
 import pytest
 from helpers import ROOT
@@ -26,6 +28,20 @@ def pytest_report_teststatus(report):
     if report.skipped and hasattr(report, "wasxfail"):
         return "xfailed", "", ""
     return ("passed", "", "") if report.passed and not hasattr(report, "wasxfail") else None
+
+
+# Of a test with more cases than this, `make test` runs one in so many, always the same.
+MANY, ONE_IN = 24, 4
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark with `more` the cases that the quick run leaves to the others."""
+    function = lambda item: item.nodeid.partition("[")[0]
+    counts = Counter(map(function, items))
+    for item in items:
+        if counts[function(item)] > MANY and crc32(item.nodeid.encode()) % ONE_IN:
+            item.add_marker(pytest.mark.more)
 
 
 class Distribution(NamedTuple):
