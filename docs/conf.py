@@ -30,6 +30,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 root_doc = "index"
+smartquotes = False  # commands are to be copied
 exclude_patterns = ["scripts/*", "inventories/*", "examples/*.md5", "sg_execution_times.rst"]
 templates_path = ["templates"]
 

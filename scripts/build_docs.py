@@ -37,7 +37,7 @@ GROUPS = {
 }
 TABLE = re.compile(r"<!-- table: public -->.*?<!-- end -->", re.DOTALL)
 GALLERY = (
-    "Examples\n========\n\nEach is short, says what it needs, and was run to build this page.\n"
+    "Examples\n========\n\nEach is short, says what it needs, and is followed by its output.\n"
 )
 # The target of a link; code that looks like one comes first, and is left alone.
 LINK = re.compile(r"`[^`\n]*`|(?<=\]\()(?!\w+:|#)([^)#\s]+)")
