@@ -21,6 +21,7 @@ from diffface.backends.registry import resolve
 from diffface.backends.rule import Active, Output, Puller, Pusher
 from diffface.prep.arguments.tree import Spec, unflatten
 from diffface.rules.arguments import Arguments
+from diffface.rules.bridged import among
 from diffface.rules.by_basis import transpose_by_basis
 from diffface.rules.host_derivative import HostDerivative
 from diffface.rules.ladder import Derivative
@@ -176,7 +177,7 @@ class RuledOperation(Operation):
         def pull(saved: Any, dy: Arrays) -> tuple[Array | None, ...]:
             y, x = saved
             found = self.adapter.primitive(operation, (*x, *y, *dy))
-            return _put((None,) * len(x), places, found)
+            return among(found, places, [None] * len(x))
 
         return pull
 
@@ -186,7 +187,7 @@ class RuledOperation(Operation):
         def compute(arrays: Arrays) -> Arrays:
             x, rest = arrays[: self._count], arrays[self._count :]
             y, dx = rest[: len(rest) - len(places)], rest[len(rest) - len(places) :]
-            return self._pushed_by_numpy(active, x, y, _put((None,) * len(x), places, dx))
+            return self._pushed_by_numpy(active, x, y, among(dx, places, [None] * len(x)))
 
         def like(arrays: Arrays) -> list[Output]:
             results = arrays[self._count : len(arrays) - len(places)]
@@ -222,13 +223,13 @@ class RuledOperation(Operation):
         places, inexact = sorted(active), _inexact(y)
 
         def linear(moving: Arrays) -> Arrays:
-            dx = _put((None,) * len(x), places, moving)
+            dx = among(moving, places, [None] * len(x))
             pushed = self._push(push, active, _numpy(), y, x, dx)
             return tuple(pushed[i] for i in inexact)
 
         given = tuple(dy[i] for i in inexact)
         found = transpose_by_basis(linear, tuple(x[i] for i in places), given)
-        return _put((None,) * len(x), places, found)
+        return among(found, places, [None] * len(x))
 
     def _pushed_by_numpy(
         self, active: Active, x: Arrays, y: Arrays, dx: tuple[Array | None, ...]
@@ -242,13 +243,13 @@ class RuledOperation(Operation):
         zeros = tuple(map(np.zeros_like, y))
 
         def linear(cotangents: Arrays) -> Arrays:
-            dy = _put(zeros, inexact, cotangents)
+            dy = among(cotangents, inexact, zeros)
             pulled = self._pull(pull, active, _numpy(), saved, dy)
             return tuple(pulled[i] for i in places)
 
         given = tuple(dx[i] for i in places)
         found = transpose_by_basis(linear, tuple(y[i] for i in inexact), given)
-        return _put(zeros, inexact, found)
+        return among(found, inexact, zeros)
 
 
 @contextmanager
@@ -267,13 +268,6 @@ def _numpy() -> Adapter:
 
 def _inexact(arrays: Arrays) -> list[int]:
     return [i for i, a in enumerate(arrays) if a.dtype.kind in "fc"]
-
-
-def _put(values: Sequence[Any], places: Sequence[int], new: Sequence[Any]) -> tuple[Any, ...]:
-    changed = list(values)
-    for i, value in zip(places, new, strict=True):
-        changed[i] = value
-    return tuple(changed)
 
 
 def _fitted(
