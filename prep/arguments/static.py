@@ -1,9 +1,11 @@
 """Static constants: objects that are part of a signature by their present state."""
 
 import hashlib
+import inspect
 import random
 import weakref
 from collections.abc import Hashable, Iterable
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -85,6 +87,11 @@ def _state(value: Any, seen: _Seen) -> Hashable:
         return type(value), _numbers(value, library, seen)
     if isinstance(value, _GENERATORS):
         return _Same(value)
+    if type(value) in frozen and hasattr(value, "__wrapped__"):
+        # A function that a library has wrapped: what is inside, and the rules that came with it.
+        held = getattr(value, "__dict__", {}).values()
+        functions = tuple(each for each in held if isinstance(each, FunctionType))
+        return type(value), functions or inspect.unwrap(value)
     known = seen.get(id(value))
     if known is not None:
         return known[0]

@@ -1,5 +1,6 @@
 """Modules of equinox and flax.nnx as arguments: derivatives are those of their own transforms."""
 
+import copy
 import pickle
 
 import equinox as eqx
@@ -54,6 +55,7 @@ def test_equinox():
         assert type(found) is Gated
         assert found.steps is found.slope is found.layers[1] is None
     assert prepared.strategy == "xla"
+    close(copy.deepcopy(prepared)(model, X), expected)
     moved = eqx.tree_at(lambda m: (m.gate, m.steps), model, (2 * model.gate, 3 * model.steps))
     close(prepared(moved, X), eqx.filter_grad(loss)(moved, X))
     with pytest.raises(dif.PreparationMismatchError, match=r"0\.5, .*0\.7, "):
