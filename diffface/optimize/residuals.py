@@ -7,6 +7,7 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.libraries import library_of
 from diffface.operators.jacobian import (
     jacobian,
@@ -262,7 +263,14 @@ class Residuals:
 
     def _at_mesh(self, prepared: Any, t: Any, y: Any, p: Any) -> Any:
         """What is prepared for many points, at those of a mesh; they come first in the result."""
-        m, more = len(t), () if p is None else p
+        more = () if p is None else p
+        shape = self.x0.size - len(more), np.size(t)
+        if np.ndim(t) != 1 or np.shape(y) != shape:
+            raise InvalidArgumentError(
+                f"`y` must be of shape {shape}, one column for each of `t`, got {np.shape(y)}; "
+                "make the residuals with `argnums=1`, or `argnums=(1, 2)` if there are parameters."
+            )
+        m = len(t)
         x = np.vstack([y, *(np.full(m, value) for value in more)]).T
         # SciPy refines its mesh: its sizes are rounded up, not to prepare for each of them anew.
         spare = 0 if self._function.costly else (1 << (m - 1).bit_length()) - m

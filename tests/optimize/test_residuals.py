@@ -303,3 +303,17 @@ def test_boundary_value_problem_with_an_unknown_parameter():
         fun_jac=problem.bvp_jac, bc_jac=ends.bc_jac, tol=1e-6,
     )  # fmt: skip
     assert found.p[0] == pytest.approx(2 * np.pi, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("t", "shape", "argnums"), [(T, (3, 9), 1), (T, (2, 4), 1), (0.0, (2,), 1), (T, (2, 9), 0)]
+)
+def test_a_mesh_that_does_not_fit(t, shape, argnums):
+    problem = dif.residuals(lambda t, y: y, 0.0, [0.0, 0.0], argnums=argnums, backend="autograd")
+    expected = (2 if argnums else 1, np.size(t))
+    with pytest.raises(dif.InvalidArgumentError) as caught:
+        problem.bvp(t, np.zeros(shape))
+    assert str(caught.value) == (
+        f"`y` must be of shape {expected}, one column for each of `t`, got {shape}; make the "
+        "residuals with `argnums=1`, or `argnums=(1, 2)` if there are parameters."
+    )
