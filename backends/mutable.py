@@ -92,6 +92,8 @@ class Mutable:
             if value._base is self and value._index is index:
                 return  # of `out[index] += ...`, which has been written already
             value = value.value
+        elif type(value) is np.ndarray:
+            value = value.copy()[()]  # of which somebody may write to the memory
         index = _with_arrays(index)
         shape = _shape_at(self.shape, index)
         found = np.shape(value) if np.isscalar(value) or isinstance(value, list) else value.shape
@@ -115,8 +117,7 @@ class Mutable:
             self._base[self._index] = whole
 
     def _cast(self, value: Any) -> Array:
-        if np.isscalar(value) or type(value) is np.ndarray:
-            # A number, and no array that somebody could write to.
+        if np.isscalar(value):
             return self._xp.asarray(value, dtype=self.dtype)[()]
         return value if value.dtype == self.dtype else self._xp.astype(value, self.dtype)
 

@@ -150,9 +150,14 @@ def test_single_elements_are_read_as_they_were_written(backend):
     """Also where they are written together in the end."""
 
     def f(out, x):
-        number = np.array(2.0)
-        out[0] = float(number) if backend == "torch" else number  # torch takes no NumPy arrays
-        number[...] = 7.0
+        work = np.array([2.0, 5.0, 5.0])
+        if backend == "torch":
+            out[0] = 2.0  # torch takes no NumPy arrays
+        else:
+            out[0] = work[:1].reshape(())
+            out[1:3] = work[1:]
+            work[...] = 7.0
+            out[1:3] -= 5.0
         out[0] += x[0]
         out[-1] = out[0] * out[1] + x[1]
         out[1] = x[2]
