@@ -38,12 +38,15 @@ class ByColor:
         Their tree.
     prepare : callable
         ``prepare(operator, wanted)`` prepares an operator on the same function.
+    whole : callable
+        Computes the same along all colors at once, for arrays that carry a derivative.
     """
 
     def __init__(
         self, plan: Plan, compression: Compression, outputs: Described, y: Spec | None,
-        prepare: Callable[[Operator, tuple[int, ...]], Prepared],
+        prepare: Callable[[Operator, tuple[int, ...]], Prepared], whole: Callable[..., Any],
     ) -> None:  # fmt: skip
+        self._whole = whole
         self._plan, self._outputs, self._y, c = plan, outputs, y, compression
         self._coloring, self._nnz = c.coloring, c.sparsity.nnz
         # A Hessian's rows are its columns.
@@ -87,6 +90,8 @@ class ByColor:
             if n == 0:
                 first = found
                 found = found[place] if several else found
+                if _is_traced(found):
+                    return self._whole(*args, kwargs=kwargs)
             elif aux:
                 found = found[0]
             flat = _flat(found)
@@ -222,6 +227,13 @@ def _along(base: Operator, reverse: bool, wanted: tuple[int, ...]) -> Operator:
         order=base.order, seeds=Seeds.COTANGENTS if reverse and base.order == 1 else Seeds.TANGENTS,
         scalar=base.scalar, complex_arguments=base.complex_arguments, keywords=base.keywords,
     )  # fmt: skip
+
+
+def _is_traced(tree: Any) -> bool:
+    if type(tree) is np.ndarray:
+        return False
+    libraries = ((library_of(leaf), leaf) for leaf in leaves_of(tree))
+    return any(library is not None and library.is_traced(leaf) for library, leaf in libraries)
 
 
 def _flat(tree: Any) -> Any:

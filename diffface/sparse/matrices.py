@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from diffface.backends.errors import InvalidArgumentError
+from diffface.backends.errors import InvalidArgumentError, NotDifferentiableError
+from diffface.backends.libraries import library_of
 from diffface.prep.arguments.signature import Leaf
 from diffface.sparse.pattern import Sparsity
 
@@ -68,6 +69,18 @@ def blocks_of(
             dtype = leaf.library.from_numpy(np.zeros(0, leaf.dtype), leaf.device).dtype
             blocks.append(Block(int(ends[b]), int(ends[b + 1]), build, dtype))
     return blocks, order
+
+
+def check_plain(entries: Any, inputs: Sequence[Leaf]) -> None:
+    """Refuse entries that carry a derivative, where the matrix could not."""
+    library = library_of(entries)
+    if library is None or not library.is_traced(entries):
+        return
+    if any(leaf.library is not library for leaf in inputs):
+        raise NotDifferentiableError(
+            "A sparse matrix of SciPy carries no derivative. Prepare the sparse derivative before, "
+            "and take its entries by `data(...)`, which do; or leave `sparsity` out."
+        )
 
 
 def check_format(format: object) -> None:  # noqa: A002 - the name of the option

@@ -9,7 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from diffface.backends.errors import InvalidArgumentError, PreparationMismatchError
+from diffface.backends.errors import (
+    InvalidArgumentError,
+    NotDifferentiableError,
+    PreparationMismatchError,
+)
 from diffface.backends.libraries import library_of
 from diffface.backends.registry import Backend
 from diffface.operators.options import PREPARATION, check_choice, settings
@@ -19,7 +23,7 @@ from diffface.prep.arguments.mismatch import report, resembles
 from diffface.prep.arguments.pickled import pack, unpack
 from diffface.prep.arguments.signature import Call, Signature
 from diffface.prep.operator import Operator, Recipe, Settings
-from diffface.prep.plan import plan_for
+from diffface.prep.plan import Plan, plan_for
 from diffface.prep.portable import Portable
 from diffface.sparse.pattern import Sparsity
 from diffface.sparse.specialised import Specialised
@@ -196,6 +200,7 @@ class SparsePrepared:
             if self._strict and self._fixed and not resembles(signature, self._fixed):
                 raise PreparationMismatchError(report(self._fixed, signature, self._f))
             if signature not in self._known:
+                _check_values(plan, primals, constants)
                 new = Specialised(plan, self._f, backend, primals, constants, options)
                 count = len(call.values) - len(call.keywords)
                 new.prepare(call.values[:count], options)
@@ -225,7 +230,27 @@ def _specialised(
     backend = choose(options.get("backend"), bound)
     recipe = Recipe(operator, wanted, f, chosen)
     plan, primals, constants = plan_for(recipe, backend, bound)
+    _check_values(plan, primals, constants)
     return Specialised(plan, f, backend, primals, constants, options)
+
+
+def _check_values(plan: Plan, primals: Sequence[Any], constants: Sequence[Any]) -> None:
+    """Refuse arrays that have no values yet: patterns are checked with values."""
+    if not plan.is_traced(primals, constants):
+        return
+    pairs = [*zip(primals, plan.signature.primals, strict=True)]
+    pairs += zip(constants, plan.signature.constants, strict=True)
+    for value, leaf in pairs:
+        try:
+            has_values = np.asarray(leaf.library.to_numpy(value)).dtype.kind != "O"
+        except (TypeError, RuntimeError):  # as jax and torch say it
+            has_values = False
+        if not has_values:
+            raise NotDifferentiableError(
+                "The pattern of a sparse derivative is checked with values, and an argument is "
+                "being differentiated or traced. Prepare the derivative before, with plain "
+                "arrays, and call it there."
+            )
 
 
 def _settings(

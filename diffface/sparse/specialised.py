@@ -16,7 +16,7 @@ from diffface.prep.plan import Plan, plan_for
 from diffface.prep.prepared import Prepared
 from diffface.sparse.agreement import Check, rebuilt
 from diffface.sparse.detect import Subject, find
-from diffface.sparse.matrices import Block, blocks_of
+from diffface.sparse.matrices import Block, blocks_of, check_plain
 from diffface.sparse.pattern import Sparsity
 
 if TYPE_CHECKING:
@@ -144,7 +144,9 @@ class Specialised:
         batching = plan.outer.batching
         if c.directions > 1 and (batching == "unrolled" or (large and batching == "vectorized")):
             prepare = lambda operator, wanted: self._alike(operator, wanted, args, options)
-            return ByColor(plan, c, self.outputs, self.y, prepare)
+            # Of arrays that carry a derivative, so must the entries: by the program of all colors.
+            whole = self._alike(self._operator, plan.wanted, (), options)
+            return ByColor(plan, c, self.outputs, self.y, prepare, whole)
         return self._alike(self._operator, plan.wanted, args, options)
 
     def _alike(
@@ -239,6 +241,8 @@ class Specialised:
 
     def _assembled(self, raw: Any) -> Any:
         entries = self._part(raw)
+        if type(entries) is not np.ndarray:
+            check_plain(entries, self.plan.signature.primals)
         matrices = [b.build(self._own(entries, b)) for b in self._blocks]
         signature = self.plan.signature
         width = len(signature.primals)
