@@ -47,11 +47,13 @@ class IpoptProblem:
         self._value = prepare_value(self._objective, *arguments, backend=backend)
         self._gradient = prepare_gradient(self._objective, *arguments, backend=backend)
         self._stacked = self._jacobian = None
+        # One of them may be a black box whose pattern only a probe finds.
+        sparsity = "probe" if any(f.is_probed for f in self._all) else "trace"
         sizes = [0]
         if functions:
             self._stacked = prepare_value(self._concatenated, *arguments, backend=backend)
             self._jacobian = prepare_jacobian(
-                self._concatenated, *arguments, backend=backend, sparsity="trace"
+                self._concatenated, *arguments, backend=backend, sparsity=sparsity
             )
             sizes = [np.size(c.fun(x0)) for c in given]
         self.m = int(sum(sizes))
@@ -59,7 +61,7 @@ class IpoptProblem:
         self.cu = _bounds([c.ub for c in given], sizes)
         weights = (Const(np.ones((), x.dtype)), Const(np.ones(self.m, x.dtype)))
         self._hessian = prepare_hessian(
-            self._lagrangian, *arguments, *weights, backend=backend, sparsity="trace"
+            self._lagrangian, *arguments, *weights, backend=backend, sparsity=sparsity
         )
 
     def __repr__(self) -> str:

@@ -231,6 +231,12 @@ class VectorFunction:
         """Whether Jacobians and Hessians are sparse matrices."""
         return self._sparse.get("sparsity") is not None
 
+    @property
+    def is_probed(self) -> bool:
+        """Whether their pattern is to be found numerically."""
+        given = self._sparse.get("sparsity")
+        return isinstance(given, str) and given == "probe"
+
 
 class AtFirstCall:
     """An operator that is prepared when it is first called: optimizers need few of them."""

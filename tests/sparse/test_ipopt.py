@@ -109,3 +109,20 @@ def test_ipopts_constraints_come_from_diffface():
     with pytest.raises(dif.InvalidArgumentError) as caught:
         problem.ipopt(constraints=[{"type": "eq"}])
     assert str(caught.value) == ("`constraints` must come from `diffface.constraint`, got dict.")
+
+
+def test_black_boxes_are_probed_where_that_is_asked_for():
+    def product(x):
+        y = np.zeros(1)
+        y[0] = x[0] * x[1]
+        return y
+
+    x0 = np.array([1.0, 2.0, 3.0])
+    problem = dif.objective(lambda x: (x**2).sum(), x0, backend="numpy")
+    with pytest.raises(dif.SparsityError, match="sparsity='probe'"):
+        problem.ipopt(dif.constraint(product, 0, 1, x0, backend="numpy"))
+    nlp = problem.ipopt(dif.constraint(product, 0, 1, x0, backend="numpy", sparsity="probe"))
+    np.testing.assert_allclose(Ipopt(nlp).jacobian(x0), [[2, 1, 0]], rtol=1e-7)
+    np.testing.assert_allclose(
+        Ipopt(nlp).hessian(x0, np.array([3.0]), 1.0), [[2, 3, 0], [3, 2, 0], [0, 0, 2]], atol=1e-4
+    )
