@@ -474,7 +474,7 @@ GLUE = {
 def test_wrong_options_are_refused_at_once(name):
     taken = "`argnums`, `backend`, `fallback`, `kwargs`"
     if name not in ("closure", "log_density"):
-        taken = "`argnums`, `backend`, `check`, `fallback`, `kwargs`, `sparsity`"
+        taken = "`argnums`, `backend`, `check`, `fallback`, `format`, `kwargs`, `sparsity`"
     expected = (
         rf"^{name}\(\) got an unexpected keyword argument `bakend`\. Did you mean `backend`\? "
         rf"It takes {taken}\.$"
