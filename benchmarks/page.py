@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.sparse_page import tables
 from diffface.benchmark.row import digits, duration, markdown
 from diffface.testing import Benchmark, Measurement
 
@@ -38,6 +39,7 @@ def page(found: dict[str, Any], reports: dict[str, Benchmark]) -> str:
         hvp=markdown(hvp, ("size", *SHOWN)),
         problems=markdown(problems, ("problem", "size", "operator", *SHOWN)),
         gradbench=gradbench(),
+        **tables(found["sparse"]),
         **{name: others(found[name]) for name in ("gmm_beside", "hvp_beside", "differences")},
         **surprises(gmm, hvp, problems, found),
     )

@@ -1,8 +1,8 @@
 """The results page, ``docs/reference/results.md``: measured anew, and written with its pictures.
 
 ``python -m benchmarks.results`` measures (about fifteen minutes on a quiet machine), writes the
-figures to ``docs/reference/results.json``, and from those the page. With ``--page``, only the
-latter. Needs the extras ``all`` and ``results``.
+figures to ``docs/reference/results.json``, and from those the page. ``--page`` does only the
+latter, ``--sparse`` measures the sparse part alone. Needs the extras ``all`` and ``results``.
 """
 
 import argparse
@@ -20,6 +20,8 @@ import diffface as dif
 from benchmarks.cells import COMPILED, gmm_args, one_thread, point, rosenbrock
 from benchmarks.others import casadi_gmm, numdifftools_gradient, torch_double_backward
 from benchmarks.page import page
+from benchmarks.sparse import everything as sparse
+from benchmarks.sparse_page import curves, patterns
 from diffface.backends.registry import Backend, resolve
 from diffface.benchmark import problems
 from diffface.benchmark.contestants import Contestant, Task
@@ -110,9 +112,10 @@ def measure(effort: Effort, say: Callable[[str], None]) -> dict[str, Any]:
                  dif.FiniteDifferences("richardson"), "complex-step"],
                 {"numdifftools": numdifftools_gradient(rosenbrock, small)}, effort,
             ),
+            "sparse": sparse(effort, say),
         }  # fmt: skip
     machine = dict(gmm.machine)
-    machine |= {name: version(name) for name in ("casadi", "numdifftools")}
+    machine |= {name: version(name) for name in ("asdex", "casadi", "numdifftools")}
     reports = {"gmm": gmm, "hvp": hvp, "problems": sum(every[1:], every[0])}
     rows = {name: json.loads(report.json())["rows"] for name, report in reports.items()}
     return {"machine": machine, "effort": vars(effort), **rows, **found}
@@ -126,6 +129,8 @@ def write(found: dict[str, Any]) -> None:
     }
     reports["hvp"].plot(DOCS / "results-hvp.png")
     reports["problems"].plot(DOCS / "results-problems.png")
+    curves(found["sparse"]["rows"]).savefig(DOCS / "results-sparse.png", dpi=110)
+    patterns().savefig(DOCS / "results-patterns.png", dpi=80)
     (DOCS / "results.md").write_text(page(found, reports), encoding="utf-8")
 
 
@@ -139,11 +144,18 @@ def main() -> None:
     parser.add_argument(
         "--page", action="store_true", help="write the page from docs/reference/results.json"
     )
+    parser.add_argument("--sparse", action="store_true", help="measure the sparse part alone")
     parser.add_argument("--rounds", type=int, default=15, help="how often each call is timed")
     options = parser.parse_args()
-    file = DOCS / "results.json"
+    file, effort = DOCS / "results.json", Effort(rounds=options.rounds)
+    if options.sparse:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        with one_thread():
+            found["sparse"] = sparse(effort, _say)
+        found["machine"]["asdex"] = version("asdex")
+    elif not options.page:
+        found = measure(effort, _say)
     if not options.page:
-        found = measure(Effort(rounds=options.rounds), _say)
         text = json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False)
         file.write_text(text + "\n", encoding="utf-8")
     write(json.loads(file.read_text(encoding="utf-8")))

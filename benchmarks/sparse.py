@@ -7,6 +7,7 @@ the figures and draw time over size. asdex comes with the extra ``results``.
 
 import argparse
 import json
+import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -171,17 +172,19 @@ def everything(
     effort: Effort, say: Callable[[str], None], sizes: Sequence[int] = SIZES,
     backends: Sequence[str] = tuple(BACKENDS), problems: Sequence[str] = (), n_heat: int = 2_000,
     with_ba: bool = True,
-) -> dict[str, list[dict[str, Any]]]:  # fmt: skip
-    """All figures of the sparse part of the results page."""
-    rows = []
+) -> dict[str, Any]:  # fmt: skip
+    """All figures of the sparse part of the results page, and the load of the machine meanwhile."""
+    rows, load = [], []
     for case in (c for c in CASES if not problems or c.name in problems):
         for n in sizes:
             for backend in backends:
                 rows.append(asdict(measure(case, n, backend, effort)))
+                load.append(os.getloadavg()[0])
                 say(table(rows[-1:]).splitlines()[-1])
     few = Effort(min(effort.rounds, 7), effort.seconds, effort.limit)
     return {
         "rows": rows,
+        "load": [min(load), max(load)] if load else [],
         "bdf": [bdf(n_heat, b, few) for b in backends if n_heat],
         "ba": [bundle_adjustment(b, few) for b in backends if with_ba],
     }

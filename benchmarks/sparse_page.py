@@ -36,10 +36,11 @@ def table(rows: Rows) -> str:
     return "\n".join(lines) + "\n"
 
 
-def tables(found: dict[str, Rows]) -> dict[str, str]:
+def tables(found: dict[str, Any]) -> dict[str, str]:
     """The texts that the template of the page has places for."""
     return {
         "sparse": table(found["rows"]),
+        "sparse_load": " to ".join(f"{load:.1f}" for load in found["load"]),
         "sparse_ba": _bundle_adjustment(found["ba"]),
         "sparse_bdf": _bdf(found["bdf"]),
     }
@@ -87,7 +88,8 @@ def curves(rows: Rows) -> Any:
         panel.set_xlabel("n")
         panel.grid(alpha=0.3)
     panels[0].set_ylabel("seconds per call")
-    panels[0].legend(fontsize="small")
+    lines, labels = panels[0].get_legend_handles_labels()
+    figure.legend(lines, labels, loc="outside lower center", ncols=len(labels), fontsize="small")
     return figure
 
 
