@@ -151,7 +151,7 @@ class FlatFunction:
         else:
             y, structure.y = (array,), None
             described = adapter.arrays.describe(array)
-            usual = described[0] == () and kind_of(described[1]) == "f"
+            usual = described[0] == () and described[1].kind == "f"
             if usual and adapter.reverse and not self._holomorphic:
                 # The usual case by far, and nothing is wrong with it.
                 structure.y_leaves = (described,)

@@ -84,7 +84,10 @@ def _lacking(leaf: Described, adapter: Adapter, active: bool) -> np.dtype[Any] |
     if isinstance(leaf, Argument):
         inside = (_lacking(each, adapter, active=False) for each in leaf.leaves)
         return next((dtype for dtype in inside if dtype is not None), None)
-    if not isinstance(leaf, Leaf) or (leaf.library is adapter.arrays and not active):
+    if not isinstance(leaf, Leaf):
+        return None
+    own = leaf.library is adapter.arrays
+    if own and not (active and leaf.dtype.kind == "V"):
         return None
     return None if adapter.arrays.takes(leaf.dtype) else leaf.dtype
 
@@ -100,7 +103,9 @@ def _refusal(
         whose = "this leaf" if inside else "the argument"
         how = _conversion(leaf.value)
         return f"must be floating-point, got {found}; {how}wrap {whose} in Const if it is constant."
-    kind = kind_of(leaf.dtype)
+    kind = leaf.dtype.kind
+    if kind == "V":
+        kind = kind_of(leaf.dtype)
     if kind == "V":
         found = (leaf.dtype.names or (leaf.dtype.name,))[0]
         return f"has dtype {found}, which NumPy lacks; convert it to float32."
