@@ -189,6 +189,20 @@ def _copy(node: fx.Node) -> fx.Node | None:
     return source if fits else None  # type: ignore[return-value]
 
 
+# Choices
+
+
+def _where(node: fx.Node) -> fx.Node | None:
+    """The one that a condition which is known chooses."""
+    condition, then, otherwise = node.args
+    known = filling(condition)
+    if known is None:
+        return None
+    chosen = then if known else otherwise
+    fits = isinstance(chosen, fx.Node) and looks_like(chosen.meta["val"], node.meta["val"])
+    return chosen if fits else None  # type: ignore[return-value]
+
+
 _RULES: dict[Any, Rule] = {
     aten.add.Scalar: _add,
     aten.add.Tensor: _add,
@@ -203,6 +217,7 @@ _RULES: dict[Any, Rule] = {
     aten.slice_scatter.default: _slice_scatter,
     aten.sub.Scalar: _sub,
     aten.sub.Tensor: _sub,
+    aten.where.self: _where,
 }
 
 
