@@ -103,7 +103,7 @@ def _refusal(
         whose = "this leaf" if inside else "the argument"
         how = _conversion(leaf.value)
         return f"must be floating-point, got {found}; {how}wrap {whose} in Const if it is constant."
-    kind = leaf.dtype.kind
+    kind: str = leaf.dtype.kind
     if kind == "V":
         kind = kind_of(leaf.dtype)
     if kind == "V":
