@@ -30,8 +30,10 @@ def pytest_report_teststatus(report):
     return ("passed", "", "") if report.passed and not hasattr(report, "wasxfail") else None
 
 
-# Of a test with more cases than this, `make test` runs one in so many, always the same.
+# Of a test with more cases than this, `make test` runs one in so many, always the same; and of one
+# with very many cases, `make test-slow` does.
 MANY, ONE_IN = 24, 6
+VERY_MANY, ONE_IN_SLOW = 250, 2
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -40,8 +42,11 @@ def pytest_collection_modifyitems(items):
     function = lambda item: item.nodeid.partition("[")[0]
     counts = Counter(map(function, items))
     for item in items:
-        if counts[function(item)] > MANY and crc32(item.nodeid.encode()) % ONE_IN:
+        count, draw = counts[function(item)], crc32(item.nodeid.encode())
+        if count > MANY and draw % ONE_IN:
             item.add_marker(pytest.mark.more)
+            if count > VERY_MANY and draw % ONE_IN % ONE_IN_SLOW:
+                item.add_marker(pytest.mark.exhaustive)
 
 
 class Distribution(NamedTuple):

@@ -67,7 +67,16 @@ def test_some_random_functions(backend, count):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", EXACT)
+@pytest.mark.parametrize(
+    "backend",
+    # JAX compiles each for seconds.
+    [pytest.param(b, marks=[pytest.mark.exhaustive] if b == "jax" else []) for b in EXACT],
+)
 @pytest.mark.parametrize("start", range(0, 400, 100))
 def test_four_hundred_random_functions(backend, start):
     agrees(backend, range(start, start + 100))
+
+
+@pytest.mark.slow
+def test_twenty_random_functions_of_jax():
+    agrees("jax", range(20))
