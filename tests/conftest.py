@@ -33,7 +33,7 @@ def pytest_report_teststatus(report):
 # Of a test with more cases than this, `make test` runs one in so many, always the same; and of one
 # with very many cases, `make test-slow` does.
 MANY, ONE_IN = 24, 6
-VERY_MANY, ONE_IN_SLOW = 250, 2
+VERY_MANY, ONE_IN_SLOW = 60, 2
 
 
 @pytest.hookimpl(tryfirst=True)
