@@ -99,18 +99,12 @@ class Points(Sequence[Arrays]):
 
 
 def _combined(move: Move, values: Sequence[Any], y: Arrays) -> Arrays:
-    weights = [w for _, w in move.stencil.outside]
-    # The weights sum to 0: differences to one of the values are exactly 0 where all are the same.
-    if move.stencil.center:
-        reference = y
-    else:
-        reference, *values = values
-        del weights[0]
-    total: list[Any] | None = None
-    for weight, leaves in zip(weights, values, strict=True):
-        terms = [weight * (a - b) for a, b in zip(leaves, reference, strict=True)]
-        total = terms if total is None else [a + b for a, b in zip(total, terms, strict=True)]
-    return tuple([a / move.length for a in total or ()])
+    columns = zip(*values, strict=True)
+    center = y if move.stencil.center else [None] * len(values[0])
+    return tuple(
+        _weighted(move.stencil, column, at_x) / move.length
+        for column, at_x in zip(columns, center, strict=True)
+    )
 
 
 def _scales(values: Sequence[Any]) -> Arrays:
@@ -155,39 +149,44 @@ def unit_differences_directly(
     if direct is None or vector.ndim != 1 or vector.dtype != np.float64 or not vector.size:
         return None
     lengths, further = steps.lengths(vector, 0), steps.longer(vector)
-    small = () if further is None else np.flatnonzero(further > lengths).tolist()
-    moves = [(w, (vector + o * lengths).tolist()) for o, w in stencil.outside]
-    totals, values = [], []
+    moves = [(vector + o * lengths).tolist() for o, _ in stencil.outside]
+    values = []
     # The first evaluation goes the checked way.
     call: Any = lambda array: f((array,))[0][0]
     for k in range(len(vector)):
-        total, reference = 0.0, y
-        for weight, points in moves:
+        for points in moves:
             moved = vector.copy()
             moved[k] = points[k]
-            value = call(moved)
-            values.append(value)
-            # As in `_combined`.
-            reference = value if reference is None else reference
-            total += weight * (value - reference)
+            values.append(call(moved))
             call = direct
-        totals.append(total)
-    found = numbers(totals) / lengths
-    many = len(moves)
-    scales = {k: max(map(abs, values[k * many : (k + 1) * many])) for k in small}
-    quiet = [k for k in small if abs(found[k]) * lengths[k] < _QUIET * rounding.step * scales[k]]
-    if quiet:
-        units = list(coordinates((vector,), steps, stencil, None))
-        chosen = [units[k] for k in quiet]
-        with np.errstate(all="ignore"):  # f need not be defined so far away
-            more = evaluate(Points([move.longer[0] for move in chosen]), lenient=True)
-            for k, move in zip(quiet, chosen, strict=True):
-                noise = (rounding.level * scales[k] / move.length,)
-                of_k, at_x = (found[k],), () if y is None else (y,)
-                found[k] = _refined(move, of_k, more, at_x, (True,), noise, rounding.level)[0]
-    return found, None if has_many_digits(values[0]) else next(
-        (a for a in map(np.asarray, values) if not is_coarse(a)), np.asarray(values[0])
-    )
+    table = numbers(values).reshape(len(vector), len(moves)).T
+    found = _weighted(stencil, table, y) / lengths
+    sample = None if any(map(has_many_digits, values)) else np.asarray(values[0])
+    if further is None:
+        return found, sample
+    scales = np.max(np.abs(table), axis=0)
+    quiet = np.abs(found) * lengths < _QUIET * rounding.step * scales
+    units = list(coordinates((vector,), steps, stencil, None))
+    again = [k for k in np.flatnonzero(quiet & (further > lengths)).tolist() if units[k].longer]
+    more = evaluate(Points([units[k].longer[0] for k in again]), lenient=True)
+    with np.errstate(all="ignore"):  # f need not be defined so far away
+        for k in again:
+            noise = (rounding.level * scales[k] / lengths[k],)
+            of_k, at_x = (found[k],), () if y is None else (y,)
+            found[k] = _refined(units[k], of_k, more, at_x, (True,), noise, rounding.level)[0]
+    return found, sample
+
+
+def _weighted(stencil: Stencil, values: Sequence[Any], y: Any) -> Any:
+    """The sum of values by the weights of a stencil; ``y`` is the one at the center.
+
+    The weights sum to 0: differences to one of the values are exactly 0 where all are the same.
+    """
+    weights = [w for _, w in stencil.outside]
+    if not stencil.center:
+        (y, *values), weights = values, weights[1:]
+    total, *terms = (w * (a - y) for w, a in zip(weights, values, strict=True))
+    return sum(terms, total)
 
 
 def numbers(values: list[Any], kinds: str = "f") -> Array:

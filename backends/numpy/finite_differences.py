@@ -307,22 +307,23 @@ class FiniteDifferences(NumPyAdapter):
         if not plain or len(x) != 1 or self.scheme == "richardson":
             return None
         finest = epsilon(x[0].dtype)
-
-        def derivatives_for(precision: float) -> tuple[Array, Array | None] | None:
-            steps = self._steps_for(x, precision)
-            return unit_differences_directly(
-                f, x[0], steps, self._stencil, y[0] if self._stencil.center else None,
-                one_by_one(f), self._rounding(precision, steps),
-            )  # fmt: skip
-
-        found = derivatives_for(finest)
+        found = self._in_a_loop(f, x, y, finest)
         if found is None or found[1] is None or self.step is not None:
             return None if found is None else found[0]
         coarse = self._coarse(one_by_one(f), x, (found[1],), finest)
         if not any(coarse):
             return found[0]
-        again = derivatives_for(max(coarse))
+        again = self._in_a_loop(f, x, y, max(coarse))
         return None if again is None else again[0]
+
+    def _in_a_loop(
+        self, f: Function, x: Arrays, y: Arrays, precision: float
+    ) -> tuple[Array, Array | None] | None:
+        steps, stencil = self._steps_for(x, precision), self._stencil
+        return unit_differences_directly(
+            f, x[0], steps, stencil, y[0] if stencil.center else None, one_by_one(f),
+            self._rounding(precision, steps),
+        )  # fmt: skip
 
     def _value(self, f: Function, x: Arrays, asked: bool) -> tuple[Arrays, Arrays]:
         """``f(x)``, where it is asked for or belongs to the stencil."""

@@ -1,5 +1,6 @@
 """The precision in which a function computes, from the numbers that it returns."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,7 +9,6 @@ from diffface.backends.compiled import Array, Arrays
 from diffface.backends.numpy.stencil import epsilon
 
 _HALF, _SINGLE = np.dtype(np.float16), np.dtype(np.float32)
-_LARGEST = float(np.finfo(np.float32).max)
 
 
 def precision(values: Sequence[Array]) -> float:
@@ -27,8 +27,8 @@ def is_coarse(a: Array) -> bool:
 
 
 def has_many_digits(value: float) -> bool:
-    """Whether one real number surely is none of float32."""
-    return 1 / _LARGEST < abs(value) < _LARGEST and float(np.float32(value)) != value
+    """Whether one real number is finite, and has more digits than float32 holds."""
+    return math.isfinite(value) and math.frexp(value)[0] * 2.0**24 % 1.0 != 0.0
 
 
 def finer(a: Array, b: Array) -> Array:

@@ -42,7 +42,7 @@ class Steps(NamedTuple):
         Steps that are not given are in units of ``abs(x_k)``, and of 1 where that is 0.
         """
         if self.given is None:
-            return _powers(self.relative * own_sizes(flat)) * ODD
+            return _powers(self.relative * own_sizes(flat), ODD)
         given = self.given
         part = given if isinstance(given, float) else given[start : start + len(flat)]
         return distances(flat, part)
@@ -81,7 +81,10 @@ class Steps(NamedTuple):
 def own_sizes(flat: Array) -> Array:
     """``abs(x_k)``, and 1 where that is zero, or so small that it has no step."""
     sizes = np.abs(flat)
-    return np.where(sizes > _least(sizes.dtype), sizes, sizes.dtype.type(1.0))
+    least = _least(sizes.dtype)
+    if sizes.size and sizes.min() > least:
+        return sizes
+    return np.where(sizes > least, sizes, sizes.dtype.type(1.0))
 
 
 @cache
@@ -147,6 +150,6 @@ def joined(leaves: Sequence[Array]) -> Array:
     return np.concatenate([np.reshape(a, -1) for a in leaves])
 
 
-def _powers(scale: Array) -> Array:
+def _powers(scale: Array, unit: float = 1.0) -> Array:
     # The nearest power of two, by the exponent of v / sqrt(2): 2^k for v in [2^k / sqrt(2), ...).
-    return np.ldexp(scale.dtype.type(1.0), np.frexp(scale * math.sqrt(0.5))[1])
+    return np.ldexp(scale.dtype.type(unit), np.frexp(scale * math.sqrt(0.5))[1])
