@@ -73,3 +73,11 @@ class Rule(ABC):
     @abstractmethod
     def pusher(self, active: Active) -> Pusher | None:
         """How tangents are pushed forward, if that is known for these arrays."""
+
+
+def among(values: Sequence[Any], places: Sequence[int], others: Sequence[Any]) -> tuple[Any, ...]:
+    """``others`` with ``values`` at ``places``."""
+    found = list(others)
+    for i, value in zip(places, values, strict=True):
+        found[i] = value
+    return tuple(found)

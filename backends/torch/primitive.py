@@ -1,6 +1,6 @@
 """Operations with derivatives of their own, in torch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -8,7 +8,7 @@ from torch.autograd import forward_ad
 
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import NotDifferentiableError
-from diffface.backends.rule import Active, Rule
+from diffface.backends.rule import Active, Rule, among
 from diffface.backends.torch.host import host_call
 from diffface.backends.torch.legacy_vmap import by_torch_vmap, is_batched
 from diffface.backends.torch.levels import alive, in_derivative, in_transform, primal
@@ -103,12 +103,12 @@ def _pull_functionally(rule: Rule, active: Active, y: Arrays, x: Arrays, dy: Arr
 
     def of_moving(*moving: Array) -> Arrays:
         if push is not None:
-            return push(y, x, _among(moving, places, [None] * len(x)))
-        return rule.evaluate(_among(moving, places, x))
+            return push(y, x, among(moving, places, [None] * len(x)))
+        return rule.evaluate(among(moving, places, x))
 
     points = (x[i] if push is None else torch.ones_like(x[i]) for i in places)
     pull: Any = torch.func.vjp(of_moving, *points)[1]
-    return _among(pull(tuple(dy)), places, [None] * len(x))
+    return among(pull(tuple(dy)), places, [None] * len(x))
 
 
 def _push_functionally(
@@ -119,19 +119,12 @@ def _push_functionally(
     saved = None if pull is None else rule.save(active, y, x)
 
     def of_cotangents(*cotangents: Array) -> Arrays:
-        given = _among(cotangents, places, [torch.zeros_like(a) for a in y])
+        given = among(cotangents, places, [torch.zeros_like(a) for a in y])
         dx = _pull_functionally(rule, active, y, x, given) if pull is None else pull(saved, given)
         return tuple(d for d in dx if d is not None)
 
     push: Any = torch.func.vjp(of_cotangents, *(torch.ones_like(y[i]) for i in places))[1]
-    return _among(push(tuple(dx[i] for i in sorted(active))), places, [None] * len(y))
-
-
-def _among(values: Arrays, places: list[int], others: Sequence[Any]) -> tuple[Any, ...]:
-    found = list(others)
-    for i, value in zip(places, values, strict=True):
-        found[i] = value
-    return tuple(found)
+    return among(push(tuple(dx[i] for i in sorted(active))), places, [None] * len(y))
 
 
 def _moves(a: Array) -> bool:

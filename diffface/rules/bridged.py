@@ -9,7 +9,7 @@ import numpy as np
 
 from diffface.backends.adapter import Adapter
 from diffface.backends.compiled import Array, Arrays
-from diffface.backends.rule import Active, Output, Puller, Pusher, Rule
+from diffface.backends.rule import Active, Output, Puller, Pusher, Rule, among
 from diffface.operators.value import prepare_value
 from diffface.prep.arguments.const import Const
 from diffface.rules.operation import described
@@ -138,11 +138,3 @@ def pushed(adapter: Adapter, f: Flat, places: list[int], count: int) -> Flat:
         return adapter.pushforward(of_active, tuple(x[i] for i in places), dx)[1]
 
     return push
-
-
-def among(values: Sequence[Any], places: Sequence[int], others: Sequence[Any]) -> tuple[Any, ...]:
-    """``others`` with ``values`` at ``places``."""
-    found = list(others)
-    for i, value in zip(places, values, strict=True):
-        found[i] = value
-    return tuple(found)

@@ -18,10 +18,9 @@ from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import NotDifferentiableError
 from diffface.backends.owner import computing
 from diffface.backends.registry import resolve
-from diffface.backends.rule import Active, Output, Puller, Pusher
+from diffface.backends.rule import Active, Output, Puller, Pusher, among
 from diffface.prep.arguments.tree import Spec, unflatten
 from diffface.rules.arguments import Arguments
-from diffface.rules.bridged import among
 from diffface.rules.by_basis import transpose_by_basis
 from diffface.rules.host_derivative import HostDerivative
 from diffface.rules.ladder import Derivative

@@ -10,7 +10,8 @@ import numpy as np
 from diffface.backends.adapter import Adapter
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import CannotRecord, InvalidArgumentError
-from diffface.rules.bridged import Flat, Inner, among, pulled
+from diffface.backends.rule import among
+from diffface.rules.bridged import Flat, Inner, pulled
 
 
 class Program:
