@@ -1,15 +1,14 @@
 """Array libraries: how the arrays of one library come in and go out."""
 
-import types
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
-from enum import Enum
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.recording.names import Names
+from diffface.backends.scipy_matrices import scipy_matrices
 
 
 class Subtree(NamedTuple):
@@ -32,20 +31,6 @@ class Subtree(NamedTuple):
     rebuild: Callable[[Any], object]
     names: tuple[str, ...]
     constant: tuple[bool, ...] = ()
-
-
-# Objects of these types never change, and are the same where they and their types are equal.
-_ATOMS = {
-    str, bytes, int, bool, type(None), type(...), type(NotImplemented), range,
-    types.FunctionType, types.BuiltinFunctionType, types.ModuleType, np.ufunc,
-}  # fmt: skip
-# Types of other objects that never change, which libraries add to: such an object is as it was.
-frozen: set[type] = set()
-
-
-def is_atom(value: object) -> bool:
-    """Whether ``value`` can never change."""
-    return type(value) in _ATOMS or isinstance(value, type | Enum | np.dtype)
 
 
 class ArrayLibrary(ABC):
@@ -199,31 +184,6 @@ class ArrayLibrary(ABC):
 def _of_class(cls: type[ArrayLibrary]) -> ArrayLibrary:
     """The library that is of this class, for pickles."""
     return ArrayLibrary.in_use.get(cls) or cls()
-
-
-def scipy_matrices(
-    rows: Any, cols: Any, shape: tuple[int, int], layout: str, to_numpy: Callable[[Any], Any]
-) -> Callable[[Any], Any]:
-    """From entries to a ``csr_array``, ``csc_array`` or ``coo_array`` of ``scipy.sparse``."""
-    import scipy.sparse as sp
-
-    m, n = shape
-    # SciPy's solvers of linear equations take 32 bits alone.
-    index = np.int32 if max(m, n, len(rows)) < 2**31 else np.int64
-    rows, cols = rows.astype(index), cols.astype(index)
-    if layout == "coo":
-        return lambda data: sp.coo_array((to_numpy(data), (rows.copy(), cols.copy())), shape)
-    outer, inner, length = (rows, cols, m) if layout == "csr" else (cols, rows, n)
-    ends = np.searchsorted(outer, np.arange(length + 1)).astype(index)
-    kind = sp.csr_array if layout == "csr" else sp.csc_array
-
-    def build(data: Any) -> Any:
-        # Copies, since methods like eliminate_zeros write to them.
-        matrix = kind((to_numpy(data), inner.copy(), ends.copy()), shape)
-        matrix.has_canonical_format = True
-        return matrix
-
-    return build
 
 
 class NumPyArrays(ArrayLibrary):

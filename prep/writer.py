@@ -5,10 +5,11 @@ from typing import Any
 
 import optree
 
-from diffface.backends.arrays import PYTHON, ArrayLibrary, frozen, is_atom
+from diffface.backends.arrays import PYTHON, ArrayLibrary
 from diffface.backends.libraries import library_of
 from diffface.backends.recording.names import Names
 from diffface.backends.recording.source import code
+from diffface.backends.unchanging import frozen, is_atom
 from diffface.prep.arguments.static import Static, state_of
 from diffface.prep.arguments.tree import NAMESPACE, Spec
 

@@ -9,7 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from diffface.backends.arrays import Subtree, frozen, is_atom
+from diffface.backends.arrays import Subtree
+from diffface.backends.unchanging import frozen, is_atom
 
 
 def subtree(value: object) -> Subtree | None:

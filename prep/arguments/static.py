@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from diffface.backends.arrays import ArrayLibrary, frozen, is_atom
+from diffface.backends.arrays import ArrayLibrary
 from diffface.backends.libraries import library_of
+from diffface.backends.unchanging import frozen, is_atom
 from diffface.prep.arguments.tree import attributes
 
 # They change whenever they are used; recorders look after random numbers themselves.

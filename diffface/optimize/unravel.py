@@ -1,0 +1,263 @@
+"""The way back from a flat vector to a tree of arrays."""
+
+from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
+from typing import Any
+
+import numpy as np
+
+from diffface.backends.adapter import Adapter
+from diffface.backends.errors import InvalidArgumentError
+from diffface.backends.libraries import library_of
+from diffface.prep.arguments.const import Const
+from diffface.prep.arguments.pickled import Shape
+from diffface.prep.arguments.signature import Leaf
+from diffface.prep.arguments.tree import SORTED, Spec, flatten, unflatten
+
+
+class Unravel:
+    """``unravel(x)``: the tree that a flat vector stands for; made by :func:`diffface.ravel`.
+
+    Attributes
+    ----------
+    size : int
+        Length ``n`` of the vector.
+    dtype : numpy.dtype
+        The common dtype of the leaves.
+    """
+
+    __slots__ = ("_adapter", "_constants", "_leaves", "_slices", "_spec", "dtype", "size")
+
+    def __init__(
+        self, spec: Spec | None, leaves: Sequence[Leaf], adapter: Adapter,
+        constants: Mapping[int, Any] | None = None,
+    ) -> None:  # fmt: skip
+        self._spec = spec
+        # By their positions in the tree; the others are the leaves.
+        self._constants = constants or {}
+        self._leaves = tuple(leaves)
+        self._adapter = adapter
+        ends = np.cumsum([0, *(int(np.prod(leaf.shape)) for leaf in leaves)]).tolist()
+        self._slices = tuple(map(slice, ends[:-1], ends[1:]))
+        self.size: int = ends[-1]
+        self.dtype = np.result_type(*(leaf.dtype for leaf in leaves)) if leaves else np.dtype(float)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # optree's structures go by what a process has met.
+        constants = {i: Const(value) for i, value in self._constants.items()}
+        leaves = self._filled([Shape(leaf) for leaf in self._leaves], constants)
+        tree = leaves[0] if self._spec is None else unflatten(self._spec, leaves)
+        return _unravel, (tree, self._adapter)
+
+    def __repr__(self) -> str:
+        return f"<unravel vectors of {self.size} into {self._described()}>"
+
+    def __call__(self, x: Any) -> Any:
+        """The tree at ``x``: a fresh one in the user's kinds of arrays, shapes and dtypes.
+
+        Parameters
+        ----------
+        x : array of shape (n,)
+            Of NumPy; of any other library (a JAX tracer, say, or a tensor) the leaves are parts of
+            ``x`` itself, so that a function may take a flat vector and call this.
+        """
+        if not isinstance(x, np.ndarray):
+            return self.split(x)
+        x = self.checked(x)
+        return self._tree([_own(x[at], leaf) for at, leaf in self._pairs()])
+
+    def by(self, adapter: Adapter) -> "Unravel":
+        """The same with the trees that another adapter knows."""
+        return Unravel(self._spec, self._leaves, adapter, self._constants)
+
+    def batch(self, x: Any) -> Any:
+        """The tree of arrays with a leading axis of length k, for ``x`` of shape (k, n)."""
+        shapes = [(len(x), *leaf.shape) for leaf in self._leaves]
+        return self._tree(
+            [
+                _own(x[:, at], leaf._replace(shape=shape))
+                for (at, leaf), shape in zip(self._pairs(), shapes, strict=True)
+            ]
+        )
+
+    def split(self, x: Any) -> Any:
+        """The tree of the parts of ``x``, an array of any library that can be differentiated."""
+        return self._tree([_part(x, at, leaf.shape) for at, leaf in self._pairs()])
+
+    def join(self, leaves: Sequence[Any]) -> Any:
+        """The flat float64 vector of the ``leaves`` of a tree; a fresh copy."""
+        x = np.empty(self.size)
+        for (at, leaf), value in zip(self._pairs(), leaves, strict=True):
+            x[at] = np.asarray(leaf.library.to_numpy(value)).reshape(-1)
+        return x
+
+    def ravel(self, tree: Any) -> Any:
+        """The flat float64 vector, shape (n,), of a tree of the same structure and shapes.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If structure or shapes differ.
+        """
+        values, spec = ([tree], None) if self._spec is None else flatten(tree, SORTED)
+        values = self._active(values)
+        shapes = [np.shape(value) for value in values]
+        if spec != self._spec or shapes != [leaf.shape for leaf in self._leaves]:
+            raise InvalidArgumentError(
+                "`tree` must have the structure and shapes of the parameters, "
+                f"{self._described()}, got {spec or 'a leaf'} of shapes {shapes}."
+            )
+        return self.join(values)
+
+    def checked(self, x: Any) -> Any:
+        """``x`` as a float64 vector of the right length.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If it is complex, or of another shape.
+        """
+        x = np.asarray(x)
+        if x.shape != (self.size,):
+            raise InvalidArgumentError(
+                f"`x` must be a vector of shape ({self.size},), got shape {x.shape}; "
+                "use `x0`, or `ravel` of a tree of parameters."
+            )
+        return self._floating(x)
+
+    def checked_points(self, x: Any) -> Any:
+        """Many of them, shape (k, n), likewise."""
+        x = np.asarray(x)
+        if x.shape[1:] != (self.size,):
+            raise InvalidArgumentError(
+                f"`x` must be a vector of shape ({self.size},), or many of shape (k, {self.size}), "
+                f"got shape {x.shape}."
+            )
+        return self._floating(x)
+
+    def _floating(self, x: Any) -> Any:
+        if x.dtype.kind == "c":
+            raise InvalidArgumentError(
+                "`x` must be real, got complex128; for complex steps (jac='cs') there is "
+                "backend='complex-step'."
+            )
+        return x if x.dtype == np.float64 else x.astype(np.float64)
+
+    def bounds(self, lower: Any = None, upper: Any = None) -> Any:
+        """``scipy.optimize.Bounds`` from bounds in the structure of the parameters.
+
+        Parameters
+        ----------
+        lower, upper : tree, number or None
+            A tree like the parameters with, for each leaf, an array of its shape, a number for all
+            of it, or None where there is no bound; or a number (or None) for all.
+        """
+        from scipy.optimize import Bounds
+
+        return Bounds(self._bound(lower, -np.inf, "lower"), self._bound(upper, np.inf, "upper"))
+
+    def callback(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """``function``, which takes the parameters as a tree, as a callback for SciPy.
+
+        A parameter called ``intermediate_result`` gets SciPy's ``OptimizeResult``, with its ``x``
+        as a tree.
+        """
+        if list(signature(function).parameters) == ["intermediate_result"]:
+
+            def with_result(intermediate_result: Any) -> Any:
+                fields = {**intermediate_result, "x": self(intermediate_result.x)}
+                return function(intermediate_result=type(intermediate_result)(fields))
+
+            return with_result
+
+        def with_x(x: Any, *rest: Any) -> Any:
+            return function(self(x), *rest)
+
+        return with_x
+
+    @property
+    def is_tree(self) -> bool:
+        """Whether it gives a tree, rather than one leaf."""
+        return self._spec is not None
+
+    def parts(self, x: Any) -> list[Any]:
+        """The leaves of ``x``, shape (..., n), as arrays of shape ``(..., *own)``."""
+        return [x[..., at].reshape((*x.shape[:-1], *leaf.shape)) for at, leaf in self._pairs()]
+
+    def entries(self, given: Any, name: str) -> list[Any]:
+        """What ``given`` says of each leaf: a tree like the parameters, or one entry for all.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If it has another structure; calls it ``name``.
+        """
+        number = library_of(given) is not None and np.ndim(given) == 0
+        if self._spec is None or given is None or number:
+            return [given] * len(self._leaves)
+        try:
+            return self._active(self._spec.flatten_up_to(given))
+        except ValueError as error:
+            raise InvalidArgumentError(
+                f"`{name}` must have the structure of the parameters, {self._described()}, "
+                f"or be one number: {error}"
+            ) from None
+
+    def with_shapes(self, shapes: Sequence[tuple[int, ...]]) -> "Unravel":
+        """The same structure with leaves of other shapes."""
+        leaves = [leaf._replace(shape=shape)
+                  for leaf, shape in zip(self._leaves, shapes, strict=True)]  # fmt: skip
+        return Unravel(self._spec, leaves, self._adapter, self._constants)
+
+    def _pairs(self) -> Any:
+        return zip(self._slices, self._leaves, strict=True)
+
+    def _tree(self, leaves: Sequence[Any]) -> Any:
+        if self._spec is None:
+            return leaves[0]
+        return unflatten(self._spec, self._filled(leaves, self._constants))
+
+    def _filled(self, leaves: Sequence[Any], constants: Mapping[int, Any]) -> Sequence[Any]:
+        """``leaves`` with the constants between them."""
+        if not constants:
+            return leaves
+        rest = iter(leaves)
+        count = len(leaves) + len(constants)
+        return [constants[i] if i in constants else next(rest) for i in range(count)]
+
+    def _active(self, entries: Sequence[Any]) -> list[Any]:
+        """``entries`` of all leaves without those of the constants."""
+        return [entry for i, entry in enumerate(entries) if i not in self._constants]
+
+    def _bound(self, given: Any, default: float, name: str) -> Any:
+        x = np.full(self.size, default)
+        entries = self.entries(given, name)
+        for (at, leaf), entry in zip(self._pairs(), entries, strict=True):
+            if entry is not None:
+                kind = library_of(entry)
+                bound = np.asarray(entry if kind is None else kind.to_numpy(entry), float)
+                x[at] = np.broadcast_to(bound, leaf.shape).reshape(-1)
+        return x
+
+    def _described(self) -> str:
+        shapes = [leaf.shape for leaf in self._leaves]
+        return f"{self._spec or 'a leaf'} of shapes {shapes}"
+
+
+def _part(x: Any, at: slice, shape: tuple[int, ...]) -> Any:
+    if shape == ():
+        return x[at.start]
+    part = x[at]
+    return part if len(shape) == 1 else part.reshape(shape)
+
+
+def _own(part: Any, leaf: Leaf) -> Any:
+    fresh = np.array(part.reshape(leaf.shape), leaf.dtype)
+    return leaf.library.from_numpy(fresh, leaf.device)
+
+
+def _unravel(tree: Any, adapter: Adapter) -> Unravel:
+    values, spec = ([tree], None) if isinstance(tree, Shape) else flatten(tree, SORTED)
+    constants = {i: each.value for i, each in enumerate(values) if type(each) is Const}
+    leaves = [each.leaf for i, each in enumerate(values) if i not in constants]
+    return Unravel(spec, leaves, adapter, constants)
