@@ -30,10 +30,10 @@ def pytest_report_teststatus(report):
     return ("passed", "", "") if report.passed and not hasattr(report, "wasxfail") else None
 
 
-# Of a test with more cases than this, `make test` runs one in so many, always the same; and of one
-# with very many cases, `make test-slow` does.
+# Of a test with more cases than this, `make test` runs one in so many, always the same.
 MANY, ONE_IN = 24, 6
-VERY_MANY, ONE_IN_SLOW = 60, 2
+# Of one with more than this, both `make test` and `make test-slow` leave a half to `make test-all`.
+VERY_MANY = 60
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(items):
         count, draw = counts[function(item)], crc32(item.nodeid.encode())
         if count > MANY and draw % ONE_IN:
             item.add_marker(pytest.mark.more)
-            if count > VERY_MANY and draw % ONE_IN % ONE_IN_SLOW:
+            if count > VERY_MANY and draw % 2:
                 item.add_marker(pytest.mark.exhaustive)
 
 

@@ -3,7 +3,6 @@
 import copy
 import types
 import weakref
-from enum import Enum
 from functools import partial
 from operator import is_
 from typing import Any
@@ -14,12 +13,12 @@ from torch import nn
 
 from diffface.backends.errors import NotDifferentiableError
 from diffface.backends.recording.reachable import reachable
+from diffface.backends.unchanging import is_atom
 
-# Objects of these types never change.
-_ATOMS = (
-    str, bytes, bool, int, float, complex, type(None), type, Enum, torch.dtype, torch.device,
-    torch.layout, torch.memory_format, torch.Size, types.FunctionType, types.BuiltinFunctionType,
-    types.ModuleType, weakref.ref, np.generic, np.dtype,
+# What never changes besides `is_atom`.
+_NUMBERS_AND_MARKS = (
+    float, complex, np.generic, torch.dtype, torch.device, torch.layout, torch.memory_format,
+    torch.Size, weakref.ref,
 )  # fmt: skip
 
 
@@ -110,7 +109,7 @@ class Contents:
             self.is_opaque = True  # or it would be kept for ever
         if isinstance(value, types.FunctionType):
             self._functions.append((place, value))
-        if isinstance(value, _ATOMS) or id(value) in self._seen:
+        if is_atom(value) or isinstance(value, _NUMBERS_AND_MARKS) or id(value) in self._seen:
             return
         self._seen[id(value)] = value
         if isinstance(value, torch.Tensor) or type(value).__name__ == "Shape":

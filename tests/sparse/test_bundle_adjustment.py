@@ -5,9 +5,9 @@ import pytest
 from sparse_cases import compiled
 
 import diffface as dif
-from diffface.benchmark.problems.bundle_adjustment import bundle_adjustment, replicate
+from diffface.benchmark.problems.bundle_adjustment import BA1, bundle_adjustment, replicate
 
-# github.com/microsoft/ADBench 38cb7931 (MIT), data/ba/test.txt and ba1_n49_m7776_p31843.txt: one
+# github.com/microsoft/ADBench 38cb7931 (MIT), data/ba/test.txt: one
 # camera, point, weight and feature, which all observations share.
 SMALL = (
     np.array([
@@ -16,14 +16,6 @@ SMALL = (
     ]),
     np.array([4.173048, 5.586898, 1.403869]), 0.417022, np.array([-525.672849, 161.811929]),
     (2, 10, 10),
-)  # fmt: skip
-LARGE = (
-    np.array([
-        -0.758453, -1.109613, -0.845551, 34.556073, 39.676747, 53.881673, 419.194514, 5.864426,
-        -8.518870, 0.087812, 0.002739,
-    ]),
-    np.array([7.203245, 0.001144, 3.023326]), 0.417022, np.array([271.760969, 834.209256]),
-    (49, 7_776, 31_843),
 )  # fmt: skip
 EXACT = ["jax", "torch", "autograd"]
 
@@ -59,10 +51,10 @@ def test_the_sparse_jacobian_is_the_dense_one(backend):
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", EXACT)
 def test_the_large_jacobian_runs(backend):
-    f, active = problem(LARGE)
+    f, active = problem(BA1)
     found = dif.prepare_jacobian(f, *active, backend=backend, sparsity="trace")
     assert found.sparsity.nnz == 31_843 * ENTRIES
-    few, start = problem((*LARGE[:-1], (1, 1, 1)))
+    few, start = problem((*BA1[:-1], (1, 1, 1)))
     expected = dif.jacobian(few, *start, backend="autograd")
     # All observations are alike.
     for sparse, one in zip(found(*active), expected, strict=True):

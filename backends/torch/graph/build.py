@@ -72,8 +72,9 @@ def build(
             return node_by_node(module)
         with warnings.catch_warnings():  # what torch imports meanwhile may set filters
             simplify(module)
-            replayed = None if compiled else replay(module)
-        return replayed or inductor(module, examples)
+            if not compiled:
+                return replay(module)
+        return inductor(module, examples)
 
     result = build_with_numbers(record, program, examples, TORCH)
     native: Any = result.native

@@ -109,6 +109,17 @@ def _make_args(size: Size, seed: int) -> tuple[Any, ...]:
     return cameras, points, rng.uniform(0.5, 1.5, p), *seen, Const(features)
 
 
+# github.com/microsoft/ADBench 38cb7931 (MIT), data/ba/ba1_n49_m7776_p31843.txt: the one camera,
+# point, weight and feature that all observations share.
+BA1 = (
+    np.array([
+        -0.758453, -1.109613, -0.845551, 34.556073, 39.676747, 53.881673, 419.194514, 5.864426,
+        -8.518870, 0.087812, 0.002739,
+    ]),
+    np.array([7.203245, 0.001144, 3.023326]), 0.417022, np.array([271.760969, 834.209256]),
+    (49, 7_776, 31_843),
+)  # fmt: skip
+
 BUNDLE_ADJUSTMENT = Problem(
     name="ba",
     f=bundle_adjustment,
