@@ -201,3 +201,28 @@ def test_steps_of_the_user_are_taken_as_they_are():
 
     dif.derivative(lambda t: f([t]), 1e-7, backend=dif.FiniteDifferences(step=2.0**-10))
     np.testing.assert_allclose(np.abs(np.array(seen) - 1e-7), 2.0**-10)
+
+
+# The plain loop, for functions of one vector that return a number
+
+
+@pytest.mark.parametrize("scheme", ["forward", "central", "central4"])
+@pytest.mark.parametrize("step", [None, 1e-5])
+@pytest.mark.parametrize("offset", [0.0, 10.0, 1e6])
+def test_the_plain_loop_gives_what_the_general_way_does(scheme, step, offset):
+    """Where coordinates are small, zero or large, and where the value drowns what they add."""
+    x = np.array([1e-3, 0.0, -3e-7, 0.05, 2.0, -4e5, 1e-320])
+    backend = dif.FiniteDifferences(scheme, step=step)
+    f = lambda x: offset + np.sum(np.sin(x) + np.exp(-(x**2)))
+    number, vector = Counted(f), Counted(lambda x: np.array([f(x)]))
+    gradient = dif.gradient(number, x, backend=backend)
+    (row,) = dif.jacobian(vector, x, backend=backend)
+    np.testing.assert_array_equal(gradient, row)
+    assert number.count == vector.count
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan, 1, 1.0, np.float32(0.5)])
+def test_the_plain_loop_takes_constant_values_of_any_kind(value):
+    with np.errstate(invalid="ignore"):
+        found = dif.gradient(lambda x: value, np.array([0.01, 2.0]), backend="numpy")
+    np.testing.assert_array_equal(found, np.zeros(2) if np.isfinite(value) else np.full(2, np.nan))

@@ -37,6 +37,9 @@ UNARY: dict[str, Callable[[Any], Any]] = {
     "half negative": lambda x: torch.cat([-x[:2], x[2:]]),
     "padded": lambda x: x + torch.cat([x.new_zeros(2), x[2:]]),
     "put into zeros": lambda x: torch.slice_scatter(torch.zeros_like(x), x[1:], 0, 1),
+    "one side": lambda x: torch.where(torch.zeros_like(x, dtype=torch.bool), 1 / (x - x), x),
+    "the other side": lambda x: torch.where(torch.tensor(True), x, x.sum()),
+    "one side of fewer axes": lambda x: torch.where(torch.tensor(False), x, x[:1] * 2) + x,
     "put into minus zeros": lambda x: torch.slice_scatter(-torch.zeros_like(x), x[1:], 0, 1),
 }
 SPECIAL = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e-30, 1e-45, 3e-39, 3e38, -1e30, 65504.0]

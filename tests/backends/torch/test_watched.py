@@ -51,3 +51,26 @@ def test_fake_tensors_of_someone_else() -> None:
     found = g(fake)
     assert isinstance(found, fake_tensor.FakeTensor)
     assert found.shape == X.shape
+
+
+class NumPyBackward(torch.autograd.Function):
+    """Its derivative is computed out of torch's sight."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        ctx.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    def backward(ctx: Any, d: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        return d * torch.from_numpy(3 * x.detach().numpy() ** 2)
+
+
+@BACKENDS
+def test_a_backward_pass_that_leaves_torch_is_not_recorded(backend: Any) -> None:
+    f = lambda x: NumPyBackward.apply(x).sum()
+    with pytest.warns(dif.PreparationWarning, match="memory of a tensor"):
+        g = dif.prepare_gradient(f, X, backend=backend)
+    assert g.strategy == "eager"
+    torch.testing.assert_close(g(2 * X), 12 * X**2)
