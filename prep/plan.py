@@ -261,7 +261,7 @@ class Plan:
         point = Point(
             flat, x, seeds, self.inner, self.outer, self.settings, self.value, compiled
         )  # fmt: skip
-        kept = self.keep(constants)
+        kept = self.keep(constants) if constants else None
         parts, aux = self.operator.derive(point)
         if kept is not None:
             kept.check(f)
@@ -274,10 +274,8 @@ class Plan:
         return outputs + aux
 
     def keep(self, constants: Arrays) -> Kept | None:
-        """Copies of the constants, if there are any and ``f`` is evaluated more than once."""
-        if self.outer.reverse or not constants:
-            return None
-        return Kept(self.signature, constants, self.inner.arrays)
+        """Copies of the constants, where ``f`` is evaluated more than once."""
+        return None if self.outer.reverse else Kept(self.signature, constants, self.inner.arrays)
 
     def program(self, f: Callable[..., Any], structure: OutputStructure) -> Program:
         """``(*primals, *constants, *seeds) -> (*parts, *aux)``, all flat arrays, of one point."""
