@@ -108,6 +108,7 @@ def test_the_command_line_lists_backends(python):
     assert "run: pip install 'diffface[torch]'" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_command_line_checks_functions(python, tmp_path):
     (tmp_path / "mine.py").write_text(
         "import numpy as np\n"

@@ -54,6 +54,7 @@ def test_paths_are_import_paths(folder):
     assert link.resolve() == ROOT / folder
 
 
+@pytest.mark.slow
 def test_every_module_is_in_the_wheel(wheel):
     assert {name for name in wheel.namelist() if name.endswith(".py")} == modules()
 

@@ -147,6 +147,7 @@ def test_import_touches_nothing() -> None:
     script(IMPORT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flag", ["0", "1"])
 def test_float64_on_jax_whatever_the_flag_says(flag: str) -> None:
     script(X64, flag)

@@ -235,6 +235,7 @@ def test_code_by_hand_that_recompiles() -> None:
     assert "The code by hand compiled 2 programs in 2 timed calls." in row.notes
 
 
+@pytest.mark.slow
 def test_a_black_box_that_recompiles() -> None:
     def careless(x: Any) -> float:
         return float(jax.jit(lambda x: (x**3).sum())(x))
@@ -279,6 +280,7 @@ def test_unblocked() -> None:
     assert row.notes.startswith("The code by hand returned after ")
 
 
+@pytest.mark.slow
 def test_results_of_jax_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """XLA works on after a call has returned: found where it is not waited for."""
 

@@ -212,6 +212,7 @@ def test_lstm_has_the_published_value(library: str, lstm_published: dict[str, An
     np.testing.assert_allclose(actual, lstm_published["objective"], atol=5e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", ["torch", "autograd"])
 def test_lstm_has_the_published_gradient(library: str, lstm_published: dict[str, Any]) -> None:
     args, expected = lstm_published["args"], np.array(lstm_published["gradient"])

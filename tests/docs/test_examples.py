@@ -151,8 +151,8 @@ KNOWN = {
 }  # fmt: skip
 
 
-# They start processes, or import every framework.
-SLOW = {"dask_cluster", "data_parallel", "sharded", "pymanopt_subspace"}
+# They start processes, import every framework, or sample for long.
+SLOW = {"dask_cluster", "data_parallel", "eight_schools", "pymanopt_subspace", "sharded"}
 # JAX has as many devices as it was started with.
 ON_ITS_OWN = {"sharded": "gradient:      P() 8 devices\nmany Hessians: P('data',) (16, 5, 5)"}
 

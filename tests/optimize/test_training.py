@@ -96,6 +96,7 @@ def test_equinox():
     check(losses(ours), losses(lambda *_: eqx.filter_jit(eqx.filter_value_and_grad(loss))))
 
 
+@pytest.mark.slow
 @pytest.mark.exhaustive
 def test_nnx():
     def loss(model, x, y):

@@ -87,6 +87,7 @@ def test_masks_and_logs(backend: Any) -> None:
     assert float(f(example)) == 56
 
 
+@pytest.mark.slow
 @EACH
 @pytest.mark.parametrize("f", [cached, cached_in_a_global, cached_in_a_closure()])
 def test_caches(f: Any, backend: Any) -> None:

@@ -189,6 +189,7 @@ def test_autograd_notices_that_a_tensor_it_keeps_was_written_to() -> None:
         y.backward()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operator", ["gradient", "value_and_gradient"])
 @pytest.mark.parametrize("f", [rosenbrock, lambda x: (x**3).sum(), lambda x: x.exp().sum()])
 @pytest.mark.parametrize("of", ["torch", "numpy"])

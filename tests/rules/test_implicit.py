@@ -152,6 +152,7 @@ def test_hypergradient_of_ridge_regression(backend):
     close(dif.prepare_hessian(outer, penalty, backend=backend)(penalty), hessian)
 
 
+@pytest.mark.slow
 @every_ad
 def test_an_equilibrium_layer(backend):
     """``z = tanh(W z + b)``, iterated to the end; products only."""

@@ -71,6 +71,7 @@ def test_gradient_of_a_loss_over_the_path(backend):
     close(dif.gradient(loss, Y0, P, backend=backend), OF_LOSS)
 
 
+@pytest.mark.slow
 @every_ad
 def test_prepared_sensitivities_of_the_final_state(backend):
     j = dif.prepare_jacobian(final, Y0, P, backend=backend, mode="reverse", fallback="error")
@@ -86,6 +87,7 @@ def test_prepared_sensitivities_of_the_final_state(backend):
     np.testing.assert_allclose(push(Y0, P, tangents=v), expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 @every_ad
 def test_second_derivatives(backend):
     """``y(1) = y0 exp(-p²)`` for ``dy/dt = -2 t p² y``."""
@@ -202,6 +204,7 @@ def test_under_the_frameworks_own_transformations():
 # What is an error, and no number
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", [None, *AD])
 def test_solutions_that_blow_up(backend):
     """``dy/dt = y²`` has a pole at t = 1."""

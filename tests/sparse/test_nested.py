@@ -12,6 +12,7 @@ SLOPE = -8 * (3 - 4 * X)
 EXACT = ["jax", "torch", "autograd"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", EXACT)
 def test_the_entries_carry_a_derivative(backend):
     sparse = dif.prepare_jacobian(tridiagonal, X, backend=backend, sparsity="trace")

@@ -50,6 +50,7 @@ def test_traced_jacobians_are_the_dense_ones_at_every_point(backend):
     assert "solve" in sparse.sparsity.dense or "lu" in sparse.sparsity.dense
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ALL)
 def test_traced_hessians_are_the_dense_ones_at_every_point(backend):
     functions = those(HESSIANS, backend)

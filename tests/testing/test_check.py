@@ -80,6 +80,7 @@ def test_a_number_has_derivatives_too():
     assert report.ok
 
 
+@pytest.mark.slow
 def test_float32_arguments_are_asked_for_less():
     report = check(rosenbrock, X.astype(np.float32), backends=AD)
     assert report.ok, report
@@ -87,6 +88,7 @@ def test_float32_arguments_are_asked_for_less():
     assert tolerance == pytest.approx(np.finfo(np.float32).eps ** 0.6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("offset", [0.0, 1e10])
 @pytest.mark.parametrize("x", [[0.1, 0.1], [1e3, 1.0]])
 def test_zero_gradients_and_large_values(x, offset):
@@ -94,6 +96,7 @@ def test_zero_gradients_and_large_values(x, offset):
     assert report.ok, report
 
 
+@pytest.mark.slow
 def test_many_coordinates():
     x = np.linspace(-1.0, 1.0, 200)
     assert check(rosenbrock, x, backends=["autograd", "torch"]).ok
@@ -130,12 +133,14 @@ def test_the_whole_message_about_a_kink():
     )
 
 
+@pytest.mark.slow
 def test_a_maximum_with_a_tie():
     report = check(lambda x: xp_of(x).max(x), np.array([2.0, 2.0, 1.0]), backends=BACKENDS)
     assert not report.ok
     assert "along `x[0]`, `x[1]` the slopes" in text(report, "kink")
 
 
+@pytest.mark.slow
 def test_a_kink_of_the_first_derivative():
     report = check(lambda x: xp_of(x).sum(xp_of(x).where(x > 0, x**2, 0 * x)), X, backends=AD)
     assert not report.ok
@@ -144,6 +149,7 @@ def test_a_kink_of_the_first_derivative():
     assert {row.operator for row in report.wrong} == {"hessian", "hvp"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "f",
     [
@@ -159,6 +165,7 @@ def test_jumps(f):
     assert "along `x[1]`" in text(report, "jump")
 
 
+@pytest.mark.slow
 def test_a_branch_that_depends_on_the_value():
     def f(t):
         return t * t if t > 0 else 1 + t
@@ -187,6 +194,7 @@ def test_random_functions():
     )
 
 
+@pytest.mark.slow
 def test_no_value_at_the_point_or_beside_it():
     report = check(lambda x: xp_of(x).sum(xp_of(x).log(x)), X, backends=AD)
     assert text(report, "nan") == "the value of `f` itself is not finite at this point."
@@ -205,6 +213,7 @@ def safe_root(x):
     return xp.sum(xp.where(x > 0, xp.sqrt(x), 0 * x)) + xp.sum(x)
 
 
+@pytest.mark.slow
 def test_the_branch_that_where_does_not_take():
     report = check(safe_root, np.array([0.5, -1.0]), backends=BACKENDS)
     assert reasons(report) == {("nan", AD)}
@@ -231,12 +240,14 @@ def test_an_infinite_slope_that_where_does_not_take():
     assert "the slope of the branch that `where` does not take is infinite" in text(report, "nan")
 
 
+@pytest.mark.slow
 def test_nan_from_elsewhere():
     report = check(lambda x: torch.sum(torch.sqrt(x) ** 4), torch.zeros(2, dtype=torch.float64))
     assert "no result" in {f.kind for f in report.findings}
     assert not report.ok
 
 
+@pytest.mark.slow
 def test_a_cast_to_float32_inside():
     def f(x):
         xp = xp_of(x)
@@ -248,6 +259,7 @@ def test_a_cast_to_float32_inside():
     assert "though its arguments are in double precision" in text(report, "float32")
 
 
+@pytest.mark.slow
 def test_a_constant_of_float32_is_no_cast():
     report = check(lambda x, a: xp_of(x).sum(a * x**2), X, dif.Const(np.float32(2)), backends=AD)
     assert report.ok, report
@@ -295,6 +307,7 @@ def test_conjugates():
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_holomorphic_or_not():
     report = check(lambda z: xp_of(z).exp(z), 1.0 + 2.0j, holomorphic=True, backends=AD)
     assert report.ok, report
@@ -393,6 +406,7 @@ def test_decisions_that_a_preparation_would_freeze():
     assert "its record gives another result than the function itself" in text(report, "branch")
 
 
+@pytest.mark.slow
 def test_decisions_that_a_preparation_freezes():
     def f(x):
         xp = xp_of(x)
@@ -424,6 +438,7 @@ def test_the_step_of_finite_differences():
 # Backends that cannot
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("f", "runs"),
     [
@@ -493,6 +508,7 @@ def test_names_of_coordinates():
     assert "along `p['v'][0]` the slopes" in text(report, "kink")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["jax", "torch"])
 def test_arrays_of_frameworks(kind):
     from helpers import make

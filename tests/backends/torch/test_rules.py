@@ -139,6 +139,7 @@ def test_a_graph_that_is_asked_for_is_there(name):
     torch.testing.assert_close(tangent, curvature * V)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compiled", [False, True])
 def test_a_graph_keeps_the_rules_that_were_made_for_it(compiled, monkeypatch):
     """Whenever garbage is collected: between recording and comparing, and before a call."""
