@@ -179,6 +179,10 @@ class Adapter(ABC):
         y, pull, aux = self.pullback(f, x, value=value)
         return y, pull((self.xp.ones_like(y[0]) if y else 1.0,)), aux
 
+    def gather(self, flat: Array, index: Array) -> Array:
+        """Elements of an array of one axis at indices that are all within it."""
+        return self.xp.take(flat, index, axis=0)
+
     def eye(self, rows: int, columns: int, offset: int, like: Array) -> Array:
         """Ones where ``row == column + offset``, of the dtype and device of ``like``."""
         _, dtype, device = self.arrays.describe(like)

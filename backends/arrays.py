@@ -57,6 +57,8 @@ class ArrayLibrary(ABC):
         Whether results can be written into an array of the caller's.
     asynchronous : bool
         Whether a call may return while it still reads arrays that it was given.
+    index : dtype
+        Which integers it indexes by at the least cost.
     """
 
     name: ClassVar[str]
@@ -64,6 +66,7 @@ class ArrayLibrary(ABC):
     noun: ClassVar[str]
     writable: ClassVar[bool] = False
     asynchronous: ClassVar[bool] = False
+    index: ClassVar[Any] = np.intp
     # The object of each class, since pickles must come out as the same: they compare by identity.
     in_use: ClassVar[dict[type, "ArrayLibrary"]] = {}
 

@@ -24,6 +24,9 @@ from diffface.backends.recording.reachable import Belongings, undisturbed
 from diffface.backends.recording.user_frame import users_stacklevel
 from diffface.backends.rule import Rule
 
+# Single elements of an array of one axis.
+_ELEMENTS = jax.lax.GatherDimensionNumbers((), (0,), (0,))
+
 
 @final
 @dataclass(frozen=True)
@@ -80,6 +83,12 @@ class JAX(Adapter):
         if chunk_size is None:
             return jax.vmap(call)(seeds)
         return jax.lax.map(call, seeds, batch_size=chunk_size)  # type: ignore[no-any-return]
+
+    def gather(self, flat: Array, index: Array) -> Array:
+        # No element is compared with the bounds.
+        return jax.lax.gather(
+            flat, index[:, None], _ELEMENTS, (1,), mode=jax.lax.GatherScatterMode.PROMISE_IN_BOUNDS
+        )
 
     def eye(self, rows: int, columns: int, offset: int, like: Array) -> Array:
         return jnp.eye(rows, columns, k=-offset, dtype=like.dtype)

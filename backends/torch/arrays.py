@@ -34,6 +34,8 @@ class TorchArrays(ArrayLibrary):
     noun = "a torch tensor"
     writable = True
     asynchronous = False
+    # Half as much to read.
+    index = np.int32
 
     def describe(self, array: Array) -> tuple[tuple[int, ...], np.dtype[Any], Hashable]:
         dtype = _NUMPY.get(array.dtype)

@@ -108,17 +108,17 @@ class Compression:
                 y, pull, aux = adapter.pullback(f, x)
                 dx = _flat(adapter.batch(pull, _seeds(part, y, xp)), xp)
                 # A pullback is J^H.
-                found.append(xp.take(xp.conj(dx) if holomorphic else dx, part.index, axis=0))
+                found.append(adapter.gather(xp.conj(dx) if holomorphic else dx, part.index))
                 continue
             y, dy, moves, aux = adapter.compressed(f, x, _seeds(part, x, xp), value=value)
-            entries = xp.take(_flat(dy, xp), part.index, axis=0)
+            entries = adapter.gather(_flat(dy, xp), part.index)
             if moves is not None:
                 lengths = np.concatenate([np.reshape(move, -1) for move in moves])
                 entries = entries / lengths[self.moved(part)]
             found.append(entries)
         joined = found[0] if len(found) == 1 else xp.concat(found)
         if self.permutation is not None:
-            joined = xp.take(joined, self.permutation, axis=0)
+            joined = adapter.gather(joined, self.permutation)
         # Blocks of arguments in lower precision are rounded when they are taken apart.
         widest = max(x, key=lambda a: adapter.arrays.describe(a)[1].itemsize)
         return y, like(adapter, joined, widest), aux
@@ -142,9 +142,9 @@ def _seeds(part: _Part, like: Arrays, xp: Any) -> Arrays:
 
 
 def _held(index: Any, leaves: Described, adapter: Adapter) -> Array:
-    # The smaller type is faster to read.
-    small = np.int32 if index.max(initial=0) < 2**31 else np.int64
-    return adapter.arrays.from_numpy(index.astype(small), leaves[0][2] if leaves else None)
+    fits = index.max(initial=0) < 2**31
+    kind = adapter.arrays.index if fits else np.int64
+    return adapter.arrays.from_numpy(index.astype(kind), leaves[0][2] if leaves else None)
 
 
 def _flat(batches: Arrays, xp: Any) -> Array:

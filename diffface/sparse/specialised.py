@@ -22,8 +22,9 @@ from diffface.sparse.pattern import Sparsity
 if TYPE_CHECKING:
     from diffface.sparse.compress import Compression
 
-# Beyond so many, directions are derived one by one rather than as a batch.
-BATCH = 64
+# Beyond so many, directions are derived one by one rather than as a batch; the second, where a
+# batch is a longer program. Short ones share what does not depend on the direction.
+BATCH, UNROLLED = 64, 8
 
 
 class Specialised:
@@ -64,6 +65,7 @@ class Specialised:
             self._color(*self._attempts[0])
         rows, cols = self.sparsity.rows[order], self.sparsity.cols[order]
         self._check = Check(plan, f, rows, cols, self._evaluated)
+        self._chosen = self._in_structure()
         self._entries: Any = None
 
     def _matrices(self) -> tuple[list[Block], Any]:
@@ -140,9 +142,9 @@ class Specialised:
 
         c, plan = self._compression, self.plan
         size = max(self.sparsity.shape) * c.directions
-        large = c.directions > BATCH or size > 2 * 10**7 or plan.settings.chunk_size == 1
-        batching = plan.outer.batching
-        if c.directions > 1 and (batching == "unrolled" or (large and batching == "vectorized")):
+        most = {"vectorized": BATCH, "unrolled": UNROLLED}.get(plan.outer.batching)
+        large = size > 2 * 10**7 or plan.settings.chunk_size == 1
+        if c.directions > 1 and most is not None and (large or c.directions > most):
             prepare = lambda operator, wanted: self._alike(operator, wanted, args, options)
             # Of arrays that carry a derivative, so must the entries: by the program of all colors.
             whole = self._alike(self._operator, plan.wanted, (), options)
@@ -208,8 +210,11 @@ class Specialised:
     def data(self, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> Any:
         """The values in the order of `structure`."""
         values = self._part(self._checked(args, kwargs))
-        chosen = self._chosen()
-        return values if chosen is None else values[chosen]
+        if self._chosen is None:
+            return values
+        if type(values) is np.ndarray:
+            return values.take(self._chosen, mode="clip")
+        return values[self._chosen]
 
     def structure(self) -> tuple[Any, Any]:
         """Rows and columns, row by row; of a Hessian the lower triangle."""
@@ -219,14 +224,15 @@ class Specialised:
             rows, cols = rows[lower], cols[lower]
         return rows.copy(), cols.copy()
 
-    def _chosen(self) -> Any:
+    def _in_structure(self) -> Any:
         """Which of the entries, in their order, `structure` has; None for all as they are."""
+        if self._order is None and self.plan.operator.order == 1:
+            return None
         inverse = np.arange(self.sparsity.nnz)
         if self._order is not None:
             inverse[self._order] = np.arange(self.sparsity.nnz)
-        if self.plan.operator.order == 2:
-            return inverse[self.sparsity.rows >= self.sparsity.cols]
-        return None if self._order is None else inverse
+        lower = self.sparsity.rows >= self.sparsity.cols
+        return inverse[lower] if self.plan.operator.order == 2 else inverse
 
     def _checked(self, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> Any:
         raw = _called(self._entries, args, kwargs)
