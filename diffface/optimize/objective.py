@@ -19,7 +19,7 @@ from diffface.operators.hvp import hvp, prepare_hvp
 from diffface.operators.value import prepare_value, value
 from diffface.optimize.dense_solvers import refuse_dense_solvers
 from diffface.optimize.ipopt import IpoptProblem
-from diffface.optimize.vector_function import ProblemOptions, VectorFunction, same
+from diffface.optimize.vector_function import ProblemOptions, VectorFunction, called_with_data, same
 
 # What nobody takes.
 _NOTHING = ("", b"", (), None)
@@ -114,6 +114,7 @@ class Objective:
     def __repr__(self) -> str:
         return f"<objective {self._function!r}>"
 
+    @called_with_data
     def fun(self, x: Any, *args: Any) -> float:
         """``f`` at ``x``; of an ``x`` that the backend's framework traces, to be traced further."""
         if (y := self._function.carried(x, args)) is not None:
@@ -130,6 +131,7 @@ class Objective:
             self._left = ("jac", point, args, gradient)
         return value  # type: ignore[no-any-return]
 
+    @called_with_data
     def jac(self, x: Any, *args: Any) -> NDArray[np.float64]:
         """Gradient at ``x``, shape (n,), float64."""
         point = self._function.unravel.checked(x).tobytes()
@@ -145,6 +147,7 @@ class Objective:
             self._left = ("fun", point, args, value)
         return gradient
 
+    @called_with_data
     def fun_and_jac(self, x: Any, *args: Any) -> tuple[float, NDArray[np.float64]]:
         """``(f, gradient)`` at ``x``, for ``minimize(..., jac=True)``."""
         function = self._function
@@ -152,6 +155,7 @@ class Objective:
         value, gradient = self._value_and_gradient(function.point(x), function.all_constants(args))
         return float(value), _float64(gradient)
 
+    @called_with_data
     def hess(self, x: Any, *args: Any) -> Any:
         """Hessian at ``x``, shape (n, n), float64; a sparse matrix where ``sparsity`` was given."""
         function = self._function
@@ -161,6 +165,7 @@ class Objective:
         hessian = self._hessian(function.point(x), function.all_constants(args))
         return hessian.astype(np.float64, copy=False)
 
+    @called_with_data
     def hessp(self, x: Any, p: Any, *args: Any) -> NDArray[np.float64]:
         """Hessian at ``x`` times the vector ``p`` of shape (n,); float64."""
         function = self._function
@@ -171,6 +176,7 @@ class Objective:
         )
         return _float64(product)
 
+    @called_with_data
     def hess_operator(self, x: Any, *args: Any) -> Any:
         """Hessian at ``x`` as a ``scipy.sparse.linalg.LinearOperator``."""
         from scipy.sparse.linalg import LinearOperator

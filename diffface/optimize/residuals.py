@@ -19,7 +19,13 @@ from diffface.operators.pullback import prepare_pullback, pullback
 from diffface.operators.pushforward import prepare_pushforward, pushforward
 from diffface.operators.value import prepare_value, value
 from diffface.optimize.dense_solvers import refuse_dense_solvers
-from diffface.optimize.vector_function import ProblemOptions, VectorFunction, flat, same
+from diffface.optimize.vector_function import (
+    ProblemOptions,
+    VectorFunction,
+    called_with_data,
+    flat,
+    same,
+)
 
 
 def residuals(
@@ -129,6 +135,7 @@ class Residuals:
     def __repr__(self) -> str:
         return f"<residuals {self._function!r}>"
 
+    @called_with_data
     def fun(self, x: Any, *args: Any) -> NDArray[np.float64]:
         """``f`` at ``x``, flat: shape (m,), float64.
 
@@ -145,6 +152,7 @@ class Residuals:
         found: NDArray[np.float64] = _float64(y)
         return found
 
+    @called_with_data
     def jac(self, x: Any, *args: Any) -> Any:
         """Jacobian at ``x``, shape (m, n), float64.
 
@@ -160,6 +168,7 @@ class Residuals:
         with function.known(point, self._take(point.tobytes(), args)):
             return _float64(self._jacobian(point, function.all_constants(args)))
 
+    @called_with_data
     def fun_and_jac(self, x: Any, *args: Any) -> tuple[NDArray[np.float64], Any]:
         """``fun`` and ``jac`` at ``x``, by one evaluation of both."""
         function = self._function
@@ -177,6 +186,7 @@ class Residuals:
             return
         result[:], grad[:] = self.fun_and_jac(x)
 
+    @called_with_data
     def jac_operator(self, x: Any, *args: Any) -> Any:
         """Jacobian at ``x`` as a ``scipy.sparse.linalg.LinearOperator`` of shape (m, n)."""
         from scipy.sparse.linalg import LinearOperator

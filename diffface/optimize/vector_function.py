@@ -1,9 +1,11 @@
 """A function of one flat vector, made of a function of trees, and its options."""
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Literal, TypedDict
+from types import FunctionType
+from typing import Any, Literal, TypedDict, TypeVar
 
 import numpy as np
 
@@ -22,6 +24,7 @@ from diffface.sparse.matrices import check_format
 
 # (result of f, x, adapter) -> result as the optimizer needs it; runs inside the prepared program.
 Finish = Callable[[Any, Any, Adapter], Any]
+F = TypeVar("F", bound=Any)  # a method
 
 
 # A point, and the result of a function there, which need not be evaluated again.
@@ -264,6 +267,20 @@ class AtFirstCall:
             options = {**function.options, **self._special}
             self.prepared = self._prepare(function, x, *constants, **options)
         return self.prepared(x, *constants, **seeds)
+
+
+def called_with_data(method: F) -> F:
+    """A method ``(self, x, *args)`` whose signature says ``(x)``, for tools that read it.
+
+    Data come from SciPy alone, which does not look; optimagic would ask for ``args``.
+    """
+    own = inspect.signature(method)
+    parameters = [p for p in own.parameters.values() if p.kind is not p.VAR_POSITIONAL]
+    shown = FunctionType(method.__code__, method.__globals__, method.__name__)
+    shown.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]  # read by inspect
+    # An attribute `__signature__` of the method itself would get to its wrappers, with `self`.
+    method.__wrapped__ = shown
+    return method
 
 
 def _copied(constant: Any) -> Any:

@@ -2,6 +2,9 @@
 
 import cProfile
 import dataclasses
+import functools
+import inspect
+import pickle
 import pstats
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -493,6 +496,18 @@ def test_what_it_says_of_itself():
     assert repr(dif.objective(rosenbrock, START, backend="jax")) == (
         "<objective rosenbrock, 4 parameters, by JAX()>"
     )
+
+
+def test_signatures_have_no_data():
+    """optimagic and iminuit count the arguments that functions need, and take `*args` for one."""
+    problem = dif.objective(lambda x, data: x @ data, START, np.ones(4), backend="autograd")
+    fit = dif.residuals(lambda x, data: x * data, START, np.ones(4), backend="autograd")
+    for function in (problem.fun, problem.jac, problem.fun_and_jac, fit.fun, fit.jac):
+        for seen in (function, functools.wraps(function)(lambda *args: None)):
+            assert list(inspect.signature(seen).parameters) == ["x"]
+        assert function.__name__ in repr(function)
+    assert list(inspect.signature(problem.hessp).parameters) == ["x", "p"]
+    assert pickle.loads(pickle.dumps(fit.fun))(START, 2.0).tolist() == (2 * START).tolist()
 
 
 def test_the_backend_of_the_parameters_is_the_default():
