@@ -144,12 +144,12 @@ def unchecked() -> list[Flag]:
     return [Flag("unchecked", "Nothing to check the result with; pass `reference`.")]
 
 
-def noisy(what: str, measured: Spread) -> list[Flag]:
-    """Quartiles too far apart."""
-    if measured.relative <= NOISY:
+def noisy(*measured: Spread) -> list[Flag]:
+    """Quartiles of times, or of a ratio, too far apart."""
+    if all(spread.relative <= NOISY for spread in measured):
         return []
     return [
-        Flag("noisy", f"The quartiles of {what} are {measured.relative:.0%} apart; run it again.")
+        Flag("noisy", f"Times vary by more than {NOISY:.0%}; run it again, on a quiet machine.")
     ]
 
 

@@ -89,8 +89,7 @@ def _row(found: Contestant, reference: KnownResult, effort: Effort) -> Measureme
     for whose, timed in (("The prepared call", call), ("The code by hand", hand)):
         if timed is not None:
             flags += _flags.recompiles(whose, timed.events, timed.count * len(timed.seconds))
-    flags += _flags.noisy("the time", time)
-    flags += _flags.noisy("the ratio", by_hand) if by_hand else []
+    flags += _flags.noisy(time, *([by_hand] if by_hand else []))
     flags += _flags.few_rounds(len(call.seconds), effort.rounds)
     case, unprepared = found.case, spread(found.unprepared.seconds).median
     return Measurement(

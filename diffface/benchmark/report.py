@@ -11,9 +11,9 @@ from diffface.benchmark.row import Measurement, markdown, notes, table, tables
 from diffface.testing.text_table import Table
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Benchmark:
-    """What :func:`benchmark` measured.
+    """What :func:`benchmark` measured; a prompt and ``print`` show it as a table.
 
     Attributes
     ----------
@@ -32,6 +32,8 @@ class Benchmark:
     def __str__(self) -> str:
         return "\n".join([str(self.table()), *self.notes()])
 
+    __repr__ = __str__
+
     def table(self) -> Table:
         """The rows, for people."""
         return table(self.rows)
@@ -41,7 +43,7 @@ class Benchmark:
         return tables(self.rows)
 
     def notes(self) -> list[str]:
-        """What the flags of each row mean, in sentences."""
+        """What the flags of the rows mean, in sentences."""
         return notes(self.rows)
 
     def json(self) -> str:

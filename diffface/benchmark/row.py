@@ -223,9 +223,21 @@ def markdown(rows: Sequence[Measurement], columns: Sequence[str] = tuple(COLUMNS
 
 
 def notes(rows: Sequence[Measurement]) -> list[str]:
-    """What the flags of each row mean, in sentences."""
-    return [
-        f"{row.problem} {row.size}, {row.operator} by {row.backend}: {row.notes}"
-        for row in rows
-        if row.notes
-    ]
+    """What the flags of the rows mean: each sentence once, after the rows that it is about."""
+    about: dict[str, list[Measurement]] = {}
+    for row in rows:
+        if row.notes:
+            about.setdefault(row.notes, []).append(row)
+    return [f"{_named(group)}: {text}" for text, group in about.items()]
+
+
+def _named(rows: Sequence[Measurement]) -> str:
+    """``loss 2, gradient by jax, torch; hvp by jax``."""
+    backends: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        backends.setdefault((f"{row.problem} {row.size}, ", row.operator), []).append(row.backend)
+    parts, before = [], ""
+    for (subject, operator), names in backends.items():
+        parts.append(f"{subject if subject != before else ''}{operator} by {', '.join(names)}")
+        before = subject
+    return "; ".join(parts)

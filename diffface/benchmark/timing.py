@@ -158,6 +158,8 @@ def ratio(first: Timed, second: Timed) -> Spread:
 PART = 0.2
 # Below this, in seconds, nothing can be told.
 LEAST = 5e-5
+# What is there as soon as a call has returned it.
+DONE = (np.ndarray, np.generic, complex, float, int)
 # Calls that take longer than this, in seconds, are tried once only.
 SLOW = 0.05
 
@@ -225,8 +227,10 @@ def lag(call: Callable[[], Any], tried: First) -> tuple[float, float]:
 
     The result is fetched to NumPy at once, and once more after a pause in which all of it must
     have been done: where the first takes longer, something was still going on. Nothing is called
-    where the first call had nothing left to do.
+    where the first call had nothing left to do, or returned NumPy's arrays: they are there at once.
     """
+    if all(isinstance(leaf, DONE) for leaf in flatten(tried.result, SORTED)[0]):
+        return tried.duration, 0.0
     if tried.fetch <= max(LEAST, PART * tried.duration):
         return tried.duration, 0.0
     repeats = 5 if tried.duration + tried.fetch < SLOW else 1

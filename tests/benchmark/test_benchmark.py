@@ -574,6 +574,21 @@ def test_text_is_a_table_with_notes() -> None:
     assert {*rule} == {"-", " "}
     assert row.split()[:5] == ["cube", "3", "gradient", "autograd", "program"]
     assert note == "cube 3, gradient by autograd: Timed in 1 of 11 rounds."
+    assert repr(found) == str(found)
+
+
+def test_notes_that_are_the_same_are_one(report: Benchmark) -> None:
+    row = dataclasses.replace(report.rows[0], problem="cube", size="3", notes="It is slow.")
+    rows = [
+        dataclasses.replace(row, operator=operator, backend=backend, size=size)
+        for operator, backend, size in (
+            ("gradient", "jax", "3"), ("gradient", "torch", "3"), ("hvp", "jax", "3"),
+            ("hvp", "jax", "4"),
+        )
+    ]  # fmt: skip
+    assert Benchmark(tuple(rows), {}).notes() == [
+        "cube 3, gradient by jax, torch; hvp by jax; cube 4, hvp by jax: It is slow."
+    ]
 
 
 def test_reports_add_up(report: Benchmark) -> None:
