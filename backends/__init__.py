@@ -51,3 +51,7 @@ __all__ = [
     "register_backend",
     "resolve",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -116,6 +116,8 @@ def test_keywords_show_their_defaults():
 def test_dir_is_what_is_public():
     assert dir(dif) == sorted([*dif.__all__, "__version__", "backends", "testing"])
     assert all(hasattr(dif, name) for name in dir(dif))
+    for module in (dif.backends, dif.testing):
+        assert dir(module) == sorted(module.__all__)
     assert dif.__version__ == importlib.metadata.version("diffface")
 
 
@@ -127,13 +129,12 @@ def test_dir_is_what_is_public():
         ("jacrev", '`diffface.jacobian` with `mode="reverse"`'),
         ("jvp", "`diffface.pushforward`"),
         ("value_and_grad", "`diffface.value_and_gradient`"),
+        ("check", "`diffface.testing.check`"),
         ("vmap", "`in_axes=` of every operator, for many points"),
     ],
 )
 def test_names_of_other_libraries_lead_to_ours(name, ours):
-    message = (
-        f"module 'diffface' has no attribute {name!r}; what other libraries call so is {ours}."
-    )
+    message = f"module 'diffface' has no attribute {name!r}; use {ours}."
     with pytest.raises(AttributeError, match=f"^{re.escape(message)}$"):
         getattr(dif, name)
 

@@ -42,9 +42,9 @@ def add(subparsers: Any) -> None:
         "function", metavar="module:function", help="what to differentiate; imported from here"
     )
     parser.add_argument(
-        "--args", metavar="module:attribute", required=True,
-        help="the point: a tuple of arguments (Const marks constants), one argument that is no "
-        "tuple, or a function that returns them",
+        "--args", metavar="module:attribute",
+        help="the point, required: a tuple of arguments (Const marks constants), one argument that "
+        "is no tuple, or a function that returns them",
     )  # fmt: skip
     parser.add_argument(
         "--backends", metavar="NAME,...",
@@ -87,6 +87,11 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"{options.function} is not a function but a {type(f).__name__}.")
     if options.rtol is not None and not options.rtol > 0:
         raise UsageError(f"--rtol must be positive, got {options.rtol:g}.")
+    if options.args is None:
+        raise UsageError(
+            "name the point with --args, such as --args mymodule:point: a tuple of arguments, or a "
+            "function that returns it."
+        )
     args = arguments(options.args)
     with progress(2 + len(operators or ORDER)) as say:
         report = check(

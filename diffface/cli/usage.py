@@ -27,7 +27,7 @@ class Parser(argparse.ArgumentParser):
         """Raise UsageError; an unknown option gets the nearest known one."""
         hint = ""
         if unknown := re.search(r"unrecognized arguments: (--[\w-]+)", message):
-            hint = nearest(unknown[1], re.findall(r"--[\w-]+", self.format_help()))
+            hint = _close(unknown[1], re.findall(r"--[\w-]+", self.format_help()))
         raise UsageError(f"{message}.{hint} See {self.prog} --help.")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
@@ -41,10 +41,13 @@ class Parser(argparse.ArgumentParser):
 def nearest(name: str, known: Iterable[str]) -> str:
     """`` Did you mean 'this'?``, or, where nothing is near, what there is; begins with a space."""
     names = sorted(set(known))
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.7)
-    if close:
-        return f" Did you mean {close[0]!r}?"
-    return f" There is {', '.join(map(repr, names))}." if names else ""
+    return _close(name, names) or (f" There is {', '.join(map(repr, names))}." if names else "")
+
+
+def _close(name: str, known: Iterable[str]) -> str:
+    """`` Did you mean 'this'?``, if one is near."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.7)
+    return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def one_of(name: str, known: Iterable[str], noun: str) -> str:

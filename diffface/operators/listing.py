@@ -16,12 +16,21 @@ from diffface.backends.listing import backend_class
 from diffface.operators.options import PREPARATION
 from diffface.prep.operator import Operator, Part
 
-# What other libraries call them.
+# What newcomers look for, as other libraries call it or in another place.
 OTHER_NAMES = {
+    "benchmark": "`diffface.testing.benchmark`",
+    "check": "`diffface.testing.check`",
+    "elementwise_grad": "`diffface.derivative`, or `diffface.gradient` with `in_axes=`",
     "grad": "`diffface.gradient`",
+    "grad_and_value": "`diffface.value_and_gradient`",
+    "hess": "`diffface.hessian`",
+    "jac": "`diffface.jacobian`",
     "jacfwd": '`diffface.jacobian` with `mode="forward"`',
     "jacrev": '`diffface.jacobian` with `mode="reverse"`',
+    "jit": "`diffface.prepare_gradient` and its like",
     "jvp": "`diffface.pushforward`",
+    "make_jvp": "`diffface.linearize`",
+    "make_vjp": "`diffface.vjp`",
     "value_and_grad": "`diffface.value_and_gradient`",
     "vmap": "`in_axes=` of every operator, for many points",
 }
@@ -105,7 +114,7 @@ def attribute(name: str) -> Any:
     Raises
     ------
     AttributeError
-        If there is nothing; says what diffface calls it, if another library has that name.
+        If there is nothing; says what to use, if it is known what is looked for.
     """
     if name == "__version__":
         return version("diffface")
@@ -113,7 +122,6 @@ def attribute(name: str) -> Any:
         return importlib.import_module("diffface.testing")
     if name in OTHER_NAMES:
         raise AttributeError(
-            f"module 'diffface' has no attribute {name!r}; what other libraries call so is "
-            f"{OTHER_NAMES[name]}."
+            f"module 'diffface' has no attribute {name!r}; use {OTHER_NAMES[name]}."
         )
     return backend_class(name)

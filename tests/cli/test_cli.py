@@ -164,8 +164,12 @@ INSTALLED = "Installed: 'jax', 'torch', 'autograd', 'numpy', 'complex-step'."
     ("words", "message"),
     [
         (["chek"], "there is no command 'chek'. Did you mean 'check'?"),
-        (["check"], "the following arguments are required: module:function, --args. "
+        (["check"], "the following arguments are required: module:function. "
          "See python -m diffface check --help."),
+        (["check", "problem:loss"], "name the point with --args, such as --args mymodule:point: "
+         "a tuple of arguments, or a function that returns it."),
+        (["doctor", "--backends", "jax"], "unrecognized arguments: --backends jax. "
+         "See python -m diffface doctor --help."),
         (["check", "problem:loss", "--arg", "problem:x"], None),
         (["--hepl"], "unrecognized arguments: --hepl. Did you mean '--help'? "
          "See python -m diffface --help."),

@@ -8,7 +8,8 @@ from math import isfinite
 from typing import Any
 
 import diffface
-from diffface.backends.errors import PreparationWarning
+from diffface.backends.errors import DifffaceError, PreparationWarning
+from diffface.backends.recording.user_frame import users_line
 from diffface.backends.registry import Backend
 from diffface.operators.listing import main_name
 from diffface.operators.value import prepare_value, value
@@ -85,9 +86,9 @@ class Finding:
         return f"{self.kind}{who}: {self.text}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
-    """What :func:`diffface.testing.check` found; ``print`` shows it.
+    """What :func:`diffface.testing.check` found; a prompt and ``print`` show it as a table.
 
     Attributes
     ----------
@@ -152,7 +153,7 @@ class Report:
         """What it comes to, and why, below the table."""
         names = ", ".join(able_to_differentiate(self.rows))
         if self.ok:
-            first = f"All agree: {names}."
+            first = f"All agree: {names}." if "," in names else f"{names} agrees with differences."
         elif names:
             first = f"{len(self.wrong)} of {len(self.rows)} rows are wrong."
         else:
@@ -161,6 +162,8 @@ class Report:
 
     def __str__(self) -> str:
         return f"{self.table()}\n\n{self.conclusion()}"
+
+    __repr__ = __str__
 
 
 def able_to_differentiate(rows: Sequence[Comparison]) -> tuple[str, ...]:
@@ -212,9 +215,18 @@ def ask(
             leaves = numbers(found, backend.first_order())
         # Whatever a framework raises is the answer; so is a function that ends the program.
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the same
-            return Outcome(None, f"{type(error).__name__}: {error}")
+            return Outcome(None, _described(error))
     slow = [str(w.message) for w in caught if issubclass(w.category, PreparationWarning)]
     return Outcome(leaves, slow=slow[0] if slow else "")
+
+
+def _described(error: BaseException) -> str:
+    """An error in words, with the line of the user's function, which our own errors name."""
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, DifffaceError):
+        return text
+    first, *rest = text.splitlines()
+    return "\n".join([first + users_line(error), *rest])
 
 
 def _call(
