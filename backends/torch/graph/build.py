@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -72,9 +73,9 @@ def build(
             return node_by_node(module)
         with warnings.catch_warnings():  # what torch imports meanwhile may set filters
             simplify(module)
-            if not compiled:
-                return replay(module)
-        return inductor(module, examples)
+            looks = any(map(_looks_at_grad_mode, module.graph.nodes))
+            made = inductor(module, examples) if compiled else replay(module)
+        return _in_grad_mode(made) if looks else made
 
     result = build_with_numbers(record, program, examples, TORCH)
     native: Any = result.native
@@ -84,6 +85,20 @@ def build(
     if carries:
         warnings.warn(_FROZEN, PreparationWarning, stacklevel=users_stacklevel())
     return result
+
+
+def _looks_at_grad_mode(node: fx.Node) -> bool:
+    """Whether this keeps what its backward pass needs in grad mode alone, as a kernel of oneDNN."""
+    return "mkldnn_rnn_layer" in str(node.target)
+
+
+def _in_grad_mode(compiled: Compiled) -> Compiled:
+    into = compiled.into
+    return replace(
+        compiled,
+        run=torch.enable_grad()(compiled.run),
+        into=into and (lambda places: torch.enable_grad()(into(places))),
+    )
 
 
 def _terms(native: Any, inputs: Arrays) -> float:
