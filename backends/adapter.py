@@ -1,7 +1,7 @@
 """The protocol that a backend implements: how it differentiates, compiles and carries arrays."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
@@ -254,6 +254,16 @@ class Adapter(ABC):
     def is_nested(self) -> bool:
         """Whether this library is differentiating or tracing something already, here and now."""
         return False
+
+    def deferred(
+        self, outputs: Arrays, variables: Arrays, held: Arrays, again: Callable[[Arrays], Arrays]
+    ) -> Arrays:
+        """``outputs``, as they carry derivatives with respect to ``variables``.
+
+        These are computed when they are asked for, from ``again(variables)``, which are the same
+        outputs, differentiably. ``held`` are the arrays that those depend on besides.
+        """
+        return outputs
 
     def following(self, f: Any, traced: bool) -> AbstractContextManager[object]:
         """Where results must carry the derivatives of arrays that come, or that ``f`` captures.

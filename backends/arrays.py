@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -55,6 +56,8 @@ class ArrayLibrary(ABC):
         What messages call one of its arrays.
     writable : bool
         Whether results can be written into an array of the caller's.
+    has_variables : bool
+        Whether models may have variables of its own; see `variable`.
     asynchronous : bool
         Whether a call may return while it still reads arrays that it was given.
     index : dtype
@@ -65,6 +68,7 @@ class ArrayLibrary(ABC):
     backend: ClassVar[str] = ""
     noun: ClassVar[str]
     writable: ClassVar[bool] = False
+    has_variables: ClassVar[bool] = False
     asynchronous: ClassVar[bool] = False
     index: ClassVar[Any] = np.intp
     # The object of each class, since pickles must come out as the same: they compare by identity.
@@ -117,6 +121,25 @@ class ArrayLibrary(ABC):
     def traced(self, array: Array) -> Array:
         """A traced array as adapters take it."""
         return array
+
+    def without_variables(self) -> AbstractContextManager[object]:
+        """Where no result carries derivatives with respect to variables."""
+        return nullcontext()
+
+    def is_model(self, cls: Any) -> bool:
+        """Whether a tree of type ``cls`` may have variables of the caller's."""
+        return False
+
+    def variable(self, array: Array) -> Array | None:
+        """The variable of the caller's that ``array``, a leaf of a model, is the value of.
+
+        Results carry derivatives with respect to it, by `Adapter.deferred`. None if there is none.
+        """
+        return None
+
+    def depends(self, array: Array) -> bool:
+        """False only if ``array``, from a function under way, depends on no active argument."""
+        return True
 
     def fresh(self, array: Array) -> Array:
         """A C-contiguous copy of ``array`` (or itself, where arrays are immutable)."""

@@ -89,7 +89,7 @@ class Executable:
         self._shapes = [plan.outer.arrays.describe(a)[:2] for a in outputs]
         self.entry = emit(
             plan, self.compiled, self._structure, primals, constants, seeds, outputs, defaults,
-            general,
+            general, self._deferred(f),
         )  # fmt: skip
 
     def _prepare(
@@ -142,7 +142,13 @@ class Executable:
             # What the user's own primitive returned does not fit the rest of the program.
             self._fall_back(error, "this")
             return plan.evaluate(self._f, primals, constants, seeds, out)
+        if plan.defers and out is None:
+            return plan.deferred(self._f, outputs, self._structure, primals, constants, seeds)
         return plan.result.assemble(outputs, self._structure, out)
+
+    def _deferred(self, f: Callable[..., Any]) -> Callable[..., Arrays]:
+        plan, structure = self.plan, self._structure
+        return lambda outputs, *given: plan.carried(f, outputs, structure, *given)
 
     def _outputs(self, inputs: Arrays, out: object) -> Arrays:
         """Outputs of the program; those that go into ``out`` are written there, if they can be."""

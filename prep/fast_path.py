@@ -5,7 +5,7 @@ assemble) walks over structure that never changes. The code emitted here has it 
 what a prepared callable calls. Whatever it does not know for sure it leaves to the general way.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,19 +43,23 @@ def emit(
     outputs: Arrays,
     defaults: Mapping[str, Any],
     general: Entry,
+    deferred: Callable[..., Arrays],
 ) -> Entry | None:
     """The entry to ``compiled`` for arguments and seeds like the examples; None if there is none.
 
     ``outputs`` are those of the program at the examples; ``seeds`` may be None for cotangents,
     which are then taken to be of the kind of the result of ``f``. ``defaults`` are the keyword
     arguments of a call that has none, and ``general`` takes the calls that are not like this.
+    ``deferred(outputs, primals, constants, seeds)`` are the outputs as they carry derivatives by
+    variables of models.
     """
     writer = Writer(plan.operator.names[plan.wanted], general)
     names = _names(writer, plan, defaults)
     try:
         inputs = _arguments(writer, plan, names, primals, constants)
+        carry = _carry(writer, plan, deferred, len(primals), len(outputs))
         inputs += _seeds(writer, plan, structure, primals, seeds)
-        tail = _results(writer, plan, structure, compiled, inputs, outputs)
+        tail = _results(writer, plan, structure, compiled, inputs, outputs, carry)
     except Unknown:
         return None
     into = _into(writer, plan, structure, compiled, inputs, outputs)
@@ -243,11 +247,28 @@ def _like_result(plan: Plan, structure: OutputStructure) -> Any:
     return leaves[0] if structure.y is None else unflatten(structure.y, leaves)
 
 
+def _carry(
+    writer: Writer, plan: Plan, deferred: Callable[..., Arrays], primals: int, outputs: int
+) -> list[str]:
+    """Lines after which outputs carry derivatives by variables of models."""
+    if not plan.defers:
+        return []
+    given = [
+        "".join(f"{a}, " for a in part)
+        for part in (writer.leaves[:primals], writer.leaves[primals:])
+    ]
+    which = plan.operator.seeds
+    seeds = "None" if which is Seeds.NONE else which.value
+    results = "".join(f"r{i}, " for i in range(outputs))
+    call = f"{writer.names(deferred)}(({results}), ({given[0]}), ({given[1]}), {seeds})"
+    return [f"{results} = {call}"]
+
+
 def _results(
     writer: Writer, plan: Plan, structure: OutputStructure, compiled: Compiled,
-    inputs: Sequence[str], outputs: Arrays,
+    inputs: Sequence[str], outputs: Arrays, carry: Sequence[str],
 ) -> list[str]:  # fmt: skip
-    """Lines that run the program and return what the user gets."""
+    """Lines that run the program, ``carry`` on derivatives, and return what the user gets."""
     names, kind = writer.names, plan.outer.arrays
     results = [f"r{i}" for i in range(len(outputs))]
     exits = []
@@ -262,6 +283,7 @@ def _results(
             raise Unknown
         exits.append(expression)
     run = _run(writer, _calls(writer, compiled, f"{', '.join(results)},", inputs))
+    run += carry
     if plan.settings.has_aux:
         tree, noted = names(plan.result.tree), names(structure)
         return [*run, f"return {tree}(({', '.join(exits)},), {noted})"]

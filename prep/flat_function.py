@@ -35,6 +35,8 @@ class OutputStructure:
     # Static leaves of aux as they are; None where an array goes, and the type of a Python number
     # that goes as an array.
     aux_leaves: Sequence[Static | type | None] = ()
+    # Of each array in aux, whether it may depend on active arguments.
+    aux_depends: Sequence[bool] = ()
     # How many arrays each part of the result has.
     counts: Sequence[int] = ()
     # The type of the NumPy number that f returned before: it needs no second look.
@@ -227,6 +229,7 @@ class FlatFunction:
             if array is not None:
                 arrays.append(array)
         if not self._noted:  # where it is evaluated first is where the caller asks
+            self._structure.aux_depends = [*map(self.adapter.arrays.depends, arrays)]
             self._structure.aux_leaves, self._noted = static, True
         return tuple(arrays)
 

@@ -24,6 +24,7 @@ from diffface.prep.arguments.signature import (
     parameter,
 )
 from diffface.prep.carry import constants_to, primals_to
+from diffface.prep.deferred import attached, deferred, may_defer
 from diffface.prep.flat_function import FlatFunction, OutputStructure
 from diffface.prep.inner import Inner
 from diffface.prep.kept import Kept
@@ -96,12 +97,14 @@ class Plan:
         What the scope of ``inner``, in which everything is computed, must allow.
     value : bool
         Whether anything besides the last part is asked for.
+    defers : bool
+        Whether there may be a model whose variables the results carry derivatives of.
     """
 
     __slots__ = (
-        "_follows", "_given_settings", "_may_trace", "_native", "axes", "backend", "device",
-        "dtypes", "inner", "lead", "operator", "outer", "points", "problem", "result", "settings",
-        "signature", "value", "wanted",
+        "_follows", "_given_settings", "_may_trace", "_native", "axes", "backend", "defers",
+        "device", "dtypes", "inner", "lead", "operator", "outer", "points", "problem", "result",
+        "settings", "signature", "value", "wanted",
     )  # fmt: skip
 
     def __init__(
@@ -143,6 +146,7 @@ class Plan:
         for leaf in signature.primals:
             if leaf.library is not self.outer.arrays:
                 self._native = False
+        self.defers = self.outer.arrays.has_variables and may_defer(signature, self.outer)
         self.device: Hashable = None
         self.dtypes: list[np.dtype[Any]] = [p.dtype for p in signature.primals]
         for leaf in signature.constants:
@@ -163,11 +167,12 @@ class Plan:
 
     def evaluate(
         self, f: Callable[..., Any], primals: Sequence[Any], constants: Sequence[Any],
-        seeds: object = None, out: object = None,
+        seeds: object = None, out: object = None, flat: bool = False,
     ) -> Any:  # fmt: skip
         """The result as the user sees it, computed eagerly: no value is kept that could go stale.
 
-        ``seeds`` are the tangents or cotangents as the user gave them.
+        ``seeds`` are the tangents or cotangents as the user gave them; ``flat`` asks for the arrays
+        of the result alone.
         """
         structure = OutputStructure()
         if out is not None:
@@ -175,6 +180,9 @@ class Plan:
         traced = (self._may_trace or seeds is not None) and self.is_traced(
             primals, constants, seeds
         )
+        if self.defers and (traced or self.outer.is_nested()):
+            primals, constants, found = attached(self.signature, self.outer, primals, constants)
+            traced |= found
         following = self.outer.following(f, traced) if self._follows else _NOTHING
         with self.inner.scope(self.dtypes), following:
             given: Callable[[], Arrays] = tuple
@@ -194,10 +202,37 @@ class Plan:
             plain = type(output) is np.ndarray
             own = self.outer.arrays
             outputs.append(own.fresh(output) if plain else fresh(output, own))
+        if flat:
+            return tuple(outputs)
+        if self.defers and not traced and out is None:
+            return self.deferred(f, outputs, structure, primals, constants, seeds)
         like = self.result.like
         if like is not None and like.library is self.outer.arrays and out is None:
             return outputs[0]
         return self.result.assemble(tuple(outputs), structure, out)
+
+    def deferred(
+        self, f: Callable[..., Any], outputs: Sequence[Array], structure: OutputStructure,
+        primals: Sequence[Any], constants: Sequence[Any], seeds: object,
+    ) -> Any:  # fmt: skip
+        """The result as the user sees it, with derivatives by variables of models in it."""
+        if any(map(self.outer.arrays.is_traced, outputs)):
+            # What f captures is followed, and variables together with that.
+            primals, constants, found = attached(self.signature, self.outer, primals, constants)
+            if found:
+                return self.evaluate(f, primals, constants, seeds)
+        carried = self.carried(f, tuple(outputs), structure, primals, constants, seeds)
+        return self.result.assemble(carried, structure)
+
+    def carried(
+        self, f: Callable[..., Any], outputs: Arrays, structure: OutputStructure,
+        primals: Sequence[Any], constants: Sequence[Any], seeds: object,
+    ) -> Arrays:  # fmt: skip
+        """``outputs``, as they carry derivatives by variables of models."""
+        evaluate = lambda x, c: self.evaluate(f, x, c, seeds, flat=True)
+        return deferred(
+            self.signature, self.outer, outputs, structure, primals, constants, evaluate
+        )
 
     def is_traced(
         self, primals: Sequence[Any], constants: Sequence[Any], seeds: object = None

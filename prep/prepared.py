@@ -153,7 +153,7 @@ class Prepared(Generic[Result]):
                 traced = True
             elif self._strict and not self._may_be(signature):
                 raise PreparationMismatchError(report(self._fixed, signature, self._recipe.f))
-        if traced:
+        if traced or (plan.defers and plan.outer.is_nested()):
             return plan.evaluate(self._recipe.f, primals, constants, seeds, out)
         if self._by_value:
             plan, constants = plan.by_value(constants)

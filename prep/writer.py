@@ -47,6 +47,8 @@ class Writer:
         self.parameters: Sequence[str] = ()
         self.lines: list[str] = []
         self.guards: list[str] = []
+        # Leaves that are not static, as they came.
+        self.leaves: list[str] = []
         # Whether arrays of another kind go in.
         self.foreign = False
 
@@ -71,6 +73,7 @@ class Writer:
         guard = source.guard(a, example, self.names) if source is not None else ""
         if source is None or not guard:
             raise Unknown
+        self.leaves.append(a)
         self.guards.append(guard)
         clear = source.untransformed(self.names)
         if clear and clear not in self.guards:

@@ -1,6 +1,6 @@
 """PyTorch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +16,7 @@ from diffface.backends.errors import InvalidArgumentError, MissingRuleError
 from diffface.backends.generic import loop, push_of_rows, size, slices, stack
 from diffface.backends.rule import Rule
 from diffface.backends.torch.arrays import TORCH
+from diffface.backends.torch.deferred import deferred
 from diffface.backends.torch.levels import (
     captures,
     in_batch,
@@ -274,6 +275,11 @@ class Torch(Adapter):
 
     def is_nested(self) -> bool:
         return NESTED.get() or transformed()
+
+    def deferred(
+        self, outputs: Arrays, variables: Arrays, held: Arrays, again: Callable[[Arrays], Arrays]
+    ) -> Arrays:
+        return deferred(outputs, variables, held, again)
 
     def following(self, f: Any, traced: bool) -> AbstractContextManager[object]:
         refuse_synchronised(f)

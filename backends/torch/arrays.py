@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from diffface.backends.bfloat16 import is_bfloat16
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.recording.names import Names
 from diffface.backends.torch import containers, modules
-from diffface.backends.torch.levels import is_traced
+from diffface.backends.torch.levels import in_derivative, in_transform, is_traced
 from diffface.backends.torch.processes import local, place_of, placed
 
 try:
@@ -33,6 +34,7 @@ class TorchArrays(ArrayLibrary):
     backend = "torch"
     noun = "a torch tensor"
     writable = True
+    has_variables = True
     asynchronous = False
     # Half as much to read.
     index = np.int32
@@ -94,6 +96,18 @@ class TorchArrays(ArrayLibrary):
 
     def is_traced(self, array: Array) -> bool:
         return is_traced(array)
+
+    def without_variables(self) -> AbstractContextManager[object]:
+        return torch.no_grad()
+
+    def is_model(self, cls: Any) -> bool:
+        return isinstance(cls, type) and issubclass(cls, torch.nn.Module)
+
+    def variable(self, array: Array) -> Array | None:
+        return modules.variable(array)
+
+    def depends(self, array: Array) -> bool:
+        return bool(array.requires_grad) or in_transform() or in_derivative()
 
     def untransformed(self, names: Names) -> str:
         levels, stack = names(forward_ad), names(_len_torch_dispatch_stack)

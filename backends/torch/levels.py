@@ -88,12 +88,12 @@ def is_traced(array: Array) -> bool:
     return forward_ad.unpack_dual(array).tangent is not None
 
 
-def captures(outputs: Iterable[Array], leaves: Sequence[Array]) -> bool:
-    """Whether the graph of ``outputs`` has other ends than ``leaves``."""
+def captures(outputs: Iterable[Array], leaves: Sequence[Array], mark: str = "") -> bool:
+    """Whether the graph of ``outputs`` has other ends than ``leaves``, and those with ``mark``."""
     own = {id(leaf) for leaf in leaves}
     for node in _nodes(outputs):
         variable = getattr(node, "variable", None)
-        if variable is not None and id(variable) not in own:
+        if variable is not None and id(variable) not in own and not hasattr(variable, mark):
             return True
     return False
 

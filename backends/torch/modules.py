@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch._C import _len_torch_dispatch_stack
 
 from diffface.backends.arrays import Subtree
 from diffface.backends.errors import NotDifferentiableError
@@ -127,7 +128,7 @@ class _Entry:
 
     def subtree(self) -> Subtree:
         """The module taken apart as it is now."""
-        leaves = [t.detach() if _is_value(t) else t for t in self._tensors]
+        leaves = [_value(t) if _is_value(t) else t for t in self._tensors]
         return Subtree(
             (*leaves, self._skeleton), self._rebuild, self._names, (*self._constant, True)
         )
@@ -151,9 +152,28 @@ def _forget(known: dict[int, _Entry], key: int, _: object) -> None:
 
 
 def _is_value(t: Any) -> bool:
-    # Parameters are what training starts from. In a function that is being differentiated, plain
-    # tensors stand in their places.
+    # In a function that is being differentiated, plain tensors stand in the places of parameters.
     return isinstance(t, nn.Parameter) and t.is_leaf
+
+
+# What marks the value of a parameter, to find that again.
+_VARIABLE = "_diffface_variable"
+
+
+def _value(p: Any) -> Any:
+    """The value of a parameter, without a graph."""
+    value = p.detach()
+    if p.requires_grad:
+        setattr(value, _VARIABLE, p)
+    return value
+
+
+def variable(value: Any) -> Any:
+    """The parameter that ``value`` is of, if what is computed from that carries derivatives."""
+    # What is recorded is frozen in a program.
+    if not torch.is_grad_enabled() or _len_torch_dispatch_stack():
+        return None
+    return getattr(value, _VARIABLE, None)
 
 
 def _is_wanted(p: Any) -> bool:

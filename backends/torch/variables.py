@@ -20,6 +20,10 @@ NESTED: ContextVar[bool] = ContextVar("nested", default=False)
 FOLLOW: ContextVar[bool | None] = ContextVar("follow", default=False)
 
 
+# What marks variables that were made here.
+OWN = "_diffface_own"
+
+
 class Following:
     """Sets whether captured tensors are followed."""
 
@@ -55,7 +59,10 @@ def leaf(array: Array) -> Array:
     """A new variable with the value, and any outer derivative, of ``array``."""
     # view_as, unlike detach, keeps the tangent of an outer forward differentiation.
     leaf = array.view_as(array)
-    return leaf if leaf.requires_grad else leaf.requires_grad_()
+    if not leaf.requires_grad:
+        leaf.requires_grad_()
+        setattr(leaf, OWN, True)
+    return leaf
 
 
 def detach(arrays: Arrays) -> Arrays:

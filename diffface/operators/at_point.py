@@ -15,6 +15,7 @@ from diffface.operators.pullback import PULLBACK
 from diffface.operators.pushforward import PUSHFORWARD
 from diffface.prep.arguments import seeds as _seeds
 from diffface.prep.arguments.bind import bind
+from diffface.prep.deferred import attached
 from diffface.prep.flat_function import OutputStructure
 from diffface.prep.kept import Kept
 from diffface.prep.operator import Operator, Part, Recipe
@@ -52,6 +53,11 @@ class FixedPoint:
         self._f = f
         self._kept: Kept | None = None
         self.traced = self._plan.is_traced(primals, constants)
+        if self._plan.defers:
+            primals, constants, found = attached(
+                self.signature, self.adapter, primals, constants, copy=True
+            )
+            self.traced |= found
         with self.scope():
             self.x, c = self._plan.to_backend(primals, constants, copy=True, traced=self.traced)
         self._kept = self._plan.keep(c)

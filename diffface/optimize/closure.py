@@ -5,6 +5,7 @@ from typing import Any, Unpack
 
 import optree
 
+from diffface.backends.arrays import PYTHON
 from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.libraries import library_of
 from diffface.operators.gradient import prepare_value_and_gradient
@@ -62,6 +63,7 @@ def closure(
             raise InvalidArgumentError(
                 f"`params` must be tensors, got {type(leaf).__name__}; torch.optim changes tensors."
             )
+    library = next(filter(None, map(library_of, leaves)), PYTHON)
     prepared = prepare_value_and_gradient(
         f, *map(_detached, call.values),
         backend=options.get("backend"), kwargs=options.get("kwargs"),
@@ -72,7 +74,8 @@ def closure(
     def evaluate(*given: Any) -> Any:
         rest = iter((*given, *constants[len(given) :]))
         now = [v if i in call.active else next(rest) for i, v in enumerate(call.values)]
-        value, gradients = prepared(*map(_detached, now), *map(_detached, rest))
+        with library.without_variables():
+            value, gradients = prepared(*map(_detached, now), *map(_detached, rest))
         parts = (g for gradient in gradients for g in leaves_of(gradient))
         for leaf, part in zip(leaves, parts, strict=True):
             leaf.grad = part

@@ -6,6 +6,7 @@ import pickle
 import threading
 import types
 import weakref
+from functools import partial
 
 import numpy as np
 import pytest
@@ -130,7 +131,8 @@ def check(found, expected):
     for name, part in gradient.items():
         torch.testing.assert_close(part, expected[1][name])
         assert type(part) is torch.Tensor
-        assert not part.requires_grad
+        assert part.requires_grad
+        assert part.grad_fn is not None
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -156,6 +158,127 @@ def test_gradients_are_those_of_a_training_step(name):
     # Nothing in it has changed, such as a running average.
     for key, held in model.state_dict().items():
         assert torch.equal(held, before[key])
+
+
+def penalty(value, gradient):
+    return value + 0.1 * sum(part.abs().square().sum() for part in gradient.values())
+
+
+def by_create_graph(f, model, *args):
+    """Derivatives of a loss with a gradient penalty; the model stays as it is."""
+    held = copy.deepcopy(model.state_dict())
+    wanted = [p for p in model.parameters() if p.requires_grad]
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        value = f(model, *args)
+        gradient = torch.autograd.grad(value, wanted, create_graph=True)
+        found = torch.autograd.grad(penalty(value, dict(enumerate(gradient))), wanted)
+    model.load_state_dict(held)
+    return found
+
+
+# Those without another derivative to compare, or with too little precision.
+INEXACT = {"autocast", "bfloat16", "dropout", "half"}
+
+
+@pytest.mark.parametrize("name", sorted({*MODELS} - INEXACT))
+def test_a_penalty_on_gradients_reaches_the_parameters(name):
+    torch.manual_seed(0)
+    make, shape = MODELS[name]
+    model = make()
+    x = torch.tensor([1, 2, 1]) if shape is None else torch.randn(shape)
+    expected = by_create_graph(loss, model, x)
+    prepared = dif.prepare_value_and_gradient(loss, model, dif.Const(x), fallback="error")
+    for step in (prepared, partial(dif.value_and_gradient, loss)):
+        found = step(model, dif.Const(x))
+        penalty(*found).backward()
+        for p, part in zip(
+            [p for p in model.parameters() if p.requires_grad], expected, strict=True
+        ):
+            torch.testing.assert_close(p.grad, part, rtol=1e-4, atol=1e-4)
+        model.zero_grad()
+    with torch.no_grad():
+        assert not prepared(model, x)[0].requires_grad
+
+
+def test_a_penalty_on_slopes_reaches_the_parameters_in_const():
+    torch.manual_seed(0)
+    model, x = mlp(dtype=torch.float64), torch.randn(5, 3, dtype=torch.float64)
+    parameters, critic = list(model.parameters()), lambda x, model: loss(model, x)
+
+    def derivatives(slope):
+        found = torch.autograd.grad(slope.square().sum(), parameters, allow_unused=True)
+        return [torch.zeros(()) if part is None else part for part in found]
+
+    at = x.clone().requires_grad_()
+    expected = derivatives(torch.autograd.grad(critic(at, model), at, create_graph=True)[0])
+    prepared = dif.prepare_gradient(critic, x, dif.Const(model), fallback="error")
+    _, pull = dif.vjp(critic, x, dif.Const(model))
+    for slope in (
+        prepared(x, model),
+        prepared(x, model),
+        prepared(at, model),
+        dif.gradient(critic, x, dif.Const(model)),
+        dif.gradient(critic, x, dif.Const(model), in_axes=(0, None)),
+        pull(torch.ones((), dtype=x.dtype)),
+    ):
+        torch.testing.assert_close(derivatives(slope), expected, check_dtype=False)
+    # NumPy arrays in give NumPy arrays.
+    numbers = dif.gradient(critic, x.numpy(), dif.Const(model), backend="torch")
+    assert type(numbers) is np.ndarray
+
+
+def test_a_third_derivative_by_backward():
+    torch.manual_seed(0)
+    model, x = mlp(dtype=torch.float64), torch.randn(5, 3, dtype=torch.float64)
+    parameters = list(model.parameters())
+
+    def third(gradient):
+        twice = torch.autograd.grad(penalty(0, gradient), parameters, create_graph=True)
+        return torch.autograd.grad(sum(part.square().sum() for part in twice), parameters)
+
+    prepared = dif.prepare_gradient(loss, model, dif.Const(x))
+    by_torch = torch.autograd.grad(loss(model, x), parameters, create_graph=True)
+    expected = third(dict(enumerate(by_torch)))
+    torch.testing.assert_close(third(prepared(model, x)), expected)
+
+
+def test_auxiliary_results_carry_derivatives_where_they_depend_on_parameters():
+    def with_output(model, x):
+        y = model(x)
+        return y.square().sum(), (y, dict(model.named_buffers()))
+
+    model, x = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)), torch.randn(5, 3)
+    prepared = dif.prepare_gradient(with_output, model, dif.Const(x), has_aux=True)
+    for _, (y, buffers) in (
+        prepared(model, x),
+        dif.gradient(with_output, model, dif.Const(x), has_aux=True),
+    ):
+        found = torch.autograd.grad(y.sum(0)[0].square(), model[1].bias)
+        torch.testing.assert_close(
+            found, torch.autograd.grad(model(x).sum(0)[0].square(), model[1].bias)
+        )
+        assert not any(buffer.requires_grad for buffer in buffers.values())
+
+
+def test_derivatives_that_cannot_be_had_again():
+    model, x = nn.Sequential(nn.Linear(3, 30), nn.Dropout(0.5)), torch.randn(5, 3)
+    scale = torch.tensor(2.0, requires_grad=True)
+    prepared = dif.prepare_value_and_gradient(loss, model, dif.Const(x))
+    with pytest.raises(dif.NotDifferentiableError, match="It draws random numbers"):
+        penalty(*prepared(model, x)).backward()
+    with pytest.warns(dif.PreparationWarning, match="captures a tensor that requires grad"):
+        captured = dif.prepare_value_and_gradient(
+            lambda model, x: scale * loss(model, x), model.eval(), dif.Const(x)
+        )
+    with pytest.raises(dif.NotDifferentiableError, match="captures, or makes, tensors"):
+        penalty(*captured(model, x)).backward()
+    unprepared = dif.gradient(lambda model, x: scale * loss(model, x), model, dif.Const(x))
+    assert torch.autograd.grad(unprepared["0.bias"].sum(), scale)[0] != 0
+    found = dif.value_and_gradient(loss, model, dif.Const(x))
+    with torch.no_grad():
+        model[0].bias.add_(1.0)
+    with pytest.raises(dif.NotDifferentiableError, match="were written to after"):
+        penalty(*found).backward()
 
 
 def test_new_values_of_buffers_are_auxiliary_results():
