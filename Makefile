@@ -2,8 +2,12 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# What was installed: for users, for tests, for the documentation.
 INSTALLED := .venv/.installed
+INSTALLED_DEV := .venv/.installed-dev
 INSTALLED_DOCS := .venv/.installed-docs
+INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check \
+	--constraint constraints.txt --config-settings editable_mode=compat --editable
 PYTEST := $(BIN)/python -m pytest --quiet --numprocesses=auto --maxprocesses=4
 
 .PHONY: help demo test test-slow test-all lint types format coverage docs docs-test results tables clean
@@ -27,27 +31,27 @@ help:
 demo: $(INSTALLED)
 	$(BIN)/python docs/examples/nist.py
 
-test: $(INSTALLED)
+test: $(INSTALLED_DEV)
 	$(PYTEST) -m "not slow and not more and not site"
 
-test-slow: $(INSTALLED)
+test-slow: $(INSTALLED_DEV)
 	$(PYTEST) -m "(slow or more) and not exhaustive and not site"
 
-test-all: $(INSTALLED)
+test-all: $(INSTALLED_DEV)
 	$(PYTEST) -m "not site"
 
-lint: $(INSTALLED)
+lint: $(INSTALLED_DEV)
 	$(BIN)/ruff check --quiet
 	$(BIN)/ruff format --quiet --check
 
-types: $(INSTALLED)
+types: $(INSTALLED_DEV)
 	$(BIN)/mypy --package diffface
 
-format: $(INSTALLED)
+format: $(INSTALLED_DEV)
 	$(BIN)/ruff check --quiet --fix
 	$(BIN)/ruff format --quiet
 
-coverage: $(INSTALLED)
+coverage: $(INSTALLED_DEV)
 	$(PYTEST) -m "not site" --cov --cov-report=term
 
 docs: $(INSTALLED_DOCS)
@@ -56,12 +60,11 @@ docs: $(INSTALLED_DOCS)
 docs-test: docs
 	$(BIN)/python -m pytest --quiet -m site tests/docs/test_site.py
 
-results: $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		--constraint constraints.txt --config-settings editable_mode=compat --editable '.[results]'
+results: $(INSTALLED_DEV)
+	$(INSTALL) '.[results]'
 	$(BIN)/python -m benchmarks.results
 
-tables: $(INSTALLED)
+tables: $(INSTALLED_DEV)
 	$(BIN)/python scripts/tables.py
 
 clean:
@@ -69,13 +72,17 @@ clean:
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "diffface needs Python 3.11 or later; name one: make PYTHON=python3.12 $(MAKECMDGOALS)")'
-	echo "Installing diffface, JAX, PyTorch and autograd into .venv (only this once)"
+	echo "Installing diffface, JAX, PyTorch, autograd and SciPy into .venv (only this once)"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check \
-		--constraint constraints.txt --config-settings editable_mode=compat --editable '.[all,dev]'
+	$(INSTALL) '.[all]'
 	touch $(INSTALLED)
 
-$(INSTALLED_DOCS): $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		--constraint constraints.txt --config-settings editable_mode=compat --editable '.[docs]'
+$(INSTALLED_DEV): $(INSTALLED)
+	echo "Installing what the tests need (only this once)"
+	$(INSTALL) '.[all,dev]'
+	touch $(INSTALLED_DEV)
+
+$(INSTALLED_DOCS): $(INSTALLED_DEV)
+	echo "Installing Sphinx (only this once)"
+	$(INSTALL) '.[docs]'
 	touch $(INSTALLED_DOCS)
