@@ -189,6 +189,15 @@ def _copy(node: fx.Node) -> fx.Node | None:
     return source if fits else None  # type: ignore[return-value]
 
 
+def _t(node: fx.Node) -> fx.Node | None:
+    (source,) = node.args
+    if not isinstance(source, fx.Node) or source.target is not node.target:
+        return None
+    twice = source.args[0]
+    fits = isinstance(twice, fx.Node) and looks_like(twice.meta["val"], node.meta["val"])
+    return twice if fits else None  # type: ignore[return-value]
+
+
 # Choices
 
 
@@ -217,6 +226,7 @@ _RULES: dict[Any, Rule] = {
     aten.slice_scatter.default: _slice_scatter,
     aten.sub.Scalar: _sub,
     aten.sub.Tensor: _sub,
+    aten.t.default: _t,
     aten.where.self: _where,
 }
 

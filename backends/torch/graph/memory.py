@@ -28,12 +28,27 @@ _ALLOCATING = aten_names(
 )
 
 
+# Of their first argument, and of nothing else.
+_VIEWS = aten_names("permute squeeze t transpose unsqueeze view")
+
+
 def allocates(node: fx.Node) -> bool:
     """Whether the node's result surely is in new memory, and no view of it."""
     if node.target in LOWERED:
         return True
     value: Any = node.meta.get("val")
     return name_of(node) in _ALLOCATING and not value.is_conj() and not value.is_neg()
+
+
+def is_whole(node: fx.Node) -> bool:
+    """Whether the node's result, contiguous, surely is all of a new memory, as a view or not."""
+    count = node.meta["val"].numel()
+    while not allocates(node):
+        if name_of(node) not in _VIEWS:
+            return False
+        node = node.args[0]  # type: ignore[assignment] # what it is a view of
+    value = node.meta["val"]
+    return bool(value.is_contiguous() and value.numel() == count)
 
 
 def lifetimes_of(graph: fx.Graph) -> Lifetimes[fx.Node]:

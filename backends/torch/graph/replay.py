@@ -22,7 +22,7 @@ from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.recording.lifetimes import Lifetimes
 from diffface.backends.recording.source import code
 from diffface.backends.torch.graph.lowering import lower
-from diffface.backends.torch.graph.memory import allocates, lifetimes_of
+from diffface.backends.torch.graph.memory import is_whole, lifetimes_of
 from diffface.backends.torch.graph.spelling import Spelling
 from diffface.backends.torch.graph.statements import Statements
 
@@ -150,7 +150,7 @@ def _results(outputs: Any, lifetimes: Lifetimes[fx.Node], spelling: Spelling) ->
         shown = spelling.show(output)
         if not output.meta["val"].is_contiguous():
             shown = f"{shown}.clone(memory_format={spelling.constant(torch.contiguous_format)})"
-        elif not allocates(output) or memory in seen:
+        elif not is_whole(output) or memory in seen:
             shown = f"{shown}.clone()"
         seen.add(memory)
         results.append(shown)
