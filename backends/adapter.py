@@ -156,13 +156,14 @@ class Adapter(ABC):
         return (push_by_transposing if nests else push_by_rows)(self, f, x)
 
     def compressed(
-        self, f: Function, x: Arrays, seeds: Arrays, *, value: bool = True
+        self, f: Function, x: Arrays, seeds: Arrays, *, value: bool = True, derived: bool = False
     ) -> tuple[Arrays, Arrays, Arrays | None, Arrays]:
         """``(y, dy, moves, aux)`` along ``seeds`` of zeros and ones, as one batch.
 
         No element of ``y`` depends on two coordinates of one seed. Backends that take differences
         move each coordinate by a length of its own; these are the ``moves``, by which the elements
-        of ``dy`` have still to be divided. The others return None for them.
+        of ``dy`` have still to be divided. The others return None for them. Where ``f`` is a
+        derivative itself (``derived``), most of the work is the same along all directions.
         """
         y, dy, aux = self.pushforwards(f, x, seeds, value=value)
         return y, dy, None, aux

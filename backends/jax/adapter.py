@@ -84,6 +84,15 @@ class JAX(Adapter):
             return jax.vmap(call)(seeds)
         return jax.lax.map(call, seeds, batch_size=chunk_size)  # type: ignore[no-any-return]
 
+    def compressed(
+        self, f: Function, x: Arrays, seeds: Arrays, *, value: bool = True, derived: bool = False
+    ) -> tuple[Arrays, Arrays, Arrays | None, Arrays]:
+        # On a CPU, XLA would compute what a batch shares anew for each of its directions, and all
+        # of it once more for each entry that is gathered.
+        alone = derived and jax.default_backend() == "cpu"
+        y, dy, aux = self.pushforwards(f, x, seeds, chunk_size=1 if alone else None, value=value)
+        return y, dy, None, aux
+
     def gather(self, flat: Array, index: Array) -> Array:
         # No element is compared with the bounds.
         return jax.lax.gather(

@@ -137,7 +137,7 @@ class FiniteDifferences(NumPyAdapter):
         return y, tuple(np.stack(column) for column in zip(*found, strict=True)), aux
 
     def compressed(
-        self, f: Function, x: Arrays, seeds: Arrays, *, value: bool = True
+        self, f: Function, x: Arrays, seeds: Arrays, *, value: bool = True, derived: bool = False
     ) -> tuple[Arrays, Arrays, Arrays | None, Arrays]:
         y, aux = self._value(f, x, value)
         directions, box = slices(seeds, np), self._box(x)

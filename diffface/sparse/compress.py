@@ -93,8 +93,9 @@ class Compression:
         return self.coloring.forward + self.coloring.reverse
 
     def entries(
-        self, adapter: Adapter, f: Function, x: Arrays, *, holomorphic: bool, value: bool
-    ) -> tuple[Arrays, Array, Arrays]:
+        self, adapter: Adapter, f: Function, x: Arrays, *, holomorphic: bool, value: bool,
+        derived: bool = False,
+    ) -> tuple[Arrays, Array, Arrays]:  # fmt: skip
         """``(y, entries, aux)``: the entries of the Jacobian of ``f`` at ``x``."""
         xp = adapter.xp
         y: Arrays = ()
@@ -110,7 +111,9 @@ class Compression:
                 # A pullback is J^H.
                 found.append(adapter.gather(xp.conj(dx) if holomorphic else dx, part.index))
                 continue
-            y, dy, moves, aux = adapter.compressed(f, x, _seeds(part, x, xp), value=value)
+            y, dy, moves, aux = adapter.compressed(
+                f, x, _seeds(part, x, xp), value=value, derived=derived
+            )
             entries = adapter.gather(_flat(dy, xp), part.index)
             if moves is not None:
                 lengths = np.concatenate([np.reshape(move, -1) for move in moves])
@@ -172,7 +175,7 @@ def compressed_hessian(operator: Operator, compression: Compression) -> Operator
 
     def derive(at: Point) -> tuple[tuple[Arrays, ...], Arrays]:
         dx, entries, rest = compression.entries(
-            at.outer, gradient_function(at), at.x, holomorphic=False, value=at.value
+            at.outer, gradient_function(at), at.x, holomorphic=False, value=at.value, derived=True
         )
         return (rest[:1], dx, (entries,)), rest[1:]
 
