@@ -46,6 +46,9 @@ _OPTIONS = {
 }
 
 
+_GATHERS = (aten.index_select.default, aten.index.Tensor, aten.gather.default)
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class CompiledGraph:
     """A compiled program, to look at or to go on with.
@@ -114,6 +117,7 @@ def _compile(module: fx.GraphModule, examples: Arrays) -> Compiled:
             fakes = [torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in inputs]
             table = select_decomp_table()
             graph = make_fx(graph, decomposition_table=table, tracing_mode="fake")(*fakes)
+        _compute_before_gathers(graph)
         # A result's strides are part of what was promised
         output: Any = graph.graph.output_node()
         output.meta["user_visible_output_idxs"] = list(range(len(output.args[0])))
@@ -140,6 +144,28 @@ def _with_constants_as_inputs(module: fx.GraphModule) -> tuple[fx.GraphModule, A
     # The kernels read constants row by row, too
     constants = tuple(getattr(module, str(node.target)).contiguous() for node in captured)
     return fx.GraphModule({}, graph), constants
+
+
+def _compute_before_gathers(module: fx.GraphModule) -> None:
+    """Keep arrays in memory from which about all elements are gathered.
+
+    Inductor would compute each of them anew for each index.
+    """
+    for node in list(module.graph.nodes):
+        if node.target not in _GATHERS or node.args[0].op == "placeholder":
+            continue
+        source, value = node.args[0], node.args[0].meta["val"]
+        if 2 * node.meta["val"].numel() < value.numel():
+            continue
+        copy = _copy(source, node)
+        copy.meta["val"] = value.contiguous()
+        # This is how inductor is told: it works on memory, and on nothing else.
+        place = list(value.shape), list(copy.meta["val"].stride()), 0
+        with module.graph.inserting_before(node):
+            kept = module.graph.call_function(aten.as_strided.default, (copy, *place))
+        kept.meta["val"] = copy.meta["val"]
+        node.replace_input_with(source, kept)
+    module.recompile()
 
 
 def _copy_old_outputs(module: fx.GraphModule) -> None:
