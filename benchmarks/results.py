@@ -129,7 +129,7 @@ def write(found: dict[str, Any]) -> None:
     }
     reports["hvp"].plot(DOCS / "results-hvp.png")
     reports["problems"].plot(DOCS / "results-problems.png")
-    curves(found["sparse"]["rows"]).savefig(DOCS / "results-sparse.png", dpi=110)
+    curves(found["sparse"]["rows"]).savefig(DOCS / "results-sparse.png")
     patterns().savefig(DOCS / "results-patterns.png", dpi=80)
     (DOCS / "results.md").write_text(page(found, reports), encoding="utf-8")
 

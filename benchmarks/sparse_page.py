@@ -7,6 +7,7 @@ import numpy as np
 
 import diffface as dif
 from benchmarks.sparse_cases import CASES
+from diffface.benchmark.plot import COLOURS, MARKERS, handle, tidy
 from diffface.benchmark.row import digits, duration
 from diffface.sparse.picture import draw
 
@@ -66,34 +67,46 @@ def _bdf(rows: Rows) -> str:
     return "\n".join(lines) + "\n"
 
 
+# Those that are compared with, beside the backends.
+BESIDE = {"asdex": "asdex", "scipy": "SciPy's differences", "hand": "NumPy by hand"}
+
+
 def curves(rows: Rows) -> Any:
     """Time of a call over the size, a line for each backend and a panel for each problem."""
     from matplotlib.figure import Figure
 
     names = list(dict.fromkeys(r["problem"] for r in rows))
-    figure = Figure(figsize=(3.2 * len(names), 3.6), layout="constrained")
+    who = [*dict.fromkeys(r["backend"] for r in rows), *BESIDE.values()]
+    looks = dict(zip(who, zip(COLOURS, MARKERS, strict=True), strict=False))
+    figure = Figure(figsize=(3.2 * len(names), 3.6), layout="constrained", dpi=200)
     panels = figure.subplots(1, len(names), squeeze=False, sharey=True)[0]
     for panel, name in zip(panels, names, strict=True):
-        mine = [r for r in rows if r["problem"] == name]
-        for backend in dict.fromkeys(r["backend"] for r in mine):
-            line = [(r["n"], r["call"]) for r in mine if r["backend"] == backend]
-            panel.loglog(*zip(*line, strict=True), marker="o", label=backend)
-        for other in ("asdex", "scipy", "hand"):
-            by_size = {r["n"]: r["call"] / r[f"over_{other}"] for r in mine if r[f"over_{other}"]}
-            if by_size:
-                label = {"scipy": "SciPy's differences", "hand": "NumPy by hand"}.get(other, other)
-                style = {"marker": "x", "linestyle": "--", "color": COLORS[other]}
-                panel.loglog(*zip(*sorted(by_size.items()), strict=True), label=label, **style)
-        panel.set_title(name)
-        panel.set_xlabel("n")
-        panel.grid(alpha=0.3)
-    panels[0].set_ylabel("seconds per call")
-    lines, labels = panels[0].get_legend_handles_labels()
-    figure.legend(lines, labels, loc="outside lower center", ncols=len(labels), fontsize="small")
+        _draw_calls(panel, [r for r in rows if r["problem"] == name], looks)
+        panel.set_title(name, fontsize=9)
+    panels[0].set_ylabel("time of a call (µs); dashed: other tools", fontsize=8)
+    handles = [handle(name, *look) for name, look in looks.items()]
+    figure.legend(
+        handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, fontsize=8
+    )
     return figure
 
 
-COLORS = {"asdex": "black", "scipy": "gray", "hand": "silver"}
+def _draw_calls(panel: Any, rows: Rows, looks: dict[str, tuple[str, str]]) -> None:
+    for who, (colour, marker) in looks.items():
+        line = [(r["n"], r["call"]) for r in rows if r["backend"] == who]
+        other = next((key for key, label in BESIDE.items() if label == who), None)
+        if other is not None:
+            key = f"over_{other}"
+            line = sorted({r["n"]: r["call"] / r[key] for r in rows if r[key]}.items())
+        if line:
+            sizes, seconds = zip(*line, strict=True)
+            panel.loglog(
+                sizes, [1e6 * t for t in seconds], "-" if other is None else "--", color=colour,
+                marker=marker, markersize=4, linewidth=1.2, alpha=1.0 if other is None else 0.6,
+                markerfacecolor=colour if other is None else "white",
+            )  # fmt: skip
+    panel.set_xlabel("numbers differentiated by", fontsize=8)
+    tidy(panel)
 
 
 def patterns(n: int = 36) -> Any:
@@ -105,6 +118,6 @@ def patterns(n: int = 36) -> Any:
     for part, case in zip(np.atleast_1d(whole.subfigures(len(CASES), 1)), CASES, strict=True):
         find = dif.jacobian_sparsity if case.operator == "jacobian" else dif.hessian_sparsity
         found = find(case.f, x, backend="autograd")
-        part.suptitle(f"{case.name}, n = {n}: {case.operator}")
+        part.suptitle(f"{case.name}, n = {n}: {case.operator}", fontsize=9)
         draw(found, part)
     return whole

@@ -24,7 +24,7 @@ def draw(sparsity: Any, figure: Any) -> None:
         # Pullbacks get the colors after those of pushforwards.
         colors = coloring.color + coloring.forward * coloring.by_row
     _dots(panels[0], sparsity.cols, sparsity.rows, colors, sparsity.shape)
-    panels[0].set_title(f"{sparsity.nnz} non-zeros of {sparsity.shape}")
+    panels[0].set_title(f"{sparsity.nnz} non-zeros of {sparsity.shape}", fontsize=9)
     if coloring is not None:
         m, n = sparsity.shape
         along, total = np.arange(sparsity.nnz), coloring.forward + coloring.reverse
@@ -32,7 +32,7 @@ def draw(sparsity: Any, figure: Any) -> None:
         y = np.where(coloring.by_row, m + coloring.color, coloring.place)[along]
         width = n if coloring.reverse else total
         _dots(panels[1], x, y, colors, (m + coloring.reverse, width))
-        panels[1].set_title(sparsity.colors)
+        panels[1].set_title(sparsity.colors, fontsize=9)
         panels[1].set_aspect("auto")
 
 
@@ -42,3 +42,5 @@ def _dots(panel: Any, x: Any, y: Any, colors: Any, shape: tuple[int, int]) -> No
     panel.set_xlim(-1, shape[1])
     panel.set_ylim(shape[0], -1)
     panel.set_aspect("equal")
+    panel.locator_params(integer=True)
+    panel.tick_params(labelsize=7)
