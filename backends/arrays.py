@@ -1,7 +1,7 @@
 """Array libraries: how the arrays of one library come in and go out."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -57,7 +57,7 @@ class ArrayLibrary(ABC):
     writable : bool
         Whether results can be written into an array of the caller's.
     has_variables : bool
-        Whether models may have variables of its own; see `variable`.
+        Whether models may have variables of its own; see `variables`.
     asynchronous : bool
         Whether a call may return while it still reads arrays that it was given.
     index : dtype
@@ -130,12 +130,12 @@ class ArrayLibrary(ABC):
         """Whether a tree of type ``cls`` may have variables of the caller's."""
         return False
 
-    def variable(self, array: Array) -> Array | None:
-        """The variable of the caller's that ``array``, a leaf of a model, is the value of.
+    def variables(self, leaves: Sequence[Any]) -> dict[int, Array]:
+        """By position, the variables of the caller's that ``leaves`` of a model are the values of.
 
-        Results carry derivatives with respect to it, by `Adapter.deferred`. None if there is none.
+        Results carry derivatives with respect to them, by `Adapter.deferred`.
         """
-        return None
+        return {}
 
     def depends(self, array: Array) -> bool:
         """False only if ``array``, from a function under way, depends on no active argument."""

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from diffface.backends.adapter import Adapter
-from diffface.backends.arrays import ArrayLibrary
 from diffface.backends.compiled import Arrays
 from diffface.prep.arguments.signature import Argument, Signature
 from diffface.prep.flat_function import OutputStructure
@@ -36,15 +35,14 @@ def _nodes(argument: Argument) -> Iterator[Any]:
 
 
 def attached(
-    signature: Signature, adapter: Adapter, primals: Sequence[Any], constants: Sequence[Any],
-    copy: bool = False,
-) -> tuple[Sequence[Any], Sequence[Any], bool]:  # fmt: skip
+    adapter: Adapter, primals: Sequence[Any], constants: Sequence[Any], copy: bool = False
+) -> tuple[Sequence[Any], Sequence[Any], bool]:
     """Primals and constants with variables instead of their values; whether there are any.
 
     With ``copy`` these stay what they are when the caller writes to the variables.
     """
     values = [*primals, *constants]
-    found = _variables(signature, adapter.arrays, values)
+    found = adapter.arrays.variables(values)
     if not found:
         return primals, constants, False
     filled = _filled(values, found, [1 * v if copy else v for v in found.values()])
@@ -52,8 +50,8 @@ def attached(
 
 
 def deferred(
-    signature: Signature, adapter: Adapter, outputs: Arrays, structure: OutputStructure,
-    primals: Sequence[Any], constants: Sequence[Any],
+    adapter: Adapter, outputs: Arrays, structure: OutputStructure, primals: Sequence[Any],
+    constants: Sequence[Any],
     evaluate: Callable[[Sequence[Any], Sequence[Any]], Arrays],
 ) -> Arrays:  # fmt: skip
     """``outputs``, as they carry derivatives with respect to variables of models.
@@ -61,7 +59,7 @@ def deferred(
     ``evaluate(primals, constants)`` are the same outputs, differentiably.
     """
     values = [*primals, *constants]
-    found = _variables(signature, adapter.arrays, values)
+    found = adapter.arrays.variables(values)
     if not found:
         return outputs
     count = len(primals)
@@ -79,15 +77,6 @@ def deferred(
     for i, output in zip(which, carried, strict=True):
         results[i] = output
     return tuple(results)
-
-
-def _variables(signature: Signature, own: ArrayLibrary, values: Sequence[Any]) -> dict[int, Any]:
-    """Variables that are among ``values``, leaves of a call, by their positions."""
-    found = {}
-    for i, leaf in enumerate(signature.primals + signature.constants):
-        if leaf.library is own and (variable := own.variable(values[i])) is not None:
-            found[i] = variable
-    return found
 
 
 def _filled(values: Sequence[Any], found: dict[int, Any], variables: Sequence[Any]) -> list[Any]:

@@ -181,7 +181,7 @@ class Plan:
             primals, constants, seeds
         )
         if self.defers and (traced or self.outer.is_nested()):
-            primals, constants, found = attached(self.signature, self.outer, primals, constants)
+            primals, constants, found = attached(self.outer, primals, constants)
             traced |= found
         following = self.outer.following(f, traced) if self._follows else _NOTHING
         with self.inner.scope(self.dtypes), following:
@@ -218,7 +218,7 @@ class Plan:
         """The result as the user sees it, with derivatives by variables of models in it."""
         if any(map(self.outer.arrays.is_traced, outputs)):
             # What f captures is followed, and variables together with that.
-            primals, constants, found = attached(self.signature, self.outer, primals, constants)
+            primals, constants, found = attached(self.outer, primals, constants)
             if found:
                 return self.evaluate(f, primals, constants, seeds)
         carried = self.carried(f, tuple(outputs), structure, primals, constants, seeds)
@@ -230,9 +230,7 @@ class Plan:
     ) -> Arrays:  # fmt: skip
         """``outputs``, as they carry derivatives by variables of models."""
         evaluate = lambda x, c: self.evaluate(f, x, c, seeds, flat=True)
-        return deferred(
-            self.signature, self.outer, outputs, structure, primals, constants, evaluate
-        )
+        return deferred(self.outer, outputs, structure, primals, constants, evaluate)
 
     def is_traced(
         self, primals: Sequence[Any], constants: Sequence[Any], seeds: object = None

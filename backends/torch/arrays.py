@@ -1,7 +1,7 @@
 """``torch.Tensor`` as an array kind."""
 
 import warnings
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -103,8 +103,8 @@ class TorchArrays(ArrayLibrary):
     def is_model(self, cls: Any) -> bool:
         return isinstance(cls, type) and issubclass(cls, torch.nn.Module)
 
-    def variable(self, array: Array) -> Array | None:
-        return modules.variable(array)
+    def variables(self, leaves: Sequence[Any]) -> dict[int, Array]:
+        return modules.variables(leaves)
 
     def depends(self, array: Array) -> bool:
         return bool(array.requires_grad) or in_transform() or in_derivative()

@@ -168,12 +168,13 @@ def _value(p: Any) -> Any:
     return value
 
 
-def variable(value: Any) -> Any:
-    """The parameter that ``value`` is of, if what is computed from that carries derivatives."""
+def variables(leaves: Sequence[Any]) -> dict[int, Any]:
+    """The parameters that ``leaves`` are values of, if what is computed carries derivatives."""
     # What is recorded is frozen in a program.
     if not torch.is_grad_enabled() or _len_torch_dispatch_stack():
-        return None
-    return getattr(value, _VARIABLE, None)
+        return {}
+    found = [getattr(leaf, _VARIABLE, None) for leaf in leaves]
+    return {i: p for i, p in enumerate(found) if p is not None}
 
 
 def _is_wanted(p: Any) -> bool:

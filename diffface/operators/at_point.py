@@ -54,9 +54,7 @@ class FixedPoint:
         self._kept: Kept | None = None
         self.traced = self._plan.is_traced(primals, constants)
         if self._plan.defers:
-            primals, constants, found = attached(
-                self.signature, self.adapter, primals, constants, copy=True
-            )
+            primals, constants, found = attached(self.adapter, primals, constants, copy=True)
             self.traced |= found
         with self.scope():
             self.x, c = self._plan.to_backend(primals, constants, copy=True, traced=self.traced)
