@@ -316,6 +316,10 @@ class Adapter(ABC):
             "can."
         )
 
+    def merged(self, f: Callable[[], Array], plain: Array) -> Array:
+        """``plain``, or the same by fewer operations; it is ``f()``, found element by element."""
+        return plain
+
     def explain(self, error: Exception) -> str | None:
         """Hint for the user if ``error`` came from a function that is not portable; else None."""
         return None

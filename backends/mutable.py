@@ -32,16 +32,26 @@ class Mutable:
         self._xp = xp
         self._base: Mutable | None = None
         self._index: Any = None
+        # Where each element is in the root, in C order; once there are views.
+        self._positions: Any = None
         # Elements that were written one by one, by their places: one update does for all of them.
         self._written: dict[tuple[int, ...], Array] = {}
+        self.writes = 0  # of single elements
         self.shape: tuple[int, ...] = tuple(array.shape)
         self.dtype = array.dtype
 
     def _part(self, index: Any, shape: tuple[int, ...]) -> "Mutable":
         view = copy(self)
         view._base, view._index, view.shape = self, index, shape
-        view._array = None
+        view._array, view._written = None, {}
+        if self._positions is None:
+            self._positions = np.arange(self.size).reshape(self.shape)
+        view._positions = self._positions[index]
         return view
+
+    @property
+    def _root(self) -> "Mutable":
+        return self if self._base is None else self._base._root
 
     @property
     def value(self) -> Array:
@@ -49,20 +59,21 @@ class Mutable:
         if self._base is not None:
             return self._base.value[self._index]
         if self._written:
-            places = tuple(np.array(axis) for axis in zip(*self._written, strict=True))
             values = self._xp.stack(list(self._written.values()))
-            self._array = self._update(self._array, places, values)
+            self._array = self._update(self._array, _index_of(list(self._written)), values)
             self._written = {}
         return self._array
 
     def _place(self, index: Any) -> tuple[int, ...] | None:
-        """Where one element is that can be written by itself; None for all else."""
+        """Where in the root one element is that can be written by itself; None for all else."""
         parts = _parts(index)
-        if self._base is not None or len(parts) != len(self.shape) or not parts:
+        if len(parts) != len(self.shape) or not parts:
             return None
         if not all(type(p) is int or isinstance(p, np.integer) for p in parts):
             return None
-        return tuple(int(p) % n for p, n in zip(parts, self.shape, strict=True))
+        if self._base is None:
+            return tuple(int(p) % n for p, n in zip(parts, self.shape, strict=True))
+        return tuple(map(int, np.unravel_index(self._positions[parts], self._root.shape)))
 
     @property
     def ndim(self) -> int:
@@ -83,9 +94,10 @@ class Mutable:
         if shape and _is_basic(at):
             return self._part(index, shape)
         place = self._place(at)
-        if place in self._written:
-            return self._written[place]
-        return self._array[at] if place is not None else self.value[at]
+        if place is None:
+            return self.value[at]
+        root = self._root
+        return root._written[place] if place in root._written else root._array[place]
 
     def __setitem__(self, index: Any, value: Any) -> None:
         if isinstance(value, Mutable):
@@ -108,7 +120,8 @@ class Mutable:
             raise TypeError("complex numbers do not fit into an array of real numbers")
         place = self._place(index)
         if place is not None and not found:
-            self._written[place] = self._cast(value)
+            self._root._written[place] = self._cast(value)
+            self._root.writes += 1
             return
         whole = self._update(self.value, index, value)
         if self._base is None:
@@ -176,6 +189,14 @@ def _with_arrays(index: Any) -> Any:
         np.array(p, None if p else int) if isinstance(p, list) else p for p in _parts(index)
     )
     return found if isinstance(index, tuple) else found[0]
+
+
+def _index_of(places: list[tuple[int, ...]]) -> Any:
+    """An index of all these places."""
+    first, *others = places
+    if len(first) == 1 and others == [(first[0] + k,) for k in range(1, len(places))]:
+        return slice(first[0], first[0] + len(places))
+    return tuple(np.array(axis) for axis in zip(*places, strict=True))
 
 
 def _is_basic(index: Any) -> bool:

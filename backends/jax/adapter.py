@@ -1,7 +1,7 @@
 """JAX."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +17,7 @@ from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.errors import MissingRuleError
 from diffface.backends.jax.arrays import JAX_ARRAYS
 from diffface.backends.jax.compile import coarsest_unit, compile_xla
+from diffface.backends.jax.elements import merged
 from diffface.backends.jax.primitive import call_rule
 from diffface.backends.jax.writing import updated
 from diffface.backends.recording.agreement import check_agreement
@@ -146,6 +147,9 @@ class JAX(Adapter):
 
     def updated(self, array: Array, index: Any, value: Array) -> Array:
         return updated(array, index, value)
+
+    def merged(self, f: Callable[[], Array], plain: Array) -> Array:
+        return merged(f, plain)
 
     def primitive(self, rule: Rule, x: Arrays) -> Arrays:
         return call_rule(rule, x)

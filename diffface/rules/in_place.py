@@ -117,8 +117,18 @@ def in_place(f: Callable[..., Any], /, like: Like = 0) -> Callable[..., Any]:
             return _written(f, make(shape), _guarded(args, make), kwargs)
         own = next(a for a in arrays if belongs_to_a_backend(a))
         lifted = tuple(adapter.lift(a, own) for a in arrays)
-        make = functools.partial(_fresh, adapter, lifted)
-        return _written(f, make(shape), _guarded(args, make), kwargs)
+        made: list[Any] = []
+
+        def memory(shape: tuple[int, ...]) -> Any:
+            made.append(_fresh(adapter, lifted, shape))
+            return made[-1]
+
+        def written() -> Any:
+            return _written(f, memory(shape), _guarded(args, memory), kwargs)
+
+        y = written()
+        by_elements = sum(a.writes for a in made if isinstance(a, Mutable)) > _MANY
+        return adapter.merged(written, y) if by_elements else y
 
     return g
 
@@ -126,6 +136,8 @@ def in_place(f: Callable[..., Any], /, like: Like = 0) -> Callable[..., Any]:
 # Arguments that are no trees and carry no derivative. Differences call a function often.
 _SINGLE = {np.ndarray, float, complex, int, bool, np.float64, np.float32}
 _DOUBLE = np.dtype(np.float64)
+# So many writes of single elements are worth a second look at what is computed for them.
+_MANY = 16
 
 
 def _on_numpy(f: Callable[..., Any], shape: tuple[int, ...], args: tuple[Any, ...]) -> Any:

@@ -172,3 +172,53 @@ def test_single_elements_are_read_as_they_were_written(backend):
 
 def test_numbers_alone_are_doubles():
     assert dif.in_place(lambda out, a: out.__setitem__(0, a / 3), like=(1,))(2.0) == 2.0 / 3
+
+
+def neighbours(out, x):
+    """Values that differ in what they are computed from, and by what."""
+    xp = dif.namespace(x)
+    n = x.shape[0]
+    for i in range(n):
+        out[i] = xp.where(x[i] > 0.5, x[i] ** (1 + i % 3), x[-1 - i] * (i + 0.5))
+        if i % 3 == 0 and i:
+            out[i] += out[i - 1] * x[0]
+    out[2:5] *= 2.0
+
+
+def running(out, x):
+    """Each element needs the one before."""
+    out[0] = x[0]
+    for i in range(1, x.shape[0]):
+        out[i] = 0.5 * out[i - 1] + x[i] * x[i - 1]
+
+
+def by_rows(out, x):
+    """Views of rows, in another order, and memory to scribble into."""
+    y = dif.namespace(x).reshape(x, (-1, 4))
+    table, upside_down = out[: 4 * y.shape[0]], out[::-1]
+    for i in range(y.shape[0]):
+        for j in range(4):
+            table[4 * i + j] = y[i][j] * y[i - 1, j]
+    for i in range(3):
+        upside_down[i] = table[i] + x[i]
+
+
+@pytest.mark.parametrize(
+    "f", [neighbours, *(pytest.param(f, marks=pytest.mark.slow) for f in (running, by_rows))]
+)
+def test_equal_operations_on_elements_are_done_together_on_jax(f):
+    """The program has one operation for all elements, however many there are."""
+    import jax
+
+    g = dif.in_place(f)
+    energy = lambda x: dif.namespace(x).sum(g(x) ** 2)
+    sizes = []
+    for n in (32, 64):
+        x = np.cos(np.arange(n) * 1.7) ** 2
+        with jax.enable_x64(True):
+            compiled = jax.jit(jax.grad(energy)).lower(x).compile()
+            found = compiled(x)
+        expected = dif.gradient(energy, x, backend="autograd")
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13)
+        sizes.append(compiled.as_text().count(" multiply("))
+    assert f is running or max(sizes) < 50
