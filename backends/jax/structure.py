@@ -1,6 +1,6 @@
 """What the results of one operation of JAX depend on, and those that are constant."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -32,8 +32,13 @@ def folded(e: Any, values: list[Any], shapes: list[Any]) -> list[Any] | None:
         return None
     if sum(map(prod, shapes)) > FOLD:
         return None
+    plain = [np.asarray(v) for v in values if not isinstance(v, jax.Array)]
+    if len(plain) == len(values) and (moved := _by_numpy(e, plain)) is not None:
+        return [a.astype(v.aval.dtype) for a, v in zip(moved, e.outvars, strict=True)]
     results = e.primitive.bind(*map(jnp.asarray, values), **e.params)
-    return list(results) if e.primitive.multiple_results else [results]
+    # What follows may move elements, which NumPy does at once and JAX after compiling.
+    found = list(results) if e.primitive.multiple_results else [results]
+    return [np.asarray(r) if r.dtype.kind in "biufc" else r for r in found]
 
 
 def structure(
@@ -100,9 +105,57 @@ def _numbered(variables: Sequence[Any]) -> list[Any]:
 
 
 def _moved(e: Any, deps: list[Maybe]) -> list[Maybe]:
-    results = e.primitive.bind(*_numbered(e.invars), **e.params)
-    many = results if e.primitive.multiple_results else [results]
+    positions = dep.positions_of([tuple(v.aval.shape) for v in e.invars])
+    many = _by_numpy(e, positions)
+    if many is None:
+        results = e.primitive.bind(*map(jnp.asarray, positions), **e.params)
+        many = results if e.primitive.multiple_results else [results]
     return [dep.select(_sizes(e, deps), np.asarray(r)) for r in many]
+
+
+def _by_numpy(e: Any, arrays: Sequence[Any]) -> list[Any] | None:
+    """Results of an operation that moves elements; None where JAX has to say.
+
+    JAX compiles each slice of a loop over elements by itself, for a tenth of a second.
+    """
+    name, params = e.primitive.name, e.params
+    backwards = name == "pad" and any(min(config) < 0 for config in params["padding_config"])
+    # A reshape that names dimensions transposes before.
+    if name not in _BY_NUMPY or backwards or (name == "reshape" and params["dimensions"]):
+        return None
+    return [_BY_NUMPY[name](params, tuple(e.outvars[0].aval.shape), *arrays)]
+
+
+def _sliced(params: Any, shape: Any, a: Any) -> Any:
+    steps = params["strides"] or (1,) * len(shape)
+    limits = zip(params["start_indices"], params["limit_indices"], steps, strict=True)
+    return a[tuple(slice(*limit) for limit in limits)]
+
+
+def _spread(params: Any, shape: Any, a: Any, *sizes: Any) -> Any:
+    own = [1] * len(shape)
+    for axis, size in zip(params["broadcast_dimensions"], a.shape, strict=True):
+        own[axis] = size
+    return np.broadcast_to(a.reshape(own), shape)
+
+
+def _padded(params: Any, shape: Any, a: Any, around: Any) -> Any:
+    found = np.full(shape, around, a.dtype)
+    config = zip(params["padding_config"], a.shape, strict=True)
+    # The elements, with `k` between each two of them.
+    found[tuple(slice(lo, lo + max(0, n * (k + 1) - k), k + 1) for (lo, _, k), n in config)] = a
+    return found
+
+
+_BY_NUMPY: dict[str, Callable[..., Any]] = {
+    "reshape": lambda _, shape, a: a.reshape(shape),
+    "squeeze": lambda _, shape, a: a.reshape(shape),
+    "expand_dims": lambda _, shape, a: a.reshape(shape),
+    "transpose": lambda params, _, a: a.transpose(params["permutation"]),
+    "rev": lambda params, _, a: np.flip(a, params["dimensions"]),
+    "concatenate": lambda params, _, *arrays: np.concatenate(arrays, params["dimension"]),
+    "slice": _sliced, "broadcast_in_dim": _spread, "pad": _padded,
+}  # fmt: skip
 
 
 def _gathered(e: Any, deps: list[Maybe], values: list[Any], shape: Any) -> list[Maybe] | None:

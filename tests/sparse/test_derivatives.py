@@ -28,6 +28,12 @@ def native_to_jax():
         return jnp.round(x)
 
     rounded.defjvp(lambda x, dx: (jnp.round(x[0]), dx[0]))
+
+    def moved(x):
+        y = lax.rev(lax.pad(x, 0.0, [(1, 2, 1)]), (0,)).reshape(5, 2).T
+        y = jnp.squeeze(jnp.expand_dims(lax.slice(y, (0, 1), (2, 5), (1, 2)), 1), 1)
+        return jnp.concatenate([y.ravel() * 2, lax.pad(x, 1.0, [(-1, 1, 0)]), x[::2] ** 2])
+
     out_of_range = np.array([0, 0, -1, 9])
     return {
         "cond": (lambda x: lax.cond(x[0] > 0, lambda x: 2 * x, lambda x: x[::-1] ** 2, x), 8),
@@ -47,6 +53,7 @@ def native_to_jax():
         ),
         "vmap": (lambda x: jax.vmap(lambda a, b: a * b)(x, x[::-1]), 8),
         "map": (lambda x: lax.map(jnp.sin, x), 4),
+        "moved": (moved, 7),
     }  # fmt: skip
 
 
