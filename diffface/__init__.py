@@ -90,11 +90,20 @@ from diffface.rules.odeint import odeint
 from diffface.sparse.pattern import Sparsity
 
 if TYPE_CHECKING:
+    from diffface import testing as testing
     from diffface.backends.autograd.adapter import Autograd
     from diffface.backends.jax.adapter import JAX
     from diffface.backends.numpy.complex_step import ComplexStep
     from diffface.backends.numpy.finite_differences import FiniteDifferences
     from diffface.backends.torch.adapter import Torch
+
+    __version__: str
+else:
+
+    def __getattr__(name: str) -> Any:
+        # The classes of backends import their libraries, so they are fetched when asked for.
+        return _attribute(name)
+
 
 __all__ = [
     "JAX",
@@ -180,11 +189,6 @@ __all__ = [
     "value_gradient_and_hessian",
     "vjp",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    # The classes of backends import their libraries, so they are fetched when asked for.
-    return _attribute(name)
 
 
 def __dir__() -> list[str]:

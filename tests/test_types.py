@@ -91,6 +91,8 @@ dif.gradient(f, x, backend="jaxx")  # refused
 dif.jacobian(f, x, backend="jaxx")  # refused
 dif.objective(f, x, backend="jaxx")  # refused
 dif.hessian(f, x, backand="jax")  # refused
+dif.grad(f)  # refused
+reveal_type(dif.testing.check(f, x).ok)  # bool
 prepared: dif.Prepared = dif.prepare_gradient(f, x)
 """
 # Arrays by their axes and elements.

@@ -27,6 +27,14 @@ if TYPE_CHECKING:
     from diffface.testing.comparison.report import Comparison, Finding, Report
     from diffface.testing.limits import Limit
     from diffface.testing.suite import conformance
+else:
+
+    def __getattr__(name: str) -> Any:
+        # pytest and the table are loaded by those who use them only.
+        if name in _HOMES:
+            return getattr(importlib.import_module(_HOMES[name]), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "Benchmark",
@@ -57,13 +65,6 @@ _HOMES = {
     "conformance": "diffface.testing.suite",
     "scenarios": "diffface.testing.closed_form.table",
 }
-
-
-def __getattr__(name: str) -> Any:
-    # pytest and the table are loaded by those who use them only.
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
