@@ -85,6 +85,7 @@ class Parameters:
 
     def batch(self, u: Any) -> Any:
         """The same with a leading axis of length k, for ``u`` of shape (k, n)."""
+        self._free.check_samples(u)
         return self._constrained.batch(self._join(u))
 
     def _join(self, u: Any) -> Any:

@@ -172,7 +172,7 @@ class Objective:
         self.counts["hessp"] += 1
         # SciPy's trust-constr probes with a vector of int8.
         product = self._hvp(
-            function.point(x), function.all_constants(args), tangents=function.point(p)
+            function.point(x), function.all_constants(args), tangents=function.point(p, "p")
         )
         return _float64(product)
 

@@ -275,6 +275,10 @@ class Residuals:
         """What is prepared for many points, at those of a mesh; they come first in the result."""
         more = () if p is None else p
         shape = self.x0.size - len(more), np.size(t)
+        if not self._function.constants:
+            raise InvalidArgumentError(
+                "`f` has no argument for `t`: make it `residuals(f, t, y, argnums=1)`."
+            )
         if np.ndim(t) != 1 or np.shape(y) != shape:
             raise InvalidArgumentError(
                 f"`y` must be of shape {shape}, one column for each of `t`, got {np.shape(y)}; "

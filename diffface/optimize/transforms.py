@@ -18,10 +18,6 @@ class Transform(ABC):
     """A smooth map from vectors without constraints onto the allowed values of one leaf."""
 
     @abstractmethod
-    def free_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape of ``u`` for a leaf of ``shape``."""
-
-    @abstractmethod
     def constrain(self, u: Any, xp: Any) -> tuple[Any, Any]:
         """``(t(u), log |det dt/du|)`` by the functions of ``xp``; the second is one number."""
 
@@ -40,9 +36,6 @@ class Transform(ABC):
 @dataclass(frozen=True)
 class Positive(Transform):
     """``x = exp(u)``, whose log-Jacobian is the sum of ``u``."""
-
-    def free_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        return shape
 
     def constrain(self, u: Any, xp: Any) -> tuple[Any, Any]:
         return xp.exp(u), xp.sum(u)
@@ -71,9 +64,6 @@ class Interval(Transform):
                 f"{self.upper}; for one bound, shift a positive parameter in your function."
             )
 
-    def free_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        return shape
-
     def constrain(self, u: Any, xp: Any) -> tuple[Any, Any]:
         width = self.upper - self.lower
         x = self.lower + width * (0.5 + 0.5 * xp.tanh(0.5 * u))
@@ -98,19 +88,16 @@ class Simplex(Transform):
     Statistical Analysis of Compositional Data, 1986, section 6.4).
     """
 
-    def free_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        if not shape or shape[-1] < 2:
-            raise InvalidArgumentError(
-                f"a simplex needs a last axis of 2 elements or more, got the shape {shape}."
-            )
-        return (*shape[:-1], shape[-1] - 1)
-
     def constrain(self, u: Any, xp: Any) -> tuple[Any, Any]:
         parts = xp.concat([u, xp.zeros_like(u[..., :1])], axis=-1)
         log_x = parts - xp.log(xp.sum(xp.exp(parts), axis=-1, keepdims=True))
         return xp.exp(log_x), xp.sum(log_x)
 
     def free(self, x: Any) -> Any:
+        if np.shape(x)[-1:] < (2,):
+            raise InvalidArgumentError(
+                f"a simplex needs a last axis of 2 elements or more, got the shape {np.shape(x)}."
+            )
         if not (np.all(x > 0) and np.allclose(np.sum(x, axis=-1), 1)):
             raise InvalidArgumentError(
                 f"parameters on a simplex must be positive and have the sum 1, got {x}."
@@ -138,6 +125,11 @@ def interval(lower: float, upper: float) -> Interval:
     Raises
     ------
     InvalidArgumentError
-        If the bounds are not finite, or not in this order.
+        If the bounds are not two finite numbers in this order.
     """
+    for bound in (lower, upper):
+        if np.ndim(bound):
+            raise InvalidArgumentError(
+                f"bounds of an interval are numbers, got {bound!r}; make a leaf for each interval."
+            )
     return Interval(float(lower), float(upper))

@@ -61,7 +61,8 @@ class Unravel:
             Of NumPy; of any other library (a JAX tracer, say, or a tensor) the leaves are parts of
             ``x`` itself, so that a function may take a flat vector and call this.
         """
-        if not isinstance(x, np.ndarray):
+        if not isinstance(x, (np.ndarray, list, tuple)):
+            self._check_shape(x, "x")
             return self.split(x)
         x = self.checked(x)
         return self._tree([_own(x[at], leaf) for at, leaf in self._pairs()])
@@ -71,7 +72,14 @@ class Unravel:
         return Unravel(self._spec, self._leaves, adapter, self._constants)
 
     def batch(self, x: Any) -> Any:
-        """The tree of arrays with a leading axis of length k, for ``x`` of shape (k, n)."""
+        """The tree of arrays with a leading axis of length k, for ``x`` of shape (k, n).
+
+        Raises
+        ------
+        InvalidArgumentError
+            If ``x`` has another shape.
+        """
+        self.check_samples(x)
         shapes = [(len(x), *leaf.shape) for leaf in self._leaves]
         return self._tree(
             [
@@ -79,6 +87,14 @@ class Unravel:
                 for (at, leaf), shape in zip(self._pairs(), shapes, strict=True)
             ]
         )
+
+    def check_samples(self, x: Any) -> None:
+        """Refuse what is not of shape (k, n)."""
+        if np.shape(x)[1:] != (self.size,):
+            raise InvalidArgumentError(
+                f"samples must be of shape (k, {self.size}), one in each row, got {np.shape(x)}; "
+                f"several chains become one by reshape(-1, {self.size})."
+            )
 
     def split(self, x: Any) -> Any:
         """The tree of the parts of ``x``, an array of any library that can be differentiated."""
@@ -109,8 +125,8 @@ class Unravel:
             )
         return self.join(values)
 
-    def checked(self, x: Any) -> Any:
-        """``x`` as a float64 vector of the right length.
+    def checked(self, x: Any, name: str = "x") -> Any:
+        """``x`` as a float64 vector of the right length; errors call it ``name``.
 
         Raises
         ------
@@ -118,12 +134,15 @@ class Unravel:
             If it is complex, or of another shape.
         """
         x = np.asarray(x)
-        if x.shape != (self.size,):
+        self._check_shape(x, name)
+        return self._floating(x)
+
+    def _check_shape(self, x: Any, name: str) -> None:
+        if tuple(x.shape) != (self.size,):
             raise InvalidArgumentError(
-                f"`x` must be a vector of shape ({self.size},), got shape {x.shape}; "
+                f"`{name}` must be a vector of shape ({self.size},), got shape {tuple(x.shape)}; "
                 "use `x0`, or `ravel` of a tree of parameters."
             )
-        return self._floating(x)
 
     def checked_points(self, x: Any) -> Any:
         """Many of them, shape (k, n), likewise."""
@@ -151,10 +170,20 @@ class Unravel:
         lower, upper : tree, number or None
             A tree like the parameters with, for each leaf, an array of its shape, a number for all
             of it, or None where there is no bound; or a number (or None) for all.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If one does not fit the parameters, is nan, or if they leave nothing between them.
         """
         from scipy.optimize import Bounds
 
-        return Bounds(self._bound(lower, -np.inf, "lower"), self._bound(upper, np.inf, "upper"))
+        lb, ub = self._bound(lower, -np.inf, "lower"), self._bound(upper, np.inf, "upper")
+        if not np.all(lb <= ub):
+            raise InvalidArgumentError(
+                f"`lower` must not be above `upper`, and neither may be nan, got {lb} and {ub}."
+            )
+        return Bounds(lb, ub)
 
     def callback(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """``function``, which takes the parameters as a tree, as a callback for SciPy.
@@ -235,8 +264,13 @@ class Unravel:
         for (at, leaf), entry in zip(self._pairs(), entries, strict=True):
             if entry is not None:
                 kind = library_of(entry)
-                bound = np.asarray(entry if kind is None else kind.to_numpy(entry), float)
-                x[at] = np.broadcast_to(bound, leaf.shape).reshape(-1)
+                try:
+                    bound = np.asarray(entry if kind is None else kind.to_numpy(entry), float)
+                    x[at] = np.broadcast_to(bound, leaf.shape).reshape(-1)
+                except ValueError:
+                    raise InvalidArgumentError(
+                        f"`{name}` must fit a parameter of shape {leaf.shape}, got {entry!r}."
+                    ) from None
         return x
 
     def _described(self) -> str:

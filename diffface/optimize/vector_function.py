@@ -197,9 +197,9 @@ class VectorFunction:
         copies = map(_copied, self.all_constants(constants))
         return self(x, *copies, **self.kwargs)
 
-    def point(self, x: Any) -> Any:
+    def point(self, x: Any, name: str = "x") -> Any:
         """``x`` checked, in the dtype that the parameters have in common."""
-        return self.unravel.checked(x).astype(self.unravel.dtype, copy=False)
+        return self.unravel.checked(x, name).astype(self.unravel.dtype, copy=False)
 
     def points(self, x: Any) -> Any:
         """Many of them, shape (k, n), likewise."""

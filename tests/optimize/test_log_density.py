@@ -107,6 +107,7 @@ def test_pickles() -> None:
         ([1.0], dif.interval(0, 1), "a parameter must lie between 0.0 and 1.0, got [1.]."),
         ([0.5, 0.6], dif.simplex,
          "parameters on a simplex must be positive and have the sum 1, got [0.5 0.6]."),
+        (1.0, dif.simplex, "a simplex needs a last axis of 2 elements or more, got the shape ()."),
         ({"a": 1.0}, {"b": dif.positive}, "`transforms` must have the structure of the parameters"),
         (1.0, "positive", "`transforms` must be diffface.positive, diffface.interval(lower, "
          "upper), diffface.simplex or None for each leaf, got 'positive'."),
@@ -121,6 +122,8 @@ def test_what_makes_no_sense(x0: Any, transforms: Any, message: str) -> None:
 def test_bounds_of_an_interval() -> None:
     with pytest.raises(dif.InvalidArgumentError, match=r"got 1\.0 and 0\.0"):
         dif.interval(1, 0)
+    with pytest.raises(dif.InvalidArgumentError, match="make a leaf for each interval"):
+        dif.interval(np.zeros(2), np.ones(2))  # type: ignore[arg-type]
 
 
 def test_one_argument_is_transformed() -> None:

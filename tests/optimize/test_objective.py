@@ -355,6 +355,19 @@ def test_one_bound_for_all_and_wrong_bounds():
     np.testing.assert_array_equal(problem.bounds(0, None).ub, [np.inf])
     with pytest.raises(dif.InvalidArgumentError, match="`lower` must have the structure"):
         problem.bounds({"b": 1.0})
+    for wrong, message in (
+        ({"lower": {"a": np.zeros(2)}}, r"`lower` must fit a parameter of shape \(\), got array"),
+        ({"lower": 2.0, "upper": 1.0}, "`lower` must not be above `upper`"),
+        ({"upper": np.nan}, "neither may be nan"),
+    ):
+        with pytest.raises(dif.InvalidArgumentError, match=message):
+            problem.bounds(**wrong)
+
+
+def test_a_wrong_direction_is_named():
+    problem = dif.objective(rosenbrock, START, backend="autograd")
+    with pytest.raises(dif.InvalidArgumentError, match=r"^`p` must be a vector of shape \(4,\)"):
+        problem.hessp(START, START[:3])
 
 
 def test_the_step_of_finite_differences_survives_float32_beside_float64():

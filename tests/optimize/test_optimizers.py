@@ -259,8 +259,10 @@ def test_ravel_of_something_else():
         unravel.ravel({"a": np.ones(3)})
     with pytest.raises(dif.InvalidArgumentError, match="`tree` must have the structure and shapes"):
         unravel.ravel({"b": np.ones(2)})
-    with pytest.raises(dif.InvalidArgumentError, match=r"`x` must be a vector of shape \(2,\)"):
-        unravel(np.ones(3))
+    for x in (np.ones(3), [1.0], jnp.ones(1), torch.ones(3)):
+        with pytest.raises(dif.InvalidArgumentError, match=r"`x` must be a vector of shape \(2,\)"):
+            unravel(x)
+    np.testing.assert_array_equal(unravel([1.0, 2.0])["a"], [1.0, 2.0])
 
 
 def test_without_any_leaf():

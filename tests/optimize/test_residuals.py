@@ -317,3 +317,6 @@ def test_a_mesh_that_does_not_fit(t, shape, argnums):
         f"`y` must be of shape {expected}, one column for each of `t`, got {shape}; make the "
         "residuals with `argnums=1`, or `argnums=(1, 2)` if there are parameters."
     )
+    problem = dif.residuals(lambda y: y, np.zeros(2), backend="autograd")
+    with pytest.raises(dif.InvalidArgumentError, match=r"^`f` has no argument for `t`: "):
+        problem.bvp(T, np.zeros((2, 9)))

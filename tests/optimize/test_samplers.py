@@ -72,6 +72,14 @@ def test_samples_come_back_as_a_tree(density):
     tree = density.unravel_samples(samples)
     np.testing.assert_array_equal(tree["x"], samples[:, :2])
     np.testing.assert_array_equal(tree["y"], samples[:, 2])
+    constrained = dif.log_density(
+        gaussian, {"x": np.ones(2), "y": 1.0}, MEAN, PRECISION,
+        transforms={"x": None, "y": dif.positive}, backend="autograd",
+    )  # fmt: skip
+    for wrong in (np.zeros((4, 5)), np.zeros((2, 4, 3)), np.zeros(3)):
+        for each in (density, constrained):
+            with pytest.raises(dif.InvalidArgumentError, match=r"of shape \(k, 3\), one in each"):
+                each.unravel_samples(wrong)
 
 
 @pytest.fixture(scope="module")
