@@ -90,7 +90,8 @@ from diffface.rules.odeint import odeint
 from diffface.sparse.pattern import Sparsity
 
 if TYPE_CHECKING:
-    from diffface import testing as testing
+    from types import ModuleType
+
     from diffface.backends.autograd.adapter import Autograd
     from diffface.backends.jax.adapter import JAX
     from diffface.backends.numpy.complex_step import ComplexStep
@@ -98,6 +99,7 @@ if TYPE_CHECKING:
     from diffface.backends.torch.adapter import Torch
 
     __version__: str
+    testing: ModuleType
 else:
 
     def __getattr__(name: str) -> Any:

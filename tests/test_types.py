@@ -92,7 +92,7 @@ dif.jacobian(f, x, backend="jaxx")  # refused
 dif.objective(f, x, backend="jaxx")  # refused
 dif.hessian(f, x, backand="jax")  # refused
 dif.grad(f)  # refused
-reveal_type(dif.testing.check(f, x).ok)  # bool
+reveal_type(dif.testing.check(f, x))  # Any
 prepared: dif.Prepared = dif.prepare_gradient(f, x)
 """
 # Arrays by their axes and elements.

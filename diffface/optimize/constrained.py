@@ -10,6 +10,7 @@ from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.namespace import namespace
 from diffface.optimize.ravel import ravel_with
 from diffface.optimize.transforms import Transform
+from diffface.optimize.unravel import carries
 from diffface.prep.arguments.tree import SORTED, flatten, unflatten
 
 
@@ -75,7 +76,13 @@ class Parameters:
         return f"<parameters of {self.size} numbers without constraints, by {self.transforms}>"
 
     def __call__(self, u: Any) -> Any:
-        """The parameters at ``u``, shape (n,), in the user's kinds of arrays."""
+        """The parameters at ``u``, shape (n,), in the user's kinds of arrays.
+
+        Of a ``u`` that is differentiated or traced they are arrays of that kind.
+        """
+        if carries(u):
+            self._free.check_shape(u, "u")
+            return self._constrained.tree(self._values(u, namespace(u)))
         return self._constrained(self._join(self._free.checked(u)))
 
     @property
@@ -89,12 +96,15 @@ class Parameters:
         return self._constrained.batch(self._join(u))
 
     def _join(self, u: Any) -> Any:
-        lead = u.shape[:-1]
-        values = []
-        for part, transform in zip(self._free.parts(u), self.transforms, strict=True):
-            value = part if transform is None else transform.constrain(part, np)[0]
-            values.append(np.reshape(value, (*lead, -1)))
+        values = [np.reshape(value, (*u.shape[:-1], -1)) for value in self._values(u, np)]
         return np.concatenate(values, axis=-1)
+
+    def _values(self, u: Any, xp: Any) -> list[Any]:
+        """The leaves at ``u``, shape (..., n), which obey their constraints."""
+        return [
+            part if transform is None else transform.constrain(part, xp)[0]
+            for part, transform in zip(self._free.parts(u), self.transforms, strict=True)
+        ]
 
 
 def _checked(entry: Any) -> Transform | None:

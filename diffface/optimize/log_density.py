@@ -96,6 +96,9 @@ def _function(
 class LogDensity:
     """What :func:`log_density` returns.
 
+    Of one ``x`` that the backend's framework traces or differentiates, as blackjax's and NumPyro's
+    samplers do, every method returns what may be traced further.
+
     Attributes
     ----------
     x0 : numpy.ndarray of shape (n,), float64
@@ -121,7 +124,7 @@ class LogDensity:
     def logdensity(self, x: Any) -> Any:
         """Log density at ``x``, shape (n,); or at k points, shape (k, n), then of shape (k,).
 
-        It is a float; of an ``x`` that JAX traces, to be traced further.
+        It is a float.
         """
         if np.ndim(x) != 2:
             return self._objective.fun(x)
@@ -144,7 +147,8 @@ class LogDensity:
 
     def hessian(self, x: Any) -> NDArray[np.float64]:
         """Hessian of the log density at ``x``, shape (n, n), float64."""
-        return np.asarray(self._objective.hess(x))
+        found: NDArray[np.float64] = self._objective.hess(x)
+        return found
 
     def unravel_samples(self, samples: Any) -> Any:
         """Samples of shape (k, n) as one tree of arrays with a leading axis of length k."""

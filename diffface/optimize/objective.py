@@ -76,6 +76,9 @@ class Objective:
     them leaves for the other is used once, so that a later call with changed data is never stale;
     only between the two calls at one point, data must not change in place.
 
+    Of an ``x`` that the backend's framework traces or differentiates, every method returns what may
+    be traced further: they may stand inside of ``jax.jit``, for one.
+
     By finite differences ``fun`` evaluates ``f`` once, and ``jac`` as often as its stencil says,
     at other points.
 
@@ -116,7 +119,7 @@ class Objective:
 
     @called_with_data
     def fun(self, x: Any, *args: Any) -> float:
-        """``f`` at ``x``; of an ``x`` that the backend's framework traces, to be traced further."""
+        """``f`` at ``x``."""
         if (y := self._function.carried(x, args)) is not None:
             return y  # type: ignore[no-any-return]
         point = self._function.unravel.checked(x).tobytes()
@@ -134,6 +137,8 @@ class Objective:
     @called_with_data
     def jac(self, x: Any, *args: Any) -> NDArray[np.float64]:
         """Gradient at ``x``, shape (n,), float64."""
+        if (found := self._function.carried(x, args, gradient)) is not None:
+            return found  # type: ignore[no-any-return]
         point = self._function.unravel.checked(x).tobytes()
         if self._function.costly:
             self.counts["jac"] += 1
@@ -141,16 +146,18 @@ class Objective:
             with self._function.known(at, self._take("value", point, args)):
                 found = self._gradient(at, self._function.all_constants(args))
             return _float64(found)
-        gradient: NDArray[np.float64] | None = self._take("jac", point, args)
-        if gradient is None:
-            value, gradient = self.fun_and_jac(x, *args)
+        left: NDArray[np.float64] | None = self._take("jac", point, args)
+        if left is None:
+            value, left = self.fun_and_jac(x, *args)
             self._left = ("fun", point, args, value)
-        return gradient
+        return left
 
     @called_with_data
     def fun_and_jac(self, x: Any, *args: Any) -> tuple[float, NDArray[np.float64]]:
         """``(f, gradient)`` at ``x``, for ``minimize(..., jac=True)``."""
         function = self._function
+        if (found := function.carried(x, args, value_and_gradient)) is not None:
+            return found  # type: ignore[no-any-return]
         self.counts["fun_and_jac"] += 1
         value, gradient = self._value_and_gradient(function.point(x), function.all_constants(args))
         return float(value), _float64(gradient)
@@ -161,14 +168,18 @@ class Objective:
         function = self._function
         if function.is_sparse:
             refuse_dense_solvers()
+        elif (found := function.carried(x, args, hessian)) is not None:
+            return found
         self.counts["hess"] += 1
-        hessian = self._hessian(function.point(x), function.all_constants(args))
-        return hessian.astype(np.float64, copy=False)
+        matrix = self._hessian(function.point(x), function.all_constants(args))
+        return matrix.astype(np.float64, copy=False)
 
     @called_with_data
     def hessp(self, x: Any, p: Any, *args: Any) -> NDArray[np.float64]:
         """Hessian at ``x`` times the vector ``p`` of shape (n,); float64."""
         function = self._function
+        if (found := function.carried(x, args, hvp, tangents=p)) is not None:
+            return found  # type: ignore[no-any-return]
         self.counts["hessp"] += 1
         # SciPy's trust-constr probes with a vector of int8.
         product = self._hvp(

@@ -92,6 +92,9 @@ class Residuals:
     its boundary conditions             ``bc(ya, yb, p)``, ``bc_jac(ya, yb, p)``
     ==================================  ==============================================
 
+    Of an ``x`` that the backend's framework traces or differentiates, ``fun``, ``jac`` and
+    ``fun_and_jac`` return what may be traced further; sparse matrices are not.
+
     Attributes
     ----------
     x0 : numpy.ndarray of shape (n,), float64
@@ -137,10 +140,7 @@ class Residuals:
 
     @called_with_data
     def fun(self, x: Any, *args: Any) -> NDArray[np.float64]:
-        """``f`` at ``x``, flat: shape (m,), float64.
-
-        Of an ``x`` that the backend's framework traces, it is what may be traced further.
-        """
+        """``f`` at ``x``, flat: shape (m,), float64."""
         function = self._function
         if (y := function.carried(x, args)) is not None:
             return y  # type: ignore[no-any-return]  # it is of the framework
@@ -163,6 +163,8 @@ class Residuals:
         function = self._function
         if function.is_sparse:
             refuse_dense_solvers()
+        elif (found := function.carried(x, args, jacobian)) is not None:
+            return found
         self.counts["jac"] += 1
         point = function.point(x)
         with function.known(point, self._take(point.tobytes(), args)):
@@ -172,9 +174,12 @@ class Residuals:
     def fun_and_jac(self, x: Any, *args: Any) -> tuple[NDArray[np.float64], Any]:
         """``fun`` and ``jac`` at ``x``, by one evaluation of both."""
         function = self._function
+        found = None if function.is_sparse else function.carried(x, args, value_and_jacobian)
+        if found is not None:
+            return found  # type: ignore[no-any-return]
         self.counts["fun_and_jac"] += 1
-        value, jacobian = self._both(function.point(x), function.all_constants(args))
-        return _float64(value), _float64(jacobian)
+        y, matrix = self._both(function.point(x), function.all_constants(args))
+        return _float64(y), _float64(matrix)
 
     def nlopt(self, result: Any, x: Any, grad: Any) -> None:
         """``f`` at ``x`` into ``result``, the Jacobian into ``grad``: a constraint for ``nlopt``.

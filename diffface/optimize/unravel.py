@@ -26,7 +26,9 @@ class Unravel:
         The common dtype of the leaves.
     """
 
-    __slots__ = ("_adapter", "_constants", "_leaves", "_slices", "_spec", "dtype", "size")
+    __slots__ = (
+        "__weakref__", "_adapter", "_constants", "_leaves", "_slices", "_spec", "dtype", "size",
+    )  # fmt: skip
 
     def __init__(
         self, spec: Spec | None, leaves: Sequence[Leaf], adapter: Adapter,
@@ -58,14 +60,15 @@ class Unravel:
         Parameters
         ----------
         x : array of shape (n,)
-            Of NumPy; of any other library (a JAX tracer, say, or a tensor) the leaves are parts of
-            ``x`` itself, so that a function may take a flat vector and call this.
+            Of NumPy; of any other library (a JAX tracer, say, or a tensor), and of complex numbers,
+            the leaves are parts of ``x`` itself, so that a function of a flat vector, which is
+            differentiated, may call this.
         """
-        if not isinstance(x, (np.ndarray, list, tuple)):
-            self._check_shape(x, "x")
+        if carries(x):
+            self.check_shape(x, "x")
             return self.split(x)
         x = self.checked(x)
-        return self._tree([_own(x[at], leaf) for at, leaf in self._pairs()])
+        return self.tree([_own(x[at], leaf) for at, leaf in self._pairs()])
 
     def by(self, adapter: Adapter) -> "Unravel":
         """The same with the trees that another adapter knows."""
@@ -81,7 +84,7 @@ class Unravel:
         """
         self.check_samples(x)
         shapes = [(len(x), *leaf.shape) for leaf in self._leaves]
-        return self._tree(
+        return self.tree(
             [
                 _own(x[:, at], leaf._replace(shape=shape))
                 for (at, leaf), shape in zip(self._pairs(), shapes, strict=True)
@@ -98,7 +101,7 @@ class Unravel:
 
     def split(self, x: Any) -> Any:
         """The tree of the parts of ``x``, an array of any library that can be differentiated."""
-        return self._tree([_part(x, at, leaf.shape) for at, leaf in self._pairs()])
+        return self.tree([_part(x, at, leaf.shape) for at, leaf in self._pairs()])
 
     def join(self, leaves: Sequence[Any]) -> Any:
         """The flat float64 vector of the ``leaves`` of a tree; a fresh copy."""
@@ -134,13 +137,15 @@ class Unravel:
             If it is complex, or of another shape.
         """
         x = np.asarray(x)
-        self._check_shape(x, name)
+        self.check_shape(x, name)
         return self._floating(x)
 
-    def _check_shape(self, x: Any, name: str) -> None:
-        if tuple(x.shape) != (self.size,):
+    def check_shape(self, x: Any, name: str) -> None:
+        """Refuse what is not of shape (n,); the error calls it ``name``."""
+        shape = tuple(np.shape(x))
+        if shape != (self.size,):
             raise InvalidArgumentError(
-                f"`{name}` must be a vector of shape ({self.size},), got shape {tuple(x.shape)}; "
+                f"`{name}` must be a vector of shape ({self.size},), got shape {shape}; "
                 "use `x0`, or `ravel` of a tree of parameters."
             )
 
@@ -241,7 +246,8 @@ class Unravel:
     def _pairs(self) -> Any:
         return zip(self._slices, self._leaves, strict=True)
 
-    def _tree(self, leaves: Sequence[Any]) -> Any:
+    def tree(self, leaves: Sequence[Any]) -> Any:
+        """The tree of these leaves, constants between them."""
         if self._spec is None:
             return leaves[0]
         return unflatten(self._spec, self._filled(leaves, self._constants))
@@ -276,6 +282,12 @@ class Unravel:
     def _described(self) -> str:
         shapes = [leaf.shape for leaf in self._leaves]
         return f"{self._spec or 'a leaf'} of shapes {shapes}"
+
+
+def carries(x: Any) -> bool:
+    """Whether a vector is one that a function gets when it is differentiated or traced."""
+    plain = isinstance(x, (np.ndarray, list, tuple))
+    return not plain or (isinstance(x, np.ndarray) and x.dtype.kind == "c")
 
 
 def _part(x: Any, at: slice, shape: tuple[int, ...]) -> Any:

@@ -178,8 +178,12 @@ class VectorFunction:
         self.options["backend"] = self.backend
         return bounds
 
-    def carried(self, x: Any, constants: tuple[Any, ...]) -> Any:
+    def carried(
+        self, x: Any, constants: tuple[Any, ...], operator: Any = None, **seeds: Any
+    ) -> Any:
         """The result at an ``x`` that a framework traces or differentiates; None at any other.
+
+        Or what an ``operator`` makes of this function there, which may be traced further, too.
 
         Raises
         ------
@@ -195,7 +199,14 @@ class VectorFunction:
                 f"`x` must be a vector of shape {self.x0.shape}, got shape {tuple(x.shape)}."
             )
         copies = map(_copied, self.all_constants(constants))
-        return self(x, *copies, **self.kwargs)
+        if operator is None:
+            return self(x, *copies, **self.kwargs)
+        return operator(self, x, *copies, **self.unprepared, **seeds)
+
+    @property
+    def unprepared(self) -> dict[str, Any]:
+        """Options of operators that are called once."""
+        return {name: self.options[name] for name in ("backend", "argnums", "kwargs")}
 
     def point(self, x: Any, name: str = "x") -> Any:
         """``x`` checked, in the dtype that the parameters have in common."""
@@ -260,8 +271,7 @@ class AtFirstCall:
     def __call__(self, x: Any, constants: tuple[Any, ...], **seeds: Any) -> Any:
         function = self._function
         if self._eager is not None and function.costly:
-            options = {k: function.options[k] for k in ("backend", "argnums", "kwargs")}
-            return self._eager(function, x, *constants, **options, **seeds)
+            return self._eager(function, x, *constants, **function.unprepared, **seeds)
         if self.prepared is None or self._backend is not function.backend:
             self._backend = function.backend
             options = {**function.options, **self._special}

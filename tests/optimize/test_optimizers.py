@@ -240,7 +240,6 @@ def test_unravel_gives_fresh_arrays():
     np.testing.assert_array_equal(x, 7.0)
 
 
-@pytest.mark.parametrize("backend", AD)
 def test_unravel_is_differentiable(backend):
     _, unravel = dif.ravel({"a": np.ones((2, 2)), "b": 1.0})
 
@@ -250,7 +249,7 @@ def test_unravel_is_differentiable(backend):
 
     x = np.arange(1.0, 6.0)
     gradient = dif.gradient(f, x, backend=backend)
-    np.testing.assert_allclose(gradient, [10.0, 20.0, 30.0, 40.0, 30.0])
+    np.testing.assert_allclose(gradient, [10.0, 20.0, 30.0, 40.0, 30.0], rtol=1e-8)
 
 
 def test_ravel_of_something_else():

@@ -28,6 +28,32 @@ def test_under_jax():
         np.testing.assert_allclose(np.diag(jax.jacfwd(fit.fun)(X)), 2 * (X - DATA), rtol=1e-14)
 
 
+def test_derivatives_under_jax():
+    problem = dif.objective(loss, X, DATA, backend="jax")
+    density = dif.log_density(
+        lambda p, data: loss(p["x"], data), {"x": X}, DATA, transforms=dif.positive, backend="jax"
+    )
+    fit = dif.residuals(lambda x, data: (x - data) ** 2, X, DATA, backend="jax")
+    u, close = np.log(X), {"rtol": 1e-13, "atol": 1e-13}
+    with jax.enable_x64(True):
+        gradient, curvature = 4 * (X - DATA) ** 3, 12 * (X - DATA) ** 2
+        np.testing.assert_allclose(jax.jit(problem.jac)(X), gradient, **close)
+        np.testing.assert_allclose(jax.jit(problem.fun_and_jac)(X)[1], gradient, **close)
+        np.testing.assert_allclose(jax.jit(problem.hess)(X), np.diag(curvature), **close)
+        np.testing.assert_allclose(jax.jit(problem.hessp)(X, X), curvature * X, **close)
+        np.testing.assert_allclose(jax.jacfwd(problem.jac)(X), np.diag(curvature), **close)
+        np.testing.assert_allclose(jax.jit(fit.jac)(X), np.diag(2 * (X - DATA)), **close)
+        np.testing.assert_allclose(jax.jit(fit.fun_and_jac)(X)[0], (X - DATA) ** 2, **close)
+        value, slope = jax.jit(density.logdensity_and_gradient)(u)
+        np.testing.assert_allclose(value, loss(X, DATA) + u.sum(), **close)
+        np.testing.assert_allclose(slope, gradient * X + 1, **close)
+        np.testing.assert_allclose(
+            jax.jit(density.hessian)(u), np.diag(curvature * X**2 + gradient * X), **close
+        )
+        many = jax.vmap(density.unravel)(np.stack([u, 2 * u]))
+        np.testing.assert_allclose(many["x"], [X, X**2], **close)
+
+
 def test_under_torch():
     problem = dif.objective(loss, X, torch.tensor(DATA), backend="torch")
     x = torch.tensor(X, requires_grad=True)
