@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.rules import tables as rule_tables
 from benchmarks.sparse_page import tables
 from diffface.benchmark.row import digits, duration, markdown
 from diffface.testing import Benchmark, Measurement
@@ -40,6 +41,7 @@ def page(found: dict[str, Any], reports: dict[str, Benchmark]) -> str:
         problems=markdown(problems, ("problem", "size", "operator", *SHOWN)),
         gradbench=gradbench(),
         **tables(found["sparse"]),
+        **rule_tables(found["rules"]),
         **{name: others(found[name]) for name in ("gmm_beside", "hvp_beside", "differences")},
         **surprises(gmm, hvp, problems, found),
     )

@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.results`` measures (about fifteen minutes on a quiet machine), writes the
 figures to ``docs/reference/results.json``, and from those the page. ``--page`` does only the
-latter, ``--sparse`` measures the sparse part alone. Needs the extras ``all`` and ``results``.
+latter, ``--sparse`` and ``--rules`` measure those parts alone. Needs the extras ``all`` and
+``results``.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import diffface as dif
 from benchmarks.cells import COMPILED, gmm_args, one_thread, point, rosenbrock
 from benchmarks.others import casadi_gmm, numdifftools_gradient, torch_double_backward
 from benchmarks.page import page
+from benchmarks.rules import everything as rules
 from benchmarks.sparse import everything as sparse
 from benchmarks.sparse_page import curves, patterns
 from diffface.backends.registry import Backend, resolve
@@ -113,6 +115,7 @@ def measure(effort: Effort, say: Callable[[str], None]) -> dict[str, Any]:
                 {"numdifftools": numdifftools_gradient(rosenbrock, small)}, effort,
             ),
             "sparse": sparse(effort, say),
+            "rules": rules(effort, say),
         }  # fmt: skip
     machine = dict(gmm.machine)
     machine |= {name: version(name) for name in ("asdex", "casadi", "numdifftools")}
@@ -145,14 +148,18 @@ def main() -> None:
         "--page", action="store_true", help="write the page from docs/reference/results.json"
     )
     parser.add_argument("--sparse", action="store_true", help="measure the sparse part alone")
+    parser.add_argument("--rules", action="store_true", help="measure the part on rules alone")
     parser.add_argument("--rounds", type=int, default=15, help="how often each call is timed")
     options = parser.parse_args()
     file, effort = DOCS / "results.json", Effort(rounds=options.rounds)
-    if options.sparse:
+    if options.sparse or options.rules:
         found = json.loads(file.read_text(encoding="utf-8"))
         with one_thread():
-            found["sparse"] = sparse(effort, _say)
-        found["machine"]["asdex"] = version("asdex")
+            if options.sparse:
+                found["sparse"] = sparse(effort, _say)
+                found["machine"]["asdex"] = version("asdex")
+            if options.rules:
+                found["rules"] = rules(effort, _say)
     elif not options.page:
         found = measure(effort, _say)
     if not options.page:

@@ -1,12 +1,14 @@
-"""Functions with rules, bridges and functions that write, beside the same written by hand.
+"""Functions with rules, bridges, solvers and functions that write, beside the same by hand.
 
-Run as ``python -m benchmarks.rules [bridge sizes ...]``. Everything is prepared, takes NumPy arrays
-of float64 and returns such, and is checked against the closed form before it is timed.
+Run as ``python -m benchmarks.rules``; ``python -m benchmarks.results --rules`` puts the figures on
+the results page. Everything is prepared, takes NumPy arrays of float64 and returns such, and
+agrees with what is written by hand before it is timed.
 """
 
+import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,34 +16,78 @@ import numpy as np
 import diffface as dif
 from benchmarks.cells import one_thread
 from benchmarks.pairs import pair
+from benchmarks.rules_by_hand import (
+    Call,
+    cubic,
+    jax_in_torch,
+    newton,
+    root_in_autograd,
+    root_in_jax,
+    root_in_torch,
+    rule_in_autograd,
+    rule_in_jax,
+    rule_in_torch,
+    torch_in_jax,
+)
+from diffface.benchmark.row import digits, duration
+from diffface.benchmark.timing import Effort
 
-Call = Callable[[Any], Any]
+# Name, prepared, by hand, and where.
+Case = tuple[str, Call, Call, Any]
 SIZES = (10, 10_000)
 ALL = ("jax", "torch", "autograd", "numpy", "complex-step")
-HEADER = ("", "diffface (us)", "by hand (us)", "ratio", "quartiles")
+WRITES = (100, 200, 400)
 
 
 def main() -> None:
-    sizes = tuple(map(int, sys.argv[1:])) or SIZES
     with one_thread():
-        table(
-            "gradient of a softplus with a rule", [(name, *case) for name, case in rules().items()]
-        )
-        table("gradient through a bridge", bridges(sizes))
-        table("in_place, heat equation, N = 100, beside the functional form", in_place())
-        writes()
+        found = everything(Effort(rounds=15), lambda text: print(text, file=sys.stderr))
+    print("\n".join(tables(found).values()))
 
 
-def table(title: str, cases: list[tuple[str, Call, Call, Any]]) -> None:
-    """One line for each of (name, prepared, by hand, point)."""
-    print(title)
-    print("{:44} {:>14} {:>13} {:>6} {:>12}".format(*HEADER))
-    for name, ours, by_hand, x in cases:
-        np.testing.assert_allclose(ours(x), by_hand(x), rtol=1e-5, atol=1e-7)
-        found = pair(lambda f=ours, x=x: f(x), lambda f=by_hand, x=x: f(x))
-        quartiles = f"{found.low:.2f}-{found.high:.2f}"
-        times = f"{found.first:14.1f} {found.second:13.1f} {found.ratio:6.2f} {quartiles:>12}"
-        print(f"{name:44} {times}")
+def everything(effort: Effort, say: Callable[[str], None]) -> dict[str, Any]:
+    """All figures of the part on rules."""
+    load, rows = [os.getloadavg()[0]], []
+    for title, cases in (
+        ("softplus with a rule, n = 100", rules),
+        ("bridge", bridges),
+        ("roots by Newton's method, n = 20", roots),
+        ("`in_place`, heat equation, N = 100", in_place),
+    ):
+        say(title)
+        rows += [measured(title, case, effort) for case in cases()]
+    say("writes")
+    found = {"rows": rows, "writes": {name: writes(name) for name in ("jax", "torch", "autograd")}}
+    return {**found, "load": [*load, os.getloadavg()[0]]}
+
+
+def measured(title: str, case: Case, effort: Effort) -> dict[str, Any]:
+    """One line of the table; seconds."""
+    name, ours, by_hand, x = case
+    np.testing.assert_allclose(ours(x), by_hand(x), rtol=1e-5, atol=1e-7)
+    found = pair(lambda: ours(x), lambda: by_hand(x), effort.rounds, effort.seconds)
+    return {
+        "what": title, "case": name, "call": found.first * 1e-6, "hand": found.second * 1e-6,
+        "ratio": found.ratio, "quartiles": [found.low, found.high],
+    }  # fmt: skip
+
+
+def tables(found: dict[str, Any]) -> dict[str, str]:
+    """The texts that the template of the page has places for."""
+    names = ("what", "case", "call", "by hand", "ratio", "quartiles")
+    lines = [f"| {' | '.join(names)} |", "| --- | --- | ---: | ---: | ---: | ---: |"]
+    for r in found["rows"]:
+        low, high = map(digits, r["quartiles"])
+        times = f"{duration(r['call'])} | {duration(r['hand'])} | {digits(r['ratio'])}"
+        lines.append(f"| {r['what']} | {r['case']} | {times} | {low} to {high} |")
+    seconds = [
+        f"{name} {', '.join(map(duration, times))}" for name, times in found["writes"].items()
+    ]
+    return {
+        "rules": "\n".join(lines) + "\n",
+        "rules_writes": "; ".join(seconds),
+        "rules_load": " to ".join(f"{load:.1f}" for load in found["load"]),
+    }
 
 
 # One rule: d softplus = sigmoid
@@ -59,96 +105,35 @@ def _(active: Any, saved: Any, dy: Any) -> Any:
     return dy * dif.namespace(x).exp(x - y)
 
 
-def rules(n: int = 100) -> dict[str, tuple[Call, Call, Any]]:
-    """By backend: prepared, by hand, and where."""
+def rules(n: int = 100) -> list[Case]:
+    """Gradients on each backend that has rules."""
     x = np.linspace(-3.0, 3.0, n)
 
     def loss(x: Any) -> Any:
         return dif.namespace(x).sum(softplus(x) ** 2)
 
-    made = {"jax": _rule_in_jax(), "torch": _rule_in_torch(), "autograd": _rule_in_autograd()}
-    return {
-        name: (dif.prepare_gradient(loss, x, backend=name, fallback="error"), by_hand, x)
+    made = {"jax": rule_in_jax(), "torch": rule_in_torch(), "autograd": rule_in_autograd()}
+    return _beside(loss, x, made)
+
+
+def _beside(f: Call, x: Any, made: dict[str, Call]) -> list[Case]:
+    """The prepared gradient on each backend, beside what was made by hand."""
+    return [
+        (name, dif.prepare_gradient(f, x, backend=name, fallback="error"), by_hand, x)
         for name, by_hand in made.items()
-    }
-
-
-def _rule_in_jax() -> Call:
-    import jax
-    import jax.numpy as jnp
-
-    f = jax.custom_vjp(lambda x: jnp.logaddexp(x, 0.0))
-
-    def forward(x: Any) -> Any:
-        y = f(x)
-        return y, (x, y)
-
-    f.defvjp(forward, lambda saved, dy: (dy * jnp.exp(saved[0] - saved[1]),))
-    gradient = jax.jit(jax.grad(lambda x: jnp.sum(f(x) ** 2)))
-    return _in_double(gradient)
-
-
-def _rule_in_torch() -> Call:
-    import torch
-
-    class Softplus(torch.autograd.Function):
-        @staticmethod
-        def forward(x: Any) -> Any:
-            return torch.logaddexp(x, torch.zeros_like(x))
-
-        @staticmethod
-        def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-            ctx.save_for_backward(*inputs, output)
-
-        @staticmethod
-        def backward(ctx: Any, dy: Any) -> Any:
-            x, y = ctx.saved_tensors
-            return dy * torch.exp(x - y)
-
-    return _torch_gradient(lambda x: torch.sum(Softplus.apply(x) ** 2))
-
-
-def _rule_in_autograd() -> Call:
-    import autograd
-    import autograd.numpy as anp
-    from autograd.extend import defvjp, primitive
-
-    f = primitive(lambda x: np.logaddexp(x, 0.0))
-    defvjp(f, lambda y, x: lambda dy: dy * anp.exp(x - y))
-    gradient: Call = autograd.grad(lambda x: anp.sum(f(x) ** 2))
-    return gradient
-
-
-def _in_double(jitted: Callable[[Any], Any]) -> Call:
-    import jax
-
-    def call(x: Any) -> Any:
-        with jax.enable_x64(True):
-            return np.asarray(jitted(x))
-
-    return call
-
-
-def _torch_gradient(loss: Callable[[Any], Any]) -> Call:
-    import torch
-
-    def gradient(x: Any) -> Any:
-        leaf = torch.from_numpy(x).requires_grad_()
-        return torch.autograd.grad(loss(leaf), leaf)[0].numpy()
-
-    return gradient
+    ]
 
 
 # Bridges: x sin x of one framework, in the sum of its squares in another
 
 
-def bridges(sizes: tuple[int, ...]) -> list[tuple[str, Call, Call, Any]]:
+def bridges(sizes: Iterable[int] = SIZES) -> list[Case]:
     """A torch function in JAX, and a JAX function in torch."""
     import jax.numpy as jnp
     import torch
 
     inner = {"torch": lambda x: x * torch.sin(x), "jax": lambda x: x * jnp.sin(x)}
-    made = {("torch", "jax"): _torch_in_jax, ("jax", "torch"): _jax_in_torch}
+    made = {("torch", "jax"): torch_in_jax, ("jax", "torch"): jax_in_torch}
     found = []
     for n in sizes:
         x = np.linspace(-3.0, 3.0, n)
@@ -161,51 +146,14 @@ def bridges(sizes: tuple[int, ...]) -> list[tuple[str, Call, Call, Any]]:
     return found
 
 
-def _torch_in_jax(f: Call) -> Call:
-    import jax
-    import jax.numpy as jnp
-    import torch
-
-    def value(x: Any) -> Any:
-        return f(torch.from_numpy(np.array(x))).numpy()
-
-    def pulled(x: Any, dy: Any) -> Any:
-        leaf = torch.from_numpy(np.array(x)).requires_grad_()
-        dy = torch.from_numpy(np.array(dy))
-        return torch.autograd.grad(f(leaf), leaf, dy)[0].numpy()
-
-    def like(x: Any) -> Any:
-        return jax.ShapeDtypeStruct(x.shape, x.dtype)
-
-    g = jax.custom_vjp(lambda x: jax.pure_callback(value, like(x), x))
-    g.defvjp(lambda x: (g(x), x), lambda x, dy: (jax.pure_callback(pulled, like(x), x, dy),))
-    return _in_double(jax.jit(jax.grad(lambda x: jnp.sum(g(x) ** 2))))
+# Roots of x³ + x = p, found in NumPy
 
 
-def _jax_in_torch(f: Call) -> Call:
-    import jax
-    import torch
-
-    value = jax.jit(f)
-    pulled = jax.jit(lambda x, dy: jax.vjp(f, x)[1](dy)[0])
-
-    class Call(torch.autograd.Function):
-        @staticmethod
-        def forward(x: Any) -> Any:
-            with jax.enable_x64(True):
-                return torch.from_numpy(np.array(value(x.detach().numpy())))
-
-        @staticmethod
-        def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-            ctx.save_for_backward(*inputs)
-
-        @staticmethod
-        def backward(ctx: Any, dy: Any) -> Any:
-            (x,) = ctx.saved_tensors
-            with jax.enable_x64(True):
-                return torch.from_numpy(np.array(pulled(x.detach().numpy(), dy.numpy())))
-
-    return _torch_gradient(lambda x: torch.sum(Call.apply(x) ** 2))
+def roots(n: int = 20) -> list[Case]:
+    """Gradients through `implicit`, on each backend that has rules."""
+    root = dif.implicit(cubic, newton)
+    made = {"jax": root_in_jax(), "torch": root_in_torch(), "autograd": root_in_autograd()}
+    return _beside(lambda p: dif.namespace(p).sum(root(p) ** 2), np.linspace(0.1, 3.0, n), made)
 
 
 # Functions that write
@@ -222,8 +170,8 @@ def functional(x: Any, p: Any, t: Any) -> Any:
     return xp.concat([zero, p * t * (x[:-2] - 2.0 * x[1:-1] + x[2:]), zero])
 
 
-def in_place(n: int = 100) -> list[tuple[str, Call, Call, Any]]:
-    """The prepared Jacobian and pullback, on every backend that has it."""
+def in_place(n: int = 100) -> list[Case]:
+    """The prepared Jacobian and gradient on every backend, beside the functional form."""
     x, p, t = np.linspace(0.0, 1.0, n) ** 2, dif.Const(1.5), dif.Const(0.7)
     found = []
     for backend in ALL:
@@ -242,19 +190,15 @@ def _energy(f: Callable[..., Any]) -> Callable[..., Any]:
     return lambda x, p, t: dif.namespace(x).sum(f(x, p, t) ** 2)
 
 
-def writes() -> None:
-    """Time of a preparation by the number of elements that are written one by one."""
-    counts = (100, 200, 400)
-    print(f"preparing a gradient with {counts} writes of single elements: seconds")
-    for backend in ("jax", "torch", "autograd"):
-        times = []
-        for count in (10, *counts):  # the first one warms up
-            start = time.perf_counter()
-            f = _energy(dif.in_place(_by_elements))
-            x = np.linspace(0.0, 1.0, count)
-            dif.prepare_gradient(f, x, dif.Const(1.5), dif.Const(0.7), backend=backend)
-            times.append(time.perf_counter() - start)
-        print(f"{backend:44} " + " ".join(f"{seconds:8.2f}" for seconds in times[1:]))
+def writes(backend: str, counts: Sequence[int] = WRITES) -> list[float]:
+    """Seconds of a preparation, by the number of elements that are written one by one."""
+    times = []
+    for count in (20, *counts):  # the first one warms up
+        start = time.perf_counter()
+        f, x = _energy(dif.in_place(_by_elements)), np.linspace(0.0, 1.0, count)
+        dif.prepare_gradient(f, x, dif.Const(1.5), dif.Const(0.7), backend=backend)
+        times.append(time.perf_counter() - start)
+    return times[1:]
 
 
 def _by_elements(dx: Any, x: Any, p: Any, t: Any) -> None:
