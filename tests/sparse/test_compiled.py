@@ -16,3 +16,30 @@ def test_jax_arrays_that_a_function_captures_leave_it_compiled():
     W = jnp.ones((5, 5), jnp.float32)
     assert dif.prepare_jacobian(lambda x: W @ x, X, backend="jax").strategy == "xla"
     assert dif.prepare_jacobian(tridiagonal, X, backend="jax", sparsity="trace").strategy == "xla"
+
+
+@pytest.mark.slow
+def test_what_inductor_gathers_from_is_computed_before():
+    import torch
+
+    at = torch.tensor([3, 1, 1, 0, 5, 2, 2])
+
+    places = torch.tensor([2, 0, 1]).reshape(3, 1, 1).expand(3, 2, 2)
+
+    def f(x):
+        pairs = x.reshape(2, 3)
+        return {
+            "flat": torch.sin(x)[at],
+            "transposed": (pairs.T * 2).reshape(-1)[[1, 0, 3, 3, 5, 2]],
+            "rows": pairs.T.exp()[at[1:4]],
+            "every second": torch.cat([x, x * 2])[1::2].cos().index_select(0, at),
+            "along": (pairs.expand(2, 2, 3) * x[0]).transpose(0, 2).gather(0, places),
+            "outer": (x[:, None] * x[None, :]).T[at, at.flip(0)],
+        }
+
+    x = np.linspace(0.5, 1.5, 6)
+    found = dif.prepare_jacobian(f, x, backend=dif.Torch(compile=True))
+    assert found.strategy == "inductor"
+    expected = dif.jacobian(f, x + 1, backend="torch")
+    for name, jacobian in found(x + 1).items():
+        np.testing.assert_allclose(jacobian, expected[name], rtol=1e-12, err_msg=name)

@@ -429,6 +429,40 @@ def test_differences_of_exact_gradients():
     )
 
 
+# With the value, and the entries alone.
+
+
+@pytest.mark.parametrize("backend", ["torch", "autograd", "numpy"])
+@pytest.mark.parametrize("form", ["csr", "csc"])
+def test_the_value_comes_first_and_entries_are_those_of_the_structure(backend, form):
+    options = {"backend": backend, "sparsity": "trace", "format": form}
+    f = lambda x: dif.namespace(x).sum(x[1:] ** 2 * x[:-1])
+    slope = dif.gradient(f, X, backend="autograd")
+    for prepared, value, dense, atol in (
+        (dif.prepare_value_and_jacobian(tridiagonal, X, **options), tridiagonal(X),
+         dif.jacobian(tridiagonal, X, backend="autograd"), 1e-7),
+        (dif.prepare_value_gradient_and_hessian(f, X, **options), f(X),
+         dif.hessian(f, X, backend="autograd"), 1e-3),
+    ):  # fmt: skip
+        y, *between, matrix = prepared(X)
+        np.testing.assert_allclose(y, value, rtol=1e-12)
+        for found in between:
+            np.testing.assert_allclose(found, slope, atol=1e-6)
+        np.testing.assert_allclose(matrix.toarray(), dense, atol=atol)
+        rows, columns = prepared.structure()
+        np.testing.assert_allclose(prepared.data(X), dense[rows, columns], atol=atol)
+
+
+@pytest.mark.parametrize(("n", "directions"), [(8, "Prepared"), (9, "ByColor")])
+def test_few_directions_share_one_program_on_autograd(n, directions):
+    x = np.linspace(0.5, 1.5, n)
+    f = lambda x: dif.namespace(x).sum(dif.namespace(x).cumulative_sum(x) ** 3)
+    found = dif.prepare_hessian(f, x, backend="autograd", sparsity="trace")
+    assert type(found._last()._entries).__name__ == directions
+    assert found.strategy == "program"
+    np.testing.assert_allclose(found(x).toarray(), dif.hessian(f, x, backend="autograd"))
+
+
 # Files.
 
 
