@@ -120,6 +120,19 @@ class Adapter(ABC):
         """``call`` on every slice of ``seeds``, stacked; at most ``chunk_size`` at a time."""
         return loop(call, seeds, self.xp)
 
+    def at_points(self, call: Pull, points: Arrays, chunk_size: int | None = None) -> Arrays:
+        """``call`` at many points, each an evaluation of the function; `batch` is one of them."""
+        return self.batch(call, points, chunk_size)
+
+    def together(self, calls: Sequence[Callable[[], Arrays]]) -> list[Arrays]:
+        """What each of ``calls`` returns, which derive the same function at different points."""
+        return [call() for call in calls]
+
+    @property
+    def in_step(self) -> bool:
+        """Whether `together` is better than one call after the other."""
+        return False
+
     def pushforwards(
         self, f: Function, x: Arrays, seeds: Arrays, *, chunk_size: int | None = None,
         value: bool = True,

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,12 @@ class Points:
     @property
     def _is_vectorized(self) -> bool:
         return self._adapter.batching == "vectorized"
+
+    @property
+    def _in_step(self) -> bool:
+        """Whether the adapter may evaluate one function for all points."""
+        batched = any(axis is not None for axis in self._axes.constants)
+        return self._adapter.in_step and self._adapter is self._constants and not batched
 
     def first(self, inputs: Arrays) -> Arrays:
         """The inputs of the first point; zeros, to learn from, where there is none."""
@@ -133,7 +140,7 @@ class Points:
                 )
 
             batch = tuple(a for a, axis in zip(moved, axes, strict=True) if axis is not None)
-            return self._adapter.batch(call, batch, chunk_size)
+            return self._adapter.at_points(call, batch, chunk_size)
 
         return program
 
@@ -154,7 +161,7 @@ class Points:
         size = self._axes.size
         chunk = self._chunk_size or max(1, size)
         compiled = make(inputs) if chunk >= size else self._chunked(make, inputs, chunk)
-        if single is not None:
+        if single is not None and not compiled.draws:
             self._check(compiled.run, single, inputs)
         return compiled, compiled.run(*inputs)
 
@@ -197,11 +204,17 @@ class Points:
         if not size:
             with np.errstate(all="ignore"):
                 return tuple(self._adapter.xp.stack([a])[:0] for a in single(*self.first(inputs)))
-        results, noted = [], None
-        for i in range(size):
-            results.append(single(*_at(moved, axes, i)))
-            if structure is not None:
-                noted = _same_as_before(noted, structure)
+        if self._in_step:
+            calls = [partial(single, *_at(moved, axes, i)) for i in range(size)]
+            step = self._chunk_size or size
+            parts = [calls[i : i + step] for i in range(0, size, step)]
+            results = [each for part in parts for each in self._adapter.together(part)]
+        else:
+            results, noted = [], None
+            for i in range(size):
+                results.append(single(*_at(moved, axes, i)))
+                if structure is not None:
+                    noted = _same_as_before(noted, structure)
         return tuple([self._stack(column) for column in zip(*results, strict=True)])
 
     def _stack(self, column: Sequence[Array]) -> Array:

@@ -1,14 +1,15 @@
 """How finite differences evaluate ``f``: one point after the other, at once, or by workers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
 from diffface.backends.adapter import Function
 from diffface.backends.compiled import Arrays
-from diffface.backends.errors import InvalidArgumentError
+from diffface.backends.errors import InvalidArgumentError, NotDifferentiableError
 from diffface.backends.numpy.differences import Evaluate
 from diffface.backends.numpy.workers import Map, Task
 
@@ -38,7 +39,7 @@ def at_once(f: Function, chunk_size: int | None) -> Evaluate:
         for start in range(0, len(points), size):
             chunk = points[start : start + size]
             try:
-                values = f(tuple(map(np.stack, zip(*chunk, strict=True))))[0]
+                values = of_batch(f, tuple(map(np.stack, zip(*chunk, strict=True))))[0]
             except Exception:
                 if not lenient:
                     raise
@@ -65,3 +66,105 @@ def by_workers(f: Any, mapping: Map) -> Evaluate:
             yield None if lenient and returned is None else f.taken(returned, point)[0]
 
     return evaluate
+
+
+# Many points in step
+
+
+class _Asked(BaseException):
+    """A derivation asks for ``f`` at a batch, and begins anew once that is known."""
+
+    def __init__(self, f: Function, batch: Arrays) -> None:
+        super().__init__()
+        self.f = f
+        self.batch = batch
+
+
+class _Known:
+    """What ``f`` is at the batches that one derivation asks for, in order."""
+
+    def __init__(self) -> None:
+        self._answers: list[Any] = []
+        self._count = 0
+
+    def begin(self) -> None:
+        self._count = 0
+
+    def add(self, answer: Any) -> None:
+        self._answers.append(answer)
+
+    def ask(self, f: Function, batch: Arrays) -> tuple[Arrays, Arrays]:
+        if self._count == len(self._answers):
+            raise _Asked(f, batch)
+        answer = self._answers[self._count]
+        self._count += 1
+        if isinstance(answer, Exception):
+            raise answer
+        y, aux = answer
+        return y, aux
+
+
+_KNOWN: ContextVar[_Known | None] = ContextVar("known", default=None)
+
+
+def of_batch(f: Function, batch: Arrays) -> tuple[Arrays, Arrays]:
+    """``f`` of a batch: at once, or together with other derivations of `in_step`."""
+    known = _KNOWN.get()
+    if known is not None:
+        return known.ask(f, batch)
+    y, aux = f(batch)
+    count = len(batch[0])
+    for a in y:
+        if np.shape(a)[:1] != (count,):
+            raise NotDifferentiableError(
+                "`f` must take a batch because of vectorized=True: for arguments with a leading "
+                f"axis of {count} points it must return results with such an axis, got shape "
+                f"{np.shape(a)}."
+            )
+    return y, aux
+
+
+def in_step(calls: Sequence[Callable[[], Arrays]]) -> list[Arrays]:
+    """What ``calls`` return, which ask for the same vectorized function at batches of their own.
+
+    What all of them ask for first is evaluated in one call, then what they ask for next.
+    """
+    known = [_Known() for _ in calls]
+    results: list[Arrays] = [()] * len(calls)
+    waiting: Sequence[int] = range(len(calls))
+    while waiting:
+        asked: dict[int, _Asked] = {}
+        for i in waiting:
+            known[i].begin()
+            token = _KNOWN.set(known[i])
+            try:
+                results[i] = calls[i]()
+            except _Asked as ask:
+                asked[i] = ask
+            finally:
+                _KNOWN.reset(token)
+        for i, answer in zip(asked, _answers([*asked.values()]), strict=True):
+            known[i].add(answer)
+        waiting = [*asked]
+    return results
+
+
+def _answers(asked: Sequence[_Asked]) -> list[Any]:
+    """For each of them what ``f`` returns, or the exception that it raises."""
+    if not asked:
+        return []
+    columns = zip(*(ask.batch for ask in asked), strict=True)
+    try:
+        y, aux = of_batch(asked[0].f, tuple(map(np.concatenate, columns)))
+    except Exception as error:  # noqa: BLE001 - it is raised where it belongs
+        return [error] if len(asked) == 1 else [_answers([ask])[0] for ask in asked]
+    answers, start = [], 0
+    for ask in asked:
+        part = slice(start, start := start + len(ask.batch[0]))
+        answers.append((part_of(y, part), part_of(aux, part)))
+    return answers
+
+
+def part_of(batch: Arrays, part: Any) -> Arrays:
+    """One or some of the results at a batch of points; a number is the same for all of them."""
+    return tuple([a[part] if np.ndim(a) else a for a in batch])

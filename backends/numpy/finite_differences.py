@@ -19,7 +19,14 @@ from diffface.backends.numpy.differences import (
     derivatives,
     unit_differences_directly,
 )
-from diffface.backends.numpy.evaluator import at_once, by_workers, one_by_one
+from diffface.backends.numpy.evaluator import (
+    at_once,
+    by_workers,
+    in_step,
+    of_batch,
+    one_by_one,
+    part_of,
+)
 from diffface.backends.numpy.moves import Move, along, coordinates, nearby, together
 from diffface.backends.numpy.options import Vector, bounds_of, check_scheme, step_of
 from diffface.backends.numpy.precision import coarse_leaves, precision
@@ -52,7 +59,8 @@ class FiniteDifferences(NumPyAdapter):
         arguments, one after the other in C order. By default see the notes.
     vectorized : bool
         ``f`` takes a batch: every active array with one leading axis more, and so its result.
-        All points of a stencil are then evaluated in one call.
+        All points of a stencil are then evaluated in one call; with ``in_axes`` for active
+        arguments alone, those of all stencils, if the scheme is not ``"richardson"``.
     bounds : pair of float or array, or scipy.optimize.Bounds, optional
         ``(lower, upper)``: ``f`` is evaluated nowhere outside, but with differences to one side, of
         the same order. Numbers, or arrays with one for each coordinate; infinite where there is
@@ -135,6 +143,14 @@ class FiniteDifferences(NumPyAdapter):
             f, x, y, lambda steps: [[m] for m in coordinates(x, steps, stencil, box)], chunk_size
         )
         return y, tuple(np.stack(column) for column in zip(*found, strict=True)), aux
+
+    def together(self, calls: Sequence[Callable[[], Arrays]]) -> list[Arrays]:
+        return in_step(calls)
+
+    @property
+    def in_step(self) -> bool:
+        # Extrapolations ask many times, and each time begins anew.
+        return self.vectorized and self.scheme != "richardson" and self.stacked == 1
 
     def compressed(
         self, f: Function, x: Arrays, seeds: Arrays, *, value: bool = True, derived: bool = False
@@ -332,8 +348,8 @@ class FiniteDifferences(NumPyAdapter):
         if not self.vectorized:
             # A copy, since a function that writes to its argument would move the other points.
             return f(tuple(map(np.array, x)))
-        y, aux = f(tuple(a[None] for a in x))
-        return tuple(a[0] for a in y), tuple(a[0] for a in aux)
+        y, aux = of_batch(f, tuple(a[None] for a in x))
+        return part_of(y, 0), part_of(aux, 0)
 
     def _evaluator(self, f: Function, chunk_size: int | None) -> Evaluate:
         if self.vectorized:

@@ -43,6 +43,39 @@ def test_gradient(backend: Any, gradient: int, value_and_gradient: int) -> None:
         assert f.count == wanted, name
 
 
+@pytest.mark.parametrize("scheme", ["forward", "central", "central4"])
+def test_many_points_of_a_vectorized_function(scheme: str) -> None:
+    """All stencils are evaluated in one call, and give what they give alone."""
+    f = Counted(lambda x, c: (c * np.sum(x**3, axis=-1), {"sum": np.sum(x, axis=-1), "n": 3}))
+    backend = dif.FiniteDifferences(scheme, vectorized=True)
+    points, const = np.linspace(0.5, 2.0, 7 * N).reshape(7, N), dif.Const(2.0)
+    alone = [dif.value_and_gradient(f, x, const, backend=backend, has_aux=True)[:2] for x in points]
+    prepared = dif.prepare_value_and_gradient(
+        f, points, const, backend=backend, in_axes=(0, None), has_aux=True
+    )
+    f.count = 0
+    value, gradient, aux = prepared(points, 2.0)
+    assert f.count == 2
+    np.testing.assert_array_equal(value, [y for y, _ in alone])
+    np.testing.assert_array_equal(gradient, [g for _, g in alone])
+    np.testing.assert_array_equal(aux["sum"], points.sum(-1))
+    np.testing.assert_array_equal(aux["n"], [3] * 7)
+    # What goes from point to point besides is given to f one by one.
+    found = dif.gradient(
+        f, points, dif.Const(np.arange(7.0)), backend=backend, in_axes=0, has_aux=True
+    )[0]
+    np.testing.assert_allclose(found, np.arange(7)[:, None] * 3 * points**2, rtol=1e-6, atol=1e-8)
+
+
+def test_a_function_that_takes_no_batch() -> None:
+    backend = dif.FiniteDifferences(vectorized=True)
+    for options in ({}, {"in_axes": 0}):
+        with pytest.raises(dif.NotDifferentiableError, match="must take a batch because of"):
+            dif.gradient(
+                lambda x: np.sum(x**2), X[None] if options else X, backend=backend, **options
+            )
+
+
 @pytest.mark.parametrize(
     ("function", "wanted"),
     [
