@@ -50,6 +50,8 @@ class Compiled:
         ``many(moving, size)`` is the same at ``size`` points: inputs where ``moving`` is true have
         them as their first axis, and so have all outputs. It raises CannotRecord where an operation
         cannot be computed so.
+    draws : bool
+        Whether it draws random numbers anew at every call.
     """
 
     run: Program
@@ -58,3 +60,4 @@ class Compiled:
     shortcut: Shortcut | None = None
     into: Callable[[tuple[int, ...]], Program] | None = None
     many: "Callable[[tuple[bool, ...], int], Compiled] | None" = None
+    draws: bool = False

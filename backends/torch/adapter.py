@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, final
+from typing import Any, Literal, final
 
 import array_api_compat.torch as xp
 import numpy as np
@@ -60,13 +60,21 @@ class Torch(Adapter):
     compile : bool
         Run the traced graph compiled by inductor, which needs a C++ compiler; without one there is
         a warning, and the graph is replayed.
+    randomness : {"different", "same"}
+        Whether each of many points (``in_axes``) draws random numbers of its own, such as those of
+        dropout, or all of them share one draw.
     """
 
     compile: bool = False
+    randomness: Literal["different", "same"] = field(default="different", repr=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.compile, bool):
             raise InvalidArgumentError(f"`compile` must be True or False, got {self.compile!r}.")
+        if self.randomness not in ("different", "same"):
+            raise InvalidArgumentError(
+                f"`randomness` must be 'different' or 'same', got {self.randomness!r}."
+            )
 
     arrays = TORCH
     library = "torch"
@@ -218,13 +226,19 @@ class Torch(Adapter):
         return (detach(y), dx, detach(aux)) if value else (y, dx, aux)
 
     def batch(self, call: Pull, seeds: Arrays, chunk_size: int | None = None) -> Arrays:
+        # One evaluation of a random function has one draw.
+        return self._vmap(call, seeds, chunk_size, "same")
+
+    def at_points(self, call: Pull, points: Arrays, chunk_size: int | None = None) -> Arrays:
+        return self._vmap(call, points, chunk_size, self.randomness)
+
+    def _vmap(self, call: Pull, seeds: Arrays, chunk_size: int | None, randomness: str) -> Arrays:
         # torch has no batching rule for conjugation, and complains; chunks need one seed at least.
         # Dual numbers are not batched.
         if DUAL.get() or any(seed.is_complex() for seed in seeds) or not seeds[0].shape[0]:
             return loop(call, seeds, xp)
         try:
-            # One evaluation of a random function has one draw.
-            return torch.vmap(call, chunk_size=chunk_size, randomness="same")(seeds)
+            return torch.vmap(call, chunk_size=chunk_size, randomness=randomness)(seeds)
         except RuntimeError as error:
             if not _lacks_batching(error):
                 raise

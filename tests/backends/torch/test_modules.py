@@ -308,6 +308,31 @@ def test_dropout_draws_anew_at_every_call():
     assert not torch.equal(first["0.weight"], second["0.weight"])
 
 
+def test_each_point_draws_its_own():
+    model, x = nn.Sequential(nn.Linear(3, 30), nn.Dropout(0.5)), torch.ones(4, 3)
+
+    def with_output(model, x):
+        y = model(x)
+        return y.square().sum(), y
+
+    for backend, shared in ((None, False), (dif.Torch(randomness="same"), True)):
+        options = {"in_axes": (None, 0), "has_aux": True, "backend": backend}
+        for chunks in ({}, {"chunk_size": 4}):
+            prepared = dif.prepare_gradient(
+                with_output, model, dif.Const(x), fallback="error", **options, **chunks
+            )
+            for gradient, y in (
+                prepared(model, x),
+                dif.gradient(with_output, model, dif.Const(x), **options, **chunks),
+            ):
+                dropped = y == 0
+                assert torch.equal(dropped[0], dropped[1]) is shared
+                # The backward pass has the draw of the forward pass.
+                torch.testing.assert_close(gradient["0.bias"], 4 * y)
+    with pytest.raises(dif.InvalidArgumentError, match="`randomness` must be"):
+        dif.Torch(randomness="error")
+
+
 def test_products_hessians_and_other_arguments():
     torch.manual_seed(0)
     model, x = mlp(dtype=torch.float64), torch.randn(5, 3, dtype=torch.float64)
