@@ -232,12 +232,15 @@ def notes(rows: Sequence[Measurement]) -> list[str]:
 
 
 def _named(rows: Sequence[Measurement]) -> str:
-    """``loss 2, gradient by jax, torch; hvp by jax``."""
+    """``loss 2, gradient, hvp by jax, torch; hessian by jax``."""
     backends: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         backends.setdefault((f"{row.problem} {row.size}, ", row.operator), []).append(row.backend)
-    parts, before = [], ""
+    operators: dict[tuple[str, str], list[str]] = {}
     for (subject, operator), names in backends.items():
-        parts.append(f"{subject if subject != before else ''}{operator} by {', '.join(names)}")
+        operators.setdefault((subject, ", ".join(names)), []).append(operator)
+    parts, before = [], ""
+    for (subject, by), done in operators.items():
+        parts.append(f"{subject if subject != before else ''}{', '.join(done)} by {by}")
         before = subject
     return "; ".join(parts)

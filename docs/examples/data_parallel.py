@@ -43,7 +43,8 @@ def data_parallel(rank):
         for name, part in gradient.items():
             dist.all_reduce(part)
             of_torch = model.get_parameter(name).grad
-            worst = max(worst, float((part / dist.get_world_size() - of_torch).abs().max()))
+            difference = part.detach() / dist.get_world_size() - of_torch
+            worst = max(worst, float(difference.abs().max()))
     return worst
 
 

@@ -583,11 +583,11 @@ def test_notes_that_are_the_same_are_one(report: Benchmark) -> None:
         dataclasses.replace(row, operator=operator, backend=backend, size=size)
         for operator, backend, size in (
             ("gradient", "jax", "3"), ("gradient", "torch", "3"), ("hvp", "jax", "3"),
-            ("hvp", "jax", "4"),
+            ("hvp", "jax", "4"), ("hessian", "jax", "4"),
         )
     ]  # fmt: skip
     assert Benchmark(tuple(rows), {}).notes() == [
-        "cube 3, gradient by jax, torch; hvp by jax; cube 4, hvp by jax: It is slow."
+        "cube 3, gradient by jax, torch; hvp by jax; cube 4, hvp, hessian by jax: It is slow."
     ]
 
 

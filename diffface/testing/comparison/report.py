@@ -128,7 +128,7 @@ class Report:
         rows = self.wrong if only_wrong else self.rows
         cells = [
             (row.backend, row.operator, _shown(row.unprepared), _shown(row.prepared),
-             f"{row.tolerance:.0e}", row.verdict)
+             "-" if row.problem else f"{row.tolerance:.0e}", row.verdict)
             for row in rows
         ]  # fmt: skip
         head = ("backend", "operator", "unprepared", "prepared", "allowed", "verdict")
