@@ -1,5 +1,6 @@
 """Constraints of SciPy, torch.optim, optax, and trees as vectors."""
 
+import iminuit
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -75,6 +76,21 @@ def test_constraint_on_a_tree_with_data(backend):
         method="trust-constr", bounds=problem.bounds(0.1, None),
     )  # fmt: skip
     np.testing.assert_allclose(problem.unravel(result.x)["sides"], 1.5, rtol=1e-4)
+
+
+def test_names_of_iminuit():
+    def cost(alpha, beta):
+        return (alpha - 1.0) ** 2 + 10.0 * (beta - alpha) ** 2
+
+    gradient = dif.prepare_gradient(cost, 0.0, 0.0, backend="autograd")
+    by_name = iminuit.Minuit(cost, alpha=0.0, beta=0.0, grad=gradient)
+    assert by_name.parameters == ("alpha", "beta")
+    problem = dif.objective(lambda x: cost(*x), [0.0, 0.0], backend="autograd")
+    flat = iminuit.Minuit(problem.fun, problem.x0, grad=problem.jac)
+    for minuit in (by_name, flat):
+        minuit.migrad()
+        np.testing.assert_allclose(list(minuit.values), 1.0, rtol=1e-4)
+        assert minuit.ngrad > 0
 
 
 # torch.optim
