@@ -14,8 +14,10 @@ from diffface.backends.errors import (
     PreparationWarning,
     UnsupportedOperatorError,
 )
+from diffface.backends.recording.agreement import perturbed
 from diffface.backends.recording.user_frame import users_line, users_stacklevel
 from diffface.prep.arguments.out import places
+from diffface.prep.arguments.static import Static
 from diffface.prep.fast_path import emit
 from diffface.prep.flat_function import OutputStructure
 from diffface.prep.operator import Seeds
@@ -109,7 +111,31 @@ class Executable:
                 alone = plan.points.first(examples)[: len(x) + len(c)]
             if plan.inner is plan.outer:
                 plan.inner.check_record(plan.function(self._f), alone)
+            if plan.settings.has_aux and plan.inner.reverse:  # others evaluate it at every call
+                self._check_aux(alone)
             return built
+
+    def _check_aux(self, examples: Arrays) -> None:
+        """Raise Disagreement if aux has something else than arrays that differs between calls.
+
+        Nothing records a text, a counter or the attribute of an object.
+        """
+        noted = self._structure
+        if noted.aux is not None and not any(isinstance(leaf, Static) for leaf in noted.aux_leaves):
+            return
+        inputs = examples
+        for _ in range(2):
+            inputs = perturbed(inputs, self.plan.inner.arrays)
+            found = OutputStructure()
+            try:
+                self.plan.function(self._f, found)(*inputs)
+            except Exception:  # noqa: BLE001 - out of the function's domain
+                return
+            if (found.aux, list(found.aux_leaves)) != (noted.aux, list(noted.aux_leaves)):
+                raise Disagreement(
+                    "aux has something else than arrays that differs from call to call; make it "
+                    "an array, or leave it out"
+                )
 
     def _build(self, program: Program, examples: Arrays) -> tuple[Compiled, Arrays]:
         """``program`` compiled, and its outputs at ``examples``."""

@@ -329,12 +329,15 @@ class Plan:
 
         return program
 
-    def function(self, f: Callable[..., Any]) -> Program:
+    def function(
+        self, f: Callable[..., Any], structure: OutputStructure | None = None
+    ) -> Program:
         """``(*primals, *constants) -> (*y, *aux)``: what ``f`` itself returns, all flat arrays."""
         primals = len(self.signature.primals)
 
         def function(*inputs: Array) -> Arrays:
-            y, aux = self.flat(f, inputs[primals:], OutputStructure())(inputs[:primals])
+            noting = structure or OutputStructure()
+            y, aux = self.flat(f, inputs[primals:], noting)(inputs[:primals])
             return y + aux
 
         return function

@@ -57,14 +57,14 @@ def check_agreement(
             expected = program(*_copies(examples, library))
         # Limits are for the examples alone: nearby, numbers must agree.
         _compare(run, program, examples, expected, library, terms, unit, limits=True)
-        perturbed = tuple(_perturb(a, library) for a in examples)
+        nearby = perturbed(examples, library)
         try:
-            expected = program(*_copies(perturbed, library))
+            expected = program(*_copies(nearby, library))
         except CannotRecord:
             raise
         except Exception:  # noqa: BLE001 - out of the function's domain
             return
-        _compare(run, program, perturbed, expected, library, terms, unit)
+        _compare(run, program, nearby, expected, library, terms, unit)
 
 
 def _compare(
@@ -129,6 +129,11 @@ def _identical(x: Array, y: Array, library: ArrayLibrary) -> bool:
 def _copies(inputs: Arrays, library: ArrayLibrary) -> Arrays:
     """``inputs`` for a function that may write to its arguments."""
     return tuple(a if _is_number(a) else library.fresh(a) for a in inputs)
+
+
+def perturbed(inputs: Arrays, library: ArrayLibrary) -> Arrays:
+    """``inputs`` with their floating-point numbers moved a little."""
+    return tuple(_perturb(a, library) for a in inputs)
 
 
 def _perturb(value: Array, library: ArrayLibrary) -> Array:

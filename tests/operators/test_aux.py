@@ -105,3 +105,29 @@ def test_numbers_are_those_at_the_point_and_of_no_stencil(
             aux = getattr(dif, operator)(f, x, backend=backend, has_aux=True)[-1]
         assert aux == {"last": x[-1], "n": 2, "big": 2**60 + 1}
         assert [type(v) for v in aux.values()] == [float, int, int]
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch", "autograd"])
+def test_aux_that_no_record_can_follow_is_evaluated_at_every_call(backend: str) -> None:
+    count = 0
+
+    class Note:
+        def __init__(self, value: Any) -> None:
+            self.value = value
+
+    def counting(x: Any) -> Any:
+        nonlocal count
+        count += 1
+        return dif.namespace(x).sum(x * x), {"x": x, "count": count}
+
+    def holding(x: Any) -> Any:
+        return dif.namespace(x).sum(x * x), Note(x * 2)
+
+    for f in counting, holding:
+        with pytest.warns(dif.PreparationWarning, match="aux has something else than arrays that"):
+            gradient = dif.prepare_gradient(f, B, backend=backend, has_aux=True)
+        assert gradient.strategy == "eager"
+        same(gradient(A)[0], 2 * A)
+    constant = lambda x: (dif.namespace(x).sum(x * x), (Note(3), len(x), "text", x.shape))
+    prepared = dif.prepare_gradient(constant, B, backend=backend, has_aux=True)
+    assert prepared.strategy != "eager"
