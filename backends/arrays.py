@@ -234,7 +234,8 @@ class NumPyArrays(ArrayLibrary):
         return np.asarray(array)
 
     def detach(self, array: Array) -> Array:
-        return array if array.dtype.isnative else self.to_numpy(array)
+        plain = type(array) is np.ndarray and array.dtype.isnative
+        return array if plain else self.to_numpy(array)
 
     def fresh(self, array: Array) -> Array:
         return np.array(array, order="C")

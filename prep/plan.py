@@ -329,9 +329,7 @@ class Plan:
 
         return program
 
-    def function(
-        self, f: Callable[..., Any], structure: OutputStructure | None = None
-    ) -> Program:
+    def function(self, f: Callable[..., Any], structure: OutputStructure | None = None) -> Program:
         """``(*primals, *constants) -> (*y, *aux)``: what ``f`` itself returns, all flat arrays."""
         primals = len(self.signature.primals)
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from diffface.backends.adapter import Adapter
+from diffface.backends.arrays import NUMPY
 from diffface.backends.bfloat16 import kind_of
 from diffface.backends.errors import (
     DifffaceError,
@@ -106,6 +107,9 @@ def _refusal(
     kind: str = leaf.dtype.kind
     if kind == "V":
         kind = kind_of(leaf.dtype)
+    if kind == "V" and leaf.library is NUMPY and leaf.dtype.names:
+        fields = ", ".join(map(repr, leaf.dtype.names))
+        return f"must be floating-point, got a structured array; pass its fields ({fields})."
     if kind == "V":
         found = (leaf.dtype.names or (leaf.dtype.name,))[0]
         return f"has dtype {found}, which NumPy lacks; convert it to float32."

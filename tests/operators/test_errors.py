@@ -82,6 +82,9 @@ CALLS = {
     "object array": Wrong(
         "gradient", (np.array([1.0, None]),), {}, NotDifferentiable,
         f"`x` must be floating-point, got object; {CONVERT}"),
+    "structured array": Wrong(
+        "gradient", (np.ones(2, [("a", float), ("b", int)]),), {}, NotDifferentiable,
+        "`x` must be floating-point, got a structured array; pass its fields ('a', 'b')."),
     "int leaf": Wrong(
         "gradient", ({"a": X, "b": [1.0, 2]},), {}, NotDifferentiable,
         f"`x['b'][1]` must be floating-point, got int64; {CONVERT}"),

@@ -91,7 +91,12 @@ def _arrays(tree: Any) -> list[Any]:
     return [tree]
 
 
+class Subclass(np.ndarray[Any, Any]):
+    """As `numpy.memmap`: other memory, the same numbers."""
+
+
 LAYOUTS: dict[str, Any] = {
+    "subclass": np.array(VALUES).view(Subclass),
     "strided": np.repeat(VALUES, 2)[::2],
     "reversed": np.array(VALUES[::-1])[::-1],
     "column": np.array([VALUES, VALUES]).T[:, 0],
@@ -109,6 +114,7 @@ def test_any_memory_layout(layout: str, operator: str, prepared: bool, backend: 
     x = LAYOUTS[layout]
     before = x.copy()
     (part,) = run(operator, x, backend, prepared)
+    assert type(part) is np.ndarray
     assert part.dtype == np.float64
     same(part, expected(operator, VALUES)[0], tolerance(operator, backend, "float64"))
     assert part.flags.writeable
