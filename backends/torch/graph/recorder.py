@@ -188,9 +188,17 @@ class Recorder(TorchDispatchMode):
     def _keep(self, x: torch.Tensor, node: fx.Node) -> None:
         key = id(x)
         self._nodes[key] = node
-        if key not in self._alive:
+        if not self._is_kept(x):
             self._alive[key] = weakref.ref(x, partial(self._forget, key))
         node.meta["val"] = Look(x)
+
+    def _is_kept(self, x: torch.Tensor) -> bool:
+        """Whether what stands under the address of ``x`` is of ``x``.
+
+        An interrupt may have come in place of `_forget`, and another tensor to the same address.
+        """
+        alive = self._alive.get(id(x))
+        return alive is not None and alive() is x
 
     def _forget(self, key: int, _: object) -> None:
         self._nodes.pop(key, None)
@@ -199,11 +207,12 @@ class Recorder(TorchDispatchMode):
     def _node(self, x: torch.Tensor) -> fx.Node:
         """The node of ``x``; what the program captured becomes a constant of the graph."""
         node = self._nodes.get(id(x))
-        if node is None:
+        if node is None or (id(x) in self._alive and not self._is_kept(x)):
             if isinstance(x, FakeTensor):
                 raise CannotRecord("it uses a fake tensor of someone else's")
             name = f"_captured{len(self._root._buffers)}"
             self._root.register_buffer(name, x)
+            self._alive.pop(id(x), None)
             node = self._nodes[id(x)] = self._graph.get_attr(name)
             node.meta["val"] = Look(x)
             if x.layout is torch.strided:
