@@ -48,7 +48,11 @@ class TorchArrays(ArrayLibrary):
         return dtype in _NUMPY.values()
 
     def to_numpy(self, array: Array) -> Any:
-        plain = local(array.detach()).resolve_conj().resolve_neg().cpu()
+        plain = array.detach()
+        if not (type(array) in _PLAIN and array.is_cpu):
+            plain = local(plain).cpu()
+        if plain.is_conj() or plain.is_neg():
+            plain = plain.resolve_conj().resolve_neg()
         if plain.dtype is torch.bfloat16:
             return plain.contiguous().view(torch.int16).numpy().view(BFLOAT16)
         return plain.numpy()

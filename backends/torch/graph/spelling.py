@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from diffface.backends.torch.graph.graph import aten
 from diffface.backends.torch.graph.look import Look, with_tensors
+from diffface.backends.torch.host import HOST, run_on_host
 
 # Where torch keeps its generated Python bindings
 _MODULES = (
@@ -139,6 +140,8 @@ def binding(
     result : object
         What the result looks like.
     """
+    if operation is HOST:
+        return run_on_host
     return _remembered(_binding, operation, args, kwargs, result)  # type: ignore[no-any-return]
 
 
