@@ -80,6 +80,7 @@ def settings():
         torch.get_default_dtype(), torch._C._len_torch_dispatch_stack(),
         torch._C._len_torch_function_stack(), torch.autograd.forward_ad._current_level,
         torch._C._functorch.peek_interpreter_stack(), torch.backends.cuda.flash_sdp_enabled(),
+        torch._C._is_multithreading_enabled(),
     )  # fmt: skip
 
 

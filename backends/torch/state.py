@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch._C import _functorch
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd import forward_ad
+from torch.utils import _python_dispatch
 
 from diffface.backends.recording.reachable import reachable, undisturbed
 from diffface.backends.torch.attention import PlainAttention
@@ -13,6 +15,9 @@ from diffface.backends.torch.pushforward import LEVELS
 
 # A captured tensor of more elements is data, not a state that the function keeps
 _LARGE = 1 << 22
+
+# What torch notes of the modes of dispatch besides these
+_FLAGS = [name for name in vars(_python_dispatch) if name.startswith("_is_in_")]
 
 
 @contextmanager
@@ -37,15 +42,26 @@ class Scopes:
 
     def __init__(self) -> None:
         self._grad = torch.is_grad_enabled()
+        self._parallel = torch._C._is_multithreading_enabled()
         self._modes = torch._C._len_torch_dispatch_stack()
+        self._flags = {name: getattr(_python_dispatch, name) for name in _FLAGS}
+        self._functions = torch._C._len_torch_function_stack()
+        self._transforms = _functorch.get_dynamic_layer_stack_depth()
         self._level = forward_ad._current_level
         self._depth = PlainAttention.depth()
 
     def leave(self) -> None:
         """Leave those that were entered since."""
-        torch._C._set_grad_enabled(self._grad)
+        while torch._C._len_torch_function_stack() > self._functions:
+            torch._C._pop_torch_function_stack()
         while torch._C._len_torch_dispatch_stack() > self._modes:
             torch._C._pop_torch_dispatch_stack(None)
+        for name, value in self._flags.items():
+            setattr(_python_dispatch, name, value)
+        if _functorch.get_dynamic_layer_stack_depth() > self._transforms:
+            _functorch.pop_dynamic_layer_stack_and_undo_to_depth(self._transforms)
+        torch._C._set_grad_enabled(self._grad)
+        torch._C._set_multithreading_enabled(self._parallel)
         PlainAttention.reach(self._depth)
         with LEVELS:
             while forward_ad._current_level > self._level:

@@ -222,3 +222,23 @@ def test_slots_and_captured_arrays(backend: Any) -> None:
     g = dif.prepare_gradient(Slotted(2 * example), example, backend=backend)
     assert g.strategy != "eager"
     np.testing.assert_allclose(np.asarray(g(example)), 2 * X)
+
+
+def test_an_interrupt_leaves_no_mode_of_torch() -> None:
+    """Between the beginning of a mode and the block that ends it, too."""
+    functions, flags = torch.overrides.BaseTorchFunctionMode, torch.utils._python_dispatch
+
+    def interrupted(x: Any) -> Any:
+        torch._C._push_on_torch_function_stack(functions())
+        flags._is_in_torch_dispatch_mode = True
+        torch._C._functorch._vmap_increment_nesting(2, "error")
+        torch._C._set_multithreading_enabled(False)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        dif.prepare_gradient(interrupted, torch.ones(3))
+    assert torch._C._len_torch_function_stack() == 0
+    assert torch._C._functorch.peek_interpreter_stack() is None
+    assert torch._C._is_multithreading_enabled()
+    assert not flags._is_in_torch_dispatch_mode
+    assert torch.equal(dif.gradient(lambda x: (x**2).sum(), torch.ones(3)), 2 * torch.ones(3))
