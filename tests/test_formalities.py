@@ -109,6 +109,7 @@ def test_keywords_show_their_defaults():
     assert defaults | {
         "backend": None, "argnums": None, "has_aux": False, "kwargs": None, "mode": "auto",
         "chunk_size": None, "holomorphic": False, "on_mismatch": "error", "fallback": "eager",
+        "sparsity": None, "format": None, "check": "once",
     } == defaults  # fmt: skip
     assert inspect.signature(dif.objective).parameters["argnums"].default == 0
 

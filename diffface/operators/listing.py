@@ -87,9 +87,10 @@ def _list(function: Any, typed: Any, allowed: frozenset[str]) -> None:
 
 
 def _default(meaning: str) -> Any:
-    """As numpydoc has it: the first of a set, or what stands after "default", or None."""
-    found = re.match(r".*?(?:\{|, default )([^,}\n]+)", meaning)
-    return ast.literal_eval(found[1]) if found else None
+    """As numpydoc has it: what stands after "default", or the first of a set; None if optional."""
+    kind = meaning.partition("\n")[0]
+    found = re.search(r", default (.+)", kind) or re.search(r"\{([^,}]+)", kind)
+    return None if found is None or kind.endswith(", optional") else ast.literal_eval(found[1])
 
 
 _types = cache(get_type_hints)

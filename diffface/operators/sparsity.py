@@ -16,6 +16,8 @@ def jacobian_sparsity(
 ) -> Sparsity:
     """Where the Jacobian of a function may be non-zero.
 
+    That is traced, as by ``sparsity="trace"``, unless ``sparsity`` says otherwise.
+
     Parameters
     ----------
     f : callable
@@ -23,7 +25,7 @@ def jacobian_sparsity(
     *args : array, number, or tree of them; Const
         Arguments of ``f``; see :func:`jacobian`.
     **options : MatrixOptions
-        Those of :func:`jacobian`; ``sparsity`` is ``"trace"`` by default.
+        Those of :func:`jacobian`.
 
     Returns
     -------
