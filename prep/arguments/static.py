@@ -1,10 +1,12 @@
 """Static constants: objects that are part of a signature by their present state."""
 
+import copyreg
 import hashlib
 import inspect
 import random
 import weakref
 from collections.abc import Hashable, Iterable
+from struct import calcsize
 from types import FunctionType
 from typing import Any
 
@@ -17,6 +19,9 @@ from diffface.prep.arguments.tree import attributes
 
 # They change whenever they are used; recorders look after random numbers themselves.
 _GENERATORS = (np.random.Generator, np.random.BitGenerator, np.random.RandomState, random.Random)
+# Slots that have an offset of their own, and the size of one.
+_POINTERS = ("__dict__", "__weakref__")
+_POINTER = calcsize("P")
 # Longer arrays are remembered by a digest.
 _SHORT = 256
 
@@ -129,8 +134,10 @@ def _contents(value: Any, seen: _Seen) -> Iterable[Hashable]:
 
 def _made_of(value: Any) -> Iterable[object]:
     """What `pickle` and `copy` would make ``value`` of."""
+    registered = copyreg.dispatch_table.get(type(value))
     try:
-        made, args, state, items, pairs, _ = (*value.__reduce_ex__(4), *[None] * 4)[:6]
+        parts = registered(value) if registered else value.__reduce_ex__(4)
+        made, args, state, items, pairs, _ = (*parts, *[None] * 4)[:6]
     except Exception:
         if _is_of_c(type(value)):
             raise
@@ -140,8 +147,17 @@ def _made_of(value: Any) -> Iterable[object]:
 
 def _is_of_c(cls: type) -> bool:
     """Whether an object of ``cls`` may hold what Python does not see."""
-    heap = 1 << 9  # of classes that were defined in Python
-    return any(not base.__flags__ & heap and base is not object for base in cls.__mro__)
+    heap = 1 << 9  # of all classes that are defined in Python, and of some of C
+    if any(not base.__flags__ & heap and base is not object for base in cls.__mro__):
+        return True
+    names = [n for base in cls.__mro__ for n in _slots(base) if n not in _POINTERS]
+    pointers = len(names) + (cls.__dictoffset__ > 0) + (cls.__weakrefoffset__ > 0)
+    return cls.__basicsize__ > object.__basicsize__ + pointers * _POINTER or cls.__itemsize__ > 0
+
+
+def _slots(cls: type) -> tuple[str, ...]:
+    names = vars(cls).get("__slots__", ())
+    return (names,) if isinstance(names, str) else tuple(names)
 
 
 def _is_opaque(cls: type) -> bool:

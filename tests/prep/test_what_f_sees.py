@@ -3,8 +3,10 @@
 import copy
 import dataclasses
 import functools
+import re
 from collections import OrderedDict
 from decimal import Decimal
+from struct import Struct
 from typing import Any
 
 import numpy as np
@@ -207,6 +209,7 @@ def test_static_objects_count_by_their_present_state(name: str, backend: str) ->
     [
         (Decimal("1.0"), Decimal("1.00")), (1, True), ((1, Decimal("1.0")), (True, Decimal("1.0"))),
         ({1}, {True}), (frozenset({1}), frozenset({1.0})), (slice(1), slice(True)),
+        (re.compile("a"), re.compile("ab")),
     ],
 )  # fmt: skip
 def test_equal_but_not_the_same(a: Any, b: Any) -> None:
@@ -214,6 +217,13 @@ def test_equal_but_not_the_same(a: Any, b: Any) -> None:
     g = dif.prepare_gradient(f, backend="autograd")
     for value in (a, b, a):
         same(g(X, dif.Const(value)), np.full(3, float(len(repr(value)))), 1e-14)
+
+
+def test_what_refuses_to_be_pickled_counts_by_identity() -> None:
+    """There may be more in an object of C than Python sees."""
+    g = dif.prepare_gradient(lambda x, c: (x * c.size).sum(), backend="autograd")
+    for value in (Struct("b"), Struct("bb"), Struct("bbb")):
+        same(g(X, dif.Const(value)), np.full(3, float(value.size)), 1e-14)
 
 
 NUMBERS = {"float": float, "np.float64": np.float64, "array": np.array}
