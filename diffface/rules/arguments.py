@@ -8,6 +8,7 @@ import numpy as np
 
 from diffface.backends.adapter import Adapter
 from diffface.backends.compiled import Arrays
+from diffface.backends.libraries import library_of
 from diffface.backends.owner import belongs_to_a_backend
 from diffface.prep.arguments.tree import Spec, flatten, unflatten
 
@@ -91,6 +92,8 @@ def split(
         specs.append(spec)
         leaves += found
         parameters += [k] * len(found)
+    for i, variable in adapter.arrays.variables(leaves).items():
+        leaves[i] = variable
     places = tuple(i for i, leaf in enumerate(leaves) if is_array(leaf))
     own = next((leaves[i] for i in places if belongs_to_a_backend(leaves[i])), None)
     arrays = tuple(leaves[i] if own is None else adapter.lift(leaves[i], own) for i in places)
@@ -98,6 +101,12 @@ def split(
         leaves[i] = None
     of_arrays = tuple(parameters[i] for i in places)
     return Arguments(names, tuple(specs), tuple(leaves), places, of_arrays), arrays
+
+
+def followed(array: Any) -> Any:
+    """``array``, or the caller's variable that it is the value of, as a leaf of a model may be."""
+    library = library_of(array)
+    return array if library is None else library.variables((array,)).get(0, array)
 
 
 def is_array(leaf: object) -> bool:

@@ -11,7 +11,7 @@ from diffface.backends.errors import NotDifferentiableError
 from diffface.backends.owner import evaluating
 from diffface.backends.rule import Output, Rule
 from diffface.prep.arguments.tree import Spec, flatten
-from diffface.rules.arguments import Arguments
+from diffface.rules.arguments import Arguments, followed
 from diffface.rules.ladder import Table
 
 
@@ -139,7 +139,7 @@ def protected(array: Any, copy: bool) -> Any:
     if copy:
         return copied(array)
     if not issubclass(type(array), np.ndarray):  # recorded arrays say that they are, and lie
-        return array
+        return followed(array)
     view = array.view()
     view.flags.writeable = False
     return view
@@ -149,6 +149,7 @@ def copied(array: Any) -> Any:
     """A copy of ``array``, which carries its derivative, where somebody can write to it."""
     if issubclass(type(array), np.ndarray):
         return np.array(array)
+    array = followed(array)
     clone = getattr(array, "clone", None)
     return array if clone is None else clone()
 

@@ -428,6 +428,30 @@ def test_it_pickles():
         arrived(mlp(dtype=torch.float64), x.double())
 
 
+def shifted(out, model, x):
+    out[:] = model(x) + x
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda model, x: dif.odeint(lambda y, t, m: m(y).tanh(), x, torch.linspace(0, 1, 3), model),
+        dif.custom_rule(lambda model, x: model(x).sin()),
+        dif.in_place(shifted, like=1),
+        dif.bridge(lambda model, x: model(x).cos(), backend="torch"),
+    ],
+    ids=["odeint", "custom_rule", "in_place", "bridge"],
+)
+def test_backward_through_a_function_of_ours(call):
+    torch.manual_seed(0)
+    model, x = nn.Linear(2, 2), torch.ones(2)
+    call(model, x).square().sum().backward()
+    found = dif.gradient(lambda model, x: call(model, x).square().sum(), model, dif.Const(x))
+    for name, p in model.named_parameters():
+        torch.testing.assert_close(p.grad, found[name])
+        assert p.grad.any()
+
+
 def test_modules_that_are_refused():
     x = torch.ones(5, 3)
     with pytest.raises(dif.NotDifferentiableError, match="call it once on an example input"):
