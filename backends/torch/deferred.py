@@ -1,7 +1,6 @@
 """Tensors that are differentiated by a second evaluation, if at all."""
 
 from collections.abc import Callable, Sequence
-from operator import eq
 from typing import Any
 
 import torch
@@ -14,6 +13,8 @@ from diffface.backends.torch.variables import OWN, backward, leaf
 _INSTEAD = (
     "Pass `dict(model.named_parameters())`, and call the model by `torch.func.functional_call`."
 )
+# Of each result, so many elements are compared.
+_SAMPLE = 1024
 
 
 def deferred(
@@ -23,8 +24,9 @@ def deferred(
     which = [i for i, a in enumerate(outputs) if a.is_floating_point() or a.is_complex()]
     if not which:
         return outputs
-    evaluation = _Evaluation(outputs, which, variables, held, again)
-    carried: Arrays = _Deferred.apply(evaluation, *variables)  # type: ignore[no-untyped-call]
+    values = [outputs[i] for i in which]
+    evaluation = _Evaluation(values, which, variables, held, again)
+    carried: Arrays = _Deferred.apply(evaluation, values, *variables)  # type: ignore[no-untyped-call]
     results = list(outputs)
     for i, a in zip(which, carried, strict=True):
         results[i] = a
@@ -35,32 +37,36 @@ class _Deferred(torch.autograd.Function):
     """The node of these tensors in the graph."""
 
     @staticmethod
-    def forward(ctx: Any, evaluation: "_Evaluation", *variables: Array) -> Arrays:
+    def forward(
+        ctx: Any, evaluation: "_Evaluation", values: Sequence[Array], *variables: Array
+    ) -> Arrays:
         ctx.evaluation = evaluation
         ctx.set_materialize_grads(False)
-        return tuple([a.detach() for a in evaluation.outputs])
+        return tuple([a.detach() for a in values])
 
     @staticmethod
     def backward(ctx: Any, *seeds: Array | None) -> tuple[Array | None, ...]:
-        return (None, *ctx.evaluation.pull(seeds))
+        return (None, None, *ctx.evaluation.pull(seeds))
 
 
 class _Evaluation:
-    """What an evaluation was, to do it again."""
+    """What an evaluation was, to do it again; of what it found it keeps samples alone.
 
-    __slots__ = ("_again", "_held", "_made", "_versions", "_which", "outputs", "variables")
+    Whoever keeps the values of many steps of training shall not keep all their gradients.
+    """
+
+    __slots__ = ("_again", "_held", "_samples", "_versions", "_which", "variables")
 
     def __init__(
-        self, outputs: Arrays, which: Sequence[int], variables: Arrays, held: Arrays,
+        self, values: Sequence[Array], which: Sequence[int], variables: Arrays, held: Arrays,
         again: Callable[[Arrays], Arrays],
     ) -> None:  # fmt: skip
-        self.outputs = [outputs[i] for i in which]
         self.variables = variables
         self._which = which
         self._again = again
         self._held = [a for a in held if isinstance(a, torch.Tensor)]
         self._versions = _versions(self._held), _versions(variables)
-        self._made = _versions(self.outputs)
+        self._samples = [_sample(a).clone() for a in values]
 
     def pull(self, seeds: Sequence[Array | None]) -> tuple[Array | None, ...]:
         """Cotangents of the variables from those of the outputs."""
@@ -82,10 +88,8 @@ class _Evaluation:
                 "A derivative of a torch.nn.Module cannot be differentiated: `f` captures, or "
                 "makes, tensors that require grad. Pass them as arguments."
             )
-        # The caller may have written to some of the tensors that came before.
-        unwritten = map(eq, _versions(self.outputs), self._made)
-        pairs = zip(outputs, self.outputs, unwritten, strict=True)
-        if not all(_agree(y, before, written) for y, before, is_same in pairs if is_same):
+        pairs = zip(outputs, self._samples, strict=True)
+        if not all(_agree(y.detach(), before, written) for y, before in pairs):
             raise NotDifferentiableError(
                 "A derivative of a torch.nn.Module cannot be differentiated: evaluated again, `f` "
                 "gives other results. It draws random numbers, or arguments or what it captures "
@@ -104,13 +108,20 @@ def _versions(tensors: Sequence[Array]) -> list[int]:
     return [-1 if a.is_inference() else a._version for a in tensors]
 
 
-def _agree(found: Array, expected: Array, closely: bool) -> bool:
-    """Whether two outputs are the same up to rounding, as far as their values are known."""
-    if expected.layout is not torch.strided or not expected.numel():
+def _sample(a: Array) -> Array:
+    """Some of the elements."""
+    if a.layout is not torch.strided:
+        return a.new_zeros(0)
+    return a if a.numel() <= _SAMPLE else a.flatten()[:_SAMPLE]
+
+
+def _agree(found: Array, before: Array, closely: bool) -> bool:
+    """Whether an output is what it was ``before``, of which that is a sample, up to rounding."""
+    if not before.numel():
         return True
-    difference, scale = (found.detach() - expected).abs(), expected.abs()
-    tolerance = torch.finfo(expected.dtype).eps ** (0.75 if closely else 0.5)
-    close = difference <= tolerance * scale.nan_to_num().max()
+    tolerance = torch.finfo(before.dtype).eps ** (0.75 if closely else 0.5)
+    scale, now = found.abs().nan_to_num().max(), _sample(found)
+    close = (now - before).abs() <= tolerance * scale
     # Not a number in both, or the same infinity.
-    same = (found.isnan() & expected.isnan()) | (found == expected)
+    same = (now.isnan() & before.isnan()) | (now == before)
     return bool((close | same).all())

@@ -505,6 +505,16 @@ def test_no_module_is_kept_alive():
         assert alive() is None
 
 
+def test_a_value_does_not_keep_the_gradient():
+    model, x = nn.Linear(50, 50), torch.ones(2, 50)
+    prepared = dif.prepare_value_and_gradient(loss, model, dif.Const(x))
+    value, _ = prepared(model, x)
+    sizes = [a.numel() for a in value.grad_fn.evaluation._samples]
+    assert max(sizes) <= 1024 < model.weight.numel()
+    value.backward()
+    torch.testing.assert_close(model.weight.grad, by_backward(loss, model, x)[1]["weight"])
+
+
 def test_functions_that_capture_a_part_of_the_module():
     x = torch.ones(2, 3)
     model = mlp()
