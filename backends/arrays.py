@@ -26,12 +26,16 @@ class Subtree(NamedTuple):
     constant : tuple of bool, optional
         Which leaves are constant wherever the value is an argument; none by default. A derivative
         is rebuilt with None in their places.
+    static : object, optional
+        What else can be seen of an argument, where equal structures may differ in it: it counts by
+        its state at every call.
     """
 
     leaves: tuple[object, ...]
     rebuild: Callable[[Any], object]
     names: tuple[str, ...]
     constant: tuple[bool, ...] = ()
+    static: object = None
 
 
 class ArrayLibrary(ABC):

@@ -88,7 +88,8 @@ class JAXArrays(ArrayLibrary):
         if jax.tree_util.treedef_is_leaf(tree):
             return None
         names = tuple(jax.tree_util.keystr(path) for path, _ in found)
-        return Subtree(tuple(leaf for _, leaf in found), _Rebuild(tree), names)
+        leaves = tuple(leaf for _, leaf in found)
+        return Subtree(leaves, _Rebuild(tree), names, static=modules.held(tree))
 
     def guard(self, a: str, example: Array, names: Names) -> str:
         # Abstract values are interned: another object only means a slower look.

@@ -78,7 +78,36 @@ def _of_equinox(module: Any) -> Subtree:
         found.append(_rest(*(leaves[i] for i in parts)))
         constant.append(True)
         places.append("")
-    return Subtree(tuple(found), _Rebuild(tree, arrays, parts), tuple(places), tuple(constant))
+    rebuild = _Rebuild(tree, arrays, parts)
+    return Subtree(tuple(found), rebuild, tuple(places), tuple(constant), held(tree))
+
+
+def held(tree: Any) -> Rest | None:
+    """What the nodes of a structure hold, which JAX compares by ``==`` alone, if it is anything."""
+    found: list[object] = []
+    pending = [tree]
+    while pending:
+        node = pending.pop()
+        data = node.node_data()
+        if data is not None and data[1] is not None and data[0] not in (dict, list, tuple):
+            found.append(data[1])
+        pending += node.children()
+    flat: list[Any] = []
+    for data in found:
+        flat += data if type(data) is tuple else (data,)
+    if all(map(_never_changes, flat)):
+        return _rest(*flat) if flat else None
+    return Rest(tuple(flat))
+
+
+def _never_changes(part: object) -> bool:
+    """Whether ``part`` is as it was, and the same as what is equal and of its type."""
+    if is_atom(part) or type(part) in frozen:
+        return True
+    # A mark, of which there is no more than which one it is.
+    cls = type(part)
+    bare = cls.__mro__[1:] == (object,) and "__slots__" not in vars(cls)
+    return bare and cls.__eq__ is object.__eq__ and not getattr(part, "__dict__", True)
 
 
 def _is_part(leaf: Any) -> bool:

@@ -134,13 +134,28 @@ def _split(library: ArrayLibrary, value: Any) -> _Split:
 def _split_argument(library: ArrayLibrary, value: Any) -> _Split:
     found = library.subtree(value)
     assert found is not None, "its type is known"
-    leaves, rebuild, names, constant = found
+    leaves, rebuild, names, constant, static = found
     if constant:
         marks = zip(leaves, constant, strict=True)
         leaves = tuple(
             Const(leaf) if held and type(leaf) is not Const else leaf for leaf, held in marks
         )
+    if static is not None:
+        return (*leaves, Const(static)), _WithoutLast(rebuild), (*names, "")
     return leaves, rebuild, names
+
+
+@dataclasses.dataclass(frozen=True, slots=True, repr=False)
+class _WithoutLast:
+    """The way back from leaves, the last of which is there to be compared alone."""
+
+    rebuild: Any
+
+    def __call__(self, leaves: Any) -> object:
+        return self.rebuild(leaves[:-1])
+
+    def __repr__(self) -> str:
+        return repr(self.rebuild)
 
 
 def _rebuild(rebuild: Any, leaves: Any) -> Any:

@@ -401,6 +401,27 @@ def test_trees_that_a_library_registers_are_trees_to_every_backend(backend: str)
     assert isinstance(found.w, jax.Array)
 
 
+@EVERYWHERE
+def test_what_such_trees_hold_counts_by_its_state(backend: str) -> None:
+    """JAX compares it by ``==``: `1` with `True`, a list with itself."""
+    jax = pytest.importorskip("jax")
+
+    class Scaled:
+        def __init__(self, w: Any, by: Any) -> None:
+            self.w, self.by = w, by
+
+    jax.tree_util.register_pytree_node(
+        Scaled, lambda p: ((p.w,), p.by), lambda by, children: Scaled(*children, by)
+    )
+    factor = lambda by: sum(by) if type(by) is list else len(repr(by))
+    prepared = dif.prepare_gradient(lambda p: (p.w**2).sum() * factor(p.by), backend=backend)
+    changing = [2]
+    for by in (1, True, 1, 1.0, changing, changing):
+        same(prepared(Scaled(X, by)).w, 2 * X * factor(by), FIRST[backend])
+        if by is changing:
+            changing.append(5)
+
+
 def test_masked_arrays_in_const_keep_their_mask() -> None:
     m = np.ma.array([1.0, 2.0, 3.0], mask=[0, 1, 0])
     g = dif.prepare_gradient(lambda x, m: (x * m.filled(7.0)).sum(), backend="autograd")
