@@ -67,10 +67,12 @@ def unit_steps_directly(f: Function, vector: Array) -> tuple[Array, Array] | Non
 def _slope(y: Any, t: Any) -> Any:
     """``Im y / t``, and NaN where a real function would have returned NaN.
 
-    There ``y`` itself is complex, as is ``sqrt(-1)``, whatever the step.
+    There ``y`` itself is complex, as is ``sqrt(-1)``, whatever the step; so it may be beside an
+    infinity, as in ``log(-0.0)``.
     """
-    imaginary = np.imag(y)
-    outside = np.abs(imaginary) > _LARGE * np.maximum(1.0, np.abs(np.real(y)))
+    imaginary, size = np.imag(y), np.abs(np.real(y))
+    finite = np.isfinite(imaginary) & np.isinf(size)
+    outside = np.abs(imaginary) > _LARGE * np.where(finite, 1.0, np.maximum(1.0, size))
     return np.where(outside, np.nan, imaginary)[()] / t
 
 

@@ -148,3 +148,13 @@ def test_results_of_complex_type_that_are_real():
     x = np.array([0.3, -1.0])
     found = dif.jacobian(lambda x: np.sin(x) + 0j, x, backend="complex-step")
     np.testing.assert_allclose(found, np.diag(np.cos(x)), rtol=1e-14)
+
+
+@CALLERS
+def test_beside_an_infinity(prepared: bool) -> None:
+    with np.errstate(all="ignore"):
+        # The logarithm of a negative zero is complex.
+        found = gradient(lambda x: np.sum(np.log(x)), np.array([-0.0, 1.0]), prepared)
+        assert np.isnan(found).all()
+        found = gradient(lambda x: np.sum(x) + np.inf, np.array([-0.0, 1.0]), prepared)
+        np.testing.assert_array_equal(found, 1.0)
