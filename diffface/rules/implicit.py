@@ -34,7 +34,7 @@ def implicit(
         name there, are options of its own.
     linear_solve : callable, optional
         ``linear_solve(product, b)`` returns ``w`` with ``product(w) = b``, where ``product`` is
-        linear: ``w -> A w`` or ``w -> A^T w`` for ``A = d residual / dx``. By default ``A`` is
+        linear: ``w -> A w`` or ``w -> A^H w`` for ``A = d residual / dx``. By default ``A`` is
         computed and solved with as a dense matrix.
     black_box : bool, default True
         ``solve`` is NumPy code. With False it gets arrays of the framework.

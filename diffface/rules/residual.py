@@ -8,6 +8,7 @@ import numpy as np
 
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import NotDifferentiableError
+from diffface.backends.generic import is_complex
 from diffface.backends.namespace import namespace
 from diffface.backends.owner import computing, owner_of
 from diffface.backends.registry import resolve
@@ -87,26 +88,57 @@ class Residual:
         return self._adapter.pushforward(self._moved, self._moving(), tuple(flat))[1][0]
 
     def solved(self, b: Array, linear_solve: LinearSolve | None, *, transposed: bool) -> Array:
-        """``w`` with ``A w = b``, or ``A^T w = b``."""
-        adapter, xp = self._adapter, self._adapter.xp
+        """``w`` with ``A w = b``, or ``A^H w = b``."""
+        adapter = self._adapter
         if linear_solve is None:
-            # By rows, which nest in every mode of every backend.
-            _, (block,), _ = jacobian(
-                adapter,
-                self._of_x,
-                (self._x,),
-                mode="reverse" if adapter.reverse else "auto",
-                chunk_size=None,
-                value=False,
-            )
-            size = int(np.prod(self._x.shape))
-            matrix = xp.reshape(block, (size, size))
-            matrix = xp.permute_dims(matrix, (1, 0)) if transposed else matrix
-            return xp.reshape(solve_dense(matrix, xp.reshape(b, (size,))), tuple(self._x.shape))
+            return self._densely(b, transposed)
         if transposed:
             _, pull, _ = adapter.pullback(self._of_x, (self._x,))
             return linear_solve(lambda w: pull((w,))[0], b)
         return linear_solve(lambda w: adapter.pushforward(self._of_x, (self._x,), (w,))[1][0], b)
+
+    def _densely(self, b: Array, transposed: bool) -> Array:
+        """The same by the matrix ``A``: of real numbers, two for a complex one."""
+        adapter, xp = self._adapter, self._adapter.xp
+        parts = self._parts(self._x)
+        _, blocks, _ = jacobian(
+            adapter,
+            self._of_parts,
+            parts,
+            # By rows, which nest in every mode of every backend.
+            mode="reverse" if adapter.reverse else "auto",
+            chunk_size=None,
+            value=False,
+        )
+        size, shape, n = int(np.prod(self._x.shape)), tuple(self._x.shape), len(parts)
+        blocks = tuple(xp.reshape(block, (size, size)) for block in blocks)
+        right = tuple(xp.reshape(part, (size,)) for part in self._parts(b))
+        matrix, vector = blocks[0], right[0]
+        if n == 2:
+            rows = [xp.concat(blocks[i : i + 2], axis=1) for i in (0, 2)]
+            matrix, vector = xp.concat(rows, axis=0), xp.concat(right, axis=0)
+        matrix = xp.permute_dims(matrix, (1, 0)) if transposed else matrix
+        w = solve_dense(matrix, vector)
+        if n == 1:
+            return xp.reshape(w, shape)
+        return xp.reshape(w[:size], shape) + 1j * xp.reshape(w[size:], shape)
+
+    def _parts(self, a: Array) -> Arrays:
+        """``a``, or its real and imaginary part where ``x`` is complex."""
+        xp = self._adapter.xp
+        if not is_complex(self._adapter, self._x):
+            return (a,)
+        a = a + 0j
+        return xp.real(a), xp.imag(a)
+
+    def _of_parts(self, parts: Arrays) -> tuple[Arrays, Arrays]:
+        x = parts[0] if len(parts) == 1 else parts[0] + 1j * parts[1]
+        (found,), _ = self._of_x((x,))
+        if is_complex(self._adapter, found) and len(parts) == 1:
+            raise NotDifferentiableError(
+                "The residual must be real where x is, got complex numbers; make x complex."
+            )
+        return self._parts(found), ()
 
     def entries(self, dx: Arrays) -> tuple[Any, ...]:
         """Derivatives of the active leaves as one tree for each parameter."""

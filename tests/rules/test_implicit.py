@@ -223,3 +223,25 @@ def test_equations_that_are_singular_but_for_rounding_errors():
         else:
             found = dif.jacobian(line, np.ones(3), backend="autograd")
             np.testing.assert_allclose(found, np.linalg.inv(regular), rtol=1e-9)
+
+
+@every_ad
+def test_complex_solutions(backend):
+    """``z² = p``, and ``z + Re z / 2 = p``, which is no holomorphic function."""
+    p, v = np.array([1.0 + 1.0j, 2.0 - 0.5j]), np.array([0.3 - 1.0j, 2.0j])
+    root = dif.implicit(lambda z, p: z * z - p, np.sqrt)
+    slope = 0.5 / np.sqrt(p)
+    close = partial(np.testing.assert_allclose, rtol=1e-12, atol=1e-14)
+    close(dif.pullback(root, p, cotangents=v, backend=backend), np.conj(slope) * v)
+    push = dif.prepare_pushforward(root, p, backend=backend, fallback="error")
+    close(push(p, tangents=v), slope * v)
+    both = dif.jacobian(root, p, backend=backend, holomorphic=True)
+    close(both, np.diag(slope))
+
+    def mixed(z, p):
+        return z + dif.namespace(z).real(z) / 2 - p
+
+    z = dif.implicit(mixed, lambda p: p.real / 1.5 + 1j * p.imag)
+    expected = v.real / 1.5 + 1j * v.imag
+    close(dif.pushforward(z, p, tangents=v, backend=backend), expected)
+    close(dif.pullback(z, p, cotangents=v, backend=backend), expected)
