@@ -15,7 +15,7 @@ from diffface.backends.errors import CannotRecord
 from diffface.backends.recording import dependence as dep
 from diffface.backends.recording.index_sets.array import IndexSets
 from diffface.backends.recording.index_sets.hidden import leaves
-from diffface.backends.recording.report import Found, Report
+from diffface.backends.recording.report import Found, Line, Report
 from diffface.backends.recording.user_frame import line_of_call
 
 
@@ -25,12 +25,21 @@ class _LinedTape(Tape):
     def __init__(self) -> None:
         super().__init__()
         self.lines: dict[int, str] = {}
+        # Of backward passes, all that is known is who asked for the derivative: they are named by
+        # the one line of the user's that has the same operation.
+        self._outside = line_of_call()
+        self._of: dict[Any, set[str]] = {}
 
     def apply(self, fn: Any, args: Any, kwargs: Any, value: Any, raw: Any) -> Any:
         first = len(self.graph.nodes)
         found = super().apply(fn, args, kwargs, value, raw)
         if len(self.graph.nodes) > first:
             line = line_of_call() or ""
+            if line == self._outside:
+                known = self._of.get(fn, set())
+                line = next(iter(known)) if len(known) == 1 else ""
+            else:
+                self._of.setdefault(fn, set()).add(line)
             for i in range(first, len(self.graph.nodes)):
                 self.lines[i] = line
         return found
@@ -91,7 +100,8 @@ def _run(node: Node, values: dict[Node, Any], report: Report, lines: dict[int, s
         if node.shape is not None:
             return IndexSets(node.shape, None, report, node.dtype)
     name = getattr(fn, "__name__", str(fn))
-    line = lambda: f", at {found}" if (found := lines.get(node.index, "")) else ""
+    line: Line = lambda: f", at {found}" if (found := lines.get(node.index, "")) else ""
+    before = set(report.operations)
     with report.naming(name, line):
         try:
             return OWN.get(fn, fn)(*args, **kwargs)
@@ -103,6 +113,9 @@ def _run(node: Node, values: dict[Node, Any], report: Report, lines: dict[int, s
                 raise
             found = report.everything(name, line, [s.deps for s in sets], node.shape)
             return IndexSets(node.shape, found, report, node.dtype)
+        finally:
+            # What runs now is not the user's function.
+            report.operations |= {new: line() for new in set(report.operations) - before}
 
 
 def _scatter(base: Any, shape: Any, dtype: Any, index: Any, x: Any) -> Any:

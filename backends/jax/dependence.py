@@ -56,6 +56,8 @@ class _Reader:
 
     def __init__(self) -> None:
         self.report = Report()
+        # Of the call that is read: what it calls may have been traced for another one, long ago.
+        self._around: Line = lambda: ""
 
     def run(
         self, jaxpr: Any, consts: Sequence[Any], deps: Sequence[Maybe], values: Sequence[Any]
@@ -82,7 +84,7 @@ class _Reader:
 
         note(jaxpr.invars, deps, values)
         for equation in jaxpr.eqns:
-            line = partial(_line, equation)
+            line = partial(_line, equation, self._around)
             with self.report.naming(equation.primitive.name, line):
                 note(equation.outvars, *self._equation(equation, line, *read(equation.invars)))
         return read(jaxpr.outvars)
@@ -93,7 +95,11 @@ class _Reader:
         shapes = [tuple(v.aval.shape) for v in e.outvars]
         called = e.params.get(CALLS[name]) if name in CALLS else None
         if called is not None:
-            return self.run(*_opened(called), deps, values)
+            around, self._around = self._around, line
+            try:
+                return self.run(*_opened(called), deps, values)
+            finally:
+                self._around = around
         if name in ("cond", "scan", "while"):
             return {"cond": self._cond, "scan": self._scan, "while": self._while}[name](
                 e, deps, values, shapes
@@ -195,9 +201,9 @@ def _opened(closed: Any) -> tuple[Any, Sequence[Any]]:
     return (closed.jaxpr, closed.consts) if hasattr(closed, "jaxpr") else (closed, ())
 
 
-def _line(e: Any) -> str:
+def _line(e: Any, around: Line) -> str:
     """Where the user's code asked for an operation."""
     found = e.source_info.traceback
     frames = () if found is None else found.frames
     line = line_of_places((f.file_name, f.line_num, f.function_name) for f in frames)
-    return f", at {line}" if line else ""
+    return f", at {line}" if line else around()

@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from diffface.backends.compiled import Array, Arrays, Program
+from diffface.backends.errors import SparsityError
 from diffface.backends.recording.report import Found
 
 if TYPE_CHECKING:
@@ -56,11 +57,15 @@ def read_derivative(
     by_pullback = order == 1 and adapter.reverse
     try:
         found = read(push, (*examples, *x), inputs)
-    except Exception:
+    except Exception as error:
         # Where there is no rule for pushforwards, pullbacks show the transposed structure.
         if not by_pullback:
             raise
-        return _by_pullback(adapter, read, program, examples, primals)
+        try:
+            return _by_pullback(adapter, read, program, examples, primals)
+        except SparsityError as second:
+            # The first one knows the line in which the user's function asked for the operation.
+            raise (error if isinstance(error, SparsityError) else second) from None
     if found.dense and by_pullback:
         # They may know more, as of a rule that was written for them alone. Both patterns hold.
         with suppress(Exception):

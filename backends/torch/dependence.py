@@ -13,6 +13,7 @@ from diffface.backends.compiled import Arrays, Program
 from diffface.backends.recording import dependence as dep
 from diffface.backends.recording.dependence import Dependence, Maybe
 from diffface.backends.recording.report import Found, Line, Report
+from diffface.backends.recording.user_frame import line_of_call
 from diffface.backends.torch.graph.graph import name_of
 from diffface.backends.torch.graph.look import Look
 from diffface.backends.torch.graph.trace import trace
@@ -53,10 +54,11 @@ def dependence(program: Program, examples: Arrays, inputs: range) -> Found:
 
     The program must be linear in these inputs.
     """
-    module = trace(program, examples)
+    module = trace(program, examples, lined=True)
     shapes = [tuple(examples[i].shape) for i in inputs]
     deps = dict(zip(inputs, dep.identity(shapes), strict=True))
-    reader = _Reader(module, deps)
+    # Of backward passes, all that is known is who asked for the derivative.
+    reader = _Reader(module, deps, line_of_call())
     found, outputs = reader.run()
     matrix = dep.stacked(found, outputs, sum(map(prod, shapes)))
     return Found(matrix, str(reader.report))
@@ -65,8 +67,11 @@ def dependence(program: Program, examples: Arrays, inputs: range) -> Found:
 class _Reader:
     """Reads a graph node by node."""
 
-    def __init__(self, module: fx.GraphModule, inputs: dict[int, Dependence]) -> None:
+    def __init__(
+        self, module: fx.GraphModule, inputs: dict[int, Dependence], outside: str | None
+    ) -> None:
         self.report = Report()
+        self._outside = outside
         self._module = module
         self._inputs = inputs
         # What a node depends on (a list, where it has several results); its value where known.
@@ -108,7 +113,8 @@ class _Reader:
             self._fold(node, operands)
             return
         name = name_of(node).removeprefix("aten::")
-        line = lambda: _line(node)
+        place = node.meta.get("line")
+        line = lambda: f", at {place}" if place and place != self._outside else ""
         with self.report.naming(name, line):
             found = self._rule(name, node)
             value = node.meta["val"]
@@ -194,10 +200,3 @@ class _Reader:
             return dep.select(parts, t.numpy().astype(np.int64) - 1)
 
         return list(map(chosen, result)) if isinstance(result, tuple | list) else chosen(result)
-
-
-def _line(node: fx.Node) -> str:
-    """Where the user's code asked for an operation, if torch has kept it."""
-    stack = node.meta.get("stack_trace") or ""
-    last = [line.strip() for line in stack.splitlines() if line.strip().startswith("File ")]
-    return f", at {last[-1]}" if last else ""

@@ -362,6 +362,17 @@ def test_a_large_dense_pattern_says_that_constants_are_to_be_captured():
     assert "captures them, rather than taking them in `Const`" in str(caught.value)
 
 
+@pytest.mark.parametrize("backend", ALL)
+def test_what_makes_a_pattern_dense_is_named_with_the_users_line(backend):
+    def f(x):
+        xp = dif.namespace(x)
+        return xp.linalg.solve(xp.eye(4, dtype=x.dtype) * 2, x)
+
+    found = dif.jacobian_sparsity(f, X, backend=backend)
+    assert "test_derivatives.py" in found.dense
+    assert "f: `return xp.linalg.solve(" in found.dense
+
+
 # Arguments and results of other kinds.
 
 

@@ -23,6 +23,7 @@ from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from diffface.backends.errors import CannotRecord
+from diffface.backends.recording.user_frame import line_of_call
 from diffface.backends.torch.graph.escapes import READS_NUMBER, READS_SHAPE, Escapes, tensors
 from diffface.backends.torch.graph.functional import written
 from diffface.backends.torch.graph.graph import aten, bases_of
@@ -46,9 +47,11 @@ class Recorder(TorchDispatchMode):
     def _should_skip_dynamo(cls) -> bool:
         return False  # what torch would do about it takes seconds to import, and time at every call
 
-    def __init__(self, escapes: Escapes) -> None:
+    def __init__(self, escapes: Escapes, lined: bool = False) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._escapes = escapes
+        # Whether nodes keep the line of the user's that they came from
+        self._lined = lined
         # As the last draw left it: anything else is a seed that the program sets
         self._random = torch.get_rng_state()
         self._root = torch.nn.Module()
@@ -164,6 +167,8 @@ class Recorder(TorchDispatchMode):
         args, kwargs = self._argument(args), self._argument(kwargs)
         node = self._graph.create_node("call_function", func, name="n")
         node.args = args
+        if self._lined:
+            node.meta["line"] = line_of_call()
         if kwargs:
             node.kwargs = kwargs
         if draws or not self._varying.isdisjoint(node.all_input_nodes):

@@ -37,7 +37,9 @@ from diffface.backends.torch.host import called_rules
 _TRACING = threading.RLock()
 
 
-def trace(program: Program, examples: Sequence[torch.Tensor]) -> fx.GraphModule:
+def trace(
+    program: Program, examples: Sequence[torch.Tensor], lined: bool = False
+) -> fx.GraphModule:
     """Record what ``program`` does to tensors shaped like ``examples``.
 
     Parameters
@@ -46,6 +48,8 @@ def trace(program: Program, examples: Sequence[torch.Tensor]) -> fx.GraphModule:
         ``program(*inputs) -> tuple of tensors``; runs once, or twice if it writes to tensors.
     examples : sequence of Tensor
         Inputs to run it on. Strides do not matter: the graph is recorded for C-contiguous inputs.
+    lined : bool
+        Whether ``node.meta["line"]`` is to be the line of the user's that a node came from.
 
     Returns
     -------
@@ -62,7 +66,7 @@ def trace(program: Program, examples: Sequence[torch.Tensor]) -> fx.GraphModule:
     """
     try:
         with _TRACING, _undisturbed(), called_rules() as rules:
-            module = _trace(program, examples)
+            module = _trace(program, examples, lined)
             module.meta["rules"] = rules
             return module
     except CannotRecord:
@@ -73,8 +77,8 @@ def trace(program: Program, examples: Sequence[torch.Tensor]) -> fx.GraphModule:
         raise CannotRecord(reads_values(error) or reason, line_of_error(error)) from error
 
 
-def _trace(program: Program, examples: Sequence[torch.Tensor]) -> fx.GraphModule:
-    module = _watch(program, examples)
+def _trace(program: Program, examples: Sequence[torch.Tensor], lined: bool) -> fx.GraphModule:
+    module = _watch(program, examples, lined)
     check_plain(module)
     drop_expands(module)
     if return_to_device(module) or any(writes(node) for node in module.graph.nodes):
@@ -92,13 +96,25 @@ def _without_writes(module: fx.GraphModule, examples: Sequence[torch.Tensor]) ->
     captured = pass_captured(module)
     functional = torch.func.functionalize(module, remove="mutations")
     program = lambda *inputs: functional(*captured, *inputs)
-    return Recorder(Escapes()).record(program, _copies(examples))
+    found = Recorder(Escapes()).record(program, _copies(examples))
+    _keep_lines(module, found)
+    return found
 
 
-def _watch(program: Program, examples: Sequence[torch.Tensor]) -> fx.GraphModule:
+def _keep_lines(before: fx.GraphModule, after: fx.GraphModule) -> None:
+    """The record of a record has no lines: they are those of the same operations."""
+    lines: dict[object, set[str | None]] = {}
+    for node in before.graph.nodes:
+        lines.setdefault(node.target, set()).add(node.meta.get("line"))
+    for node in after.graph.nodes:
+        known = lines.get(node.target, set())
+        node.meta["line"] = next(iter(known)) if len(known) == 1 else None
+
+
+def _watch(program: Program, examples: Sequence[torch.Tensor], lined: bool) -> fx.GraphModule:
     """Record, and believe the result only if nothing escaped, not even into an ``except``."""
     escapes = Escapes()
-    recorder = Recorder(escapes)
+    recorder = Recorder(escapes, lined)
     try:
         with WatchedCalls(escapes, recorder.varies):
             module = recorder.record(program, _copies(examples))
