@@ -1,6 +1,8 @@
 """Functions that write their result into an argument, as functions that return it."""
 
+import contextlib
 import functools
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -106,31 +108,43 @@ def in_place(f: Callable[..., Any], /, like: Like = 0) -> Callable[..., Any]:
 
     @functools.wraps(f)
     def g(*args: Any, **kwargs: Any) -> Any:
-        if not kwargs and _SINGLE.issuperset(map(type, args)):
-            return _on_numpy(f, _shape(like, args), args)
-        leaves = [leaf for a in (*args, *kwargs.values()) for leaf in leaves_of(a)]
-        adapter = owner_of(leaves)
-        shape = _shape(like, args)
-        arrays = [a for a in leaves if is_array(a)]
-        if adapter is None or adapter is evaluating.get():
-            make = functools.partial(np.zeros, dtype=_common(arrays, leaves))
-            return _written(f, make(shape), _guarded(args, make), kwargs)
-        own = next(a for a in arrays if belongs_to_a_backend(a))
-        lifted = tuple(adapter.lift(a, own) for a in arrays)
-        made: list[Any] = []
+        return _called(f, like, args, kwargs)
 
-        def memory(shape: tuple[int, ...]) -> Any:
-            made.append(_fresh(adapter, lifted, shape))
-            return made[-1]
-
-        def written() -> Any:
-            return _written(f, memory(shape), _guarded(args, memory), kwargs)
-
-        y = written()
-        by_elements = sum(a.writes for a in made if isinstance(a, Mutable)) > _MANY
-        return adapter.merged(written, y) if by_elements else y
-
+    with contextlib.suppress(TypeError, ValueError):  # as of C functions that tell no parameters
+        parameters = list(inspect.signature(f).parameters.values())
+        if parameters and parameters[0].kind is not parameters[0].VAR_POSITIONAL:
+            del parameters[0]
+        g.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # read by inspect
     return g
+
+
+def _called(
+    f: Callable[..., Any], like: Like, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """What ``f`` writes into new memory."""
+    if not kwargs and _SINGLE.issuperset(map(type, args)):
+        return _on_numpy(f, _shape(like, args), args)
+    leaves = [leaf for a in (*args, *kwargs.values()) for leaf in leaves_of(a)]
+    adapter = owner_of(leaves)
+    shape = _shape(like, args)
+    arrays = [a for a in leaves if is_array(a)]
+    if adapter is None or adapter is evaluating.get():
+        make = functools.partial(np.zeros, dtype=_common(arrays, leaves))
+        return _written(f, make(shape), _guarded(args, make), kwargs)
+    own = next(a for a in arrays if belongs_to_a_backend(a))
+    lifted = tuple(adapter.lift(a, own) for a in arrays)
+    made: list[Any] = []
+
+    def memory(shape: tuple[int, ...]) -> Any:
+        made.append(_fresh(adapter, lifted, shape))
+        return made[-1]
+
+    def written() -> Any:
+        return _written(f, memory(shape), _guarded(args, memory), kwargs)
+
+    y = written()
+    by_elements = sum(a.writes for a in made if isinstance(a, Mutable)) > _MANY
+    return adapter.merged(written, y) if by_elements else y
 
 
 # Arguments that are no trees and carry no derivative. Differences call a function often.

@@ -1,5 +1,8 @@
 """Functions that write into an argument, on every backend."""
 
+import inspect
+
+import cloudpickle
 import numpy as np
 import pytest
 from helpers import AD, BACKENDS, STRATEGY
@@ -172,6 +175,18 @@ def test_single_elements_are_read_as_they_were_written(backend):
 
 def test_numbers_alone_are_doubles():
     assert dif.in_place(lambda out, a: out.__setitem__(0, a / 3), like=(1,))(2.0) == 2.0 / 3
+
+
+def test_what_is_told_about_the_function():
+    """Its parameters, by which bridges and rules go, and what it is made of, for pickling."""
+    g = dif.in_place(by_slices)
+    assert list(inspect.signature(g).parameters) == ["x", "p", "t"]
+    bridged = dif.bridge(g, backend="autograd")
+    found = dif.jacobian(bridged, X, dif.Const(P), dif.Const(T), backend="torch")
+    np.testing.assert_allclose(found, P * T * SECOND)
+    j = dif.prepare_jacobian(g, X, dif.Const(P), dif.Const(T), backend="autograd")
+    again = cloudpickle.loads(cloudpickle.dumps(j))
+    np.testing.assert_allclose(again(X, P, T), P * T * SECOND)
 
 
 def neighbours(out, x):
