@@ -149,21 +149,27 @@ def _called(
 
 # Arguments that are no trees and carry no derivative. Differences call a function often.
 _SINGLE = {np.ndarray, float, complex, int, bool, np.float64, np.float32}
-_DOUBLE = np.dtype(np.float64)
+_DOUBLE, _COMPLEX = np.dtype(np.float64), np.dtype(np.complex128)
 # So many writes of single elements are worth a second look at what is computed for them.
 _MANY = 16
 
 
 def _on_numpy(f: Callable[..., Any], shape: tuple[int, ...], args: tuple[Any, ...]) -> Any:
-    guarded, double = [], True
+    guarded: list[Any] = []
+    dtype: np.dtype[Any] | None = _DOUBLE  # None where it is not so simple
     for a in args:
         if type(a) is np.ndarray:
-            double = double and a.dtype is _DOUBLE
+            if a.dtype is _COMPLEX:
+                dtype = dtype and _COMPLEX
+            elif a.dtype is not _DOUBLE:
+                dtype = None
             guarded.append(_read_only(a))
         else:
-            double = double and type(a) in (float, int)
+            if type(a) not in (float, int):
+                dtype = None
             guarded.append(a)
-    dtype = _DOUBLE if double else _common([a for a in args if is_array(a)], args)
+    if dtype is None:
+        dtype = _common([a for a in args if is_array(a)], args)
     return _written(f, np.zeros(shape, dtype), (guarded, []), {})
 
 

@@ -152,6 +152,25 @@ def test_hypergradient_of_ridge_regression(backend):
     close(dif.prepare_hessian(outer, penalty, backend=backend)(penalty), hessian)
 
 
+@every_ad
+def test_a_solver_of_the_framework(backend):
+    """Newton's method in functions of the framework, which nothing differentiates."""
+
+    def solve(p):
+        xp = dif.namespace(p)
+        x = xp.ones_like(p)
+        for _ in range(60):
+            x = x - cubic(x, p) / (3 * x**2 + 1)
+        return x
+
+    root = dif.implicit(cubic, solve, black_box=False)
+    f = lambda p: dif.namespace(p).sum(root(p))
+    close = partial(np.testing.assert_allclose, rtol=1e-9)
+    close(dif.gradient(f, P, backend=backend), FIRST)
+    close(dif.prepare_gradient(f, P, backend=backend, fallback="error")(P), FIRST)
+    close(dif.hvp(f, P, tangents=V, backend=backend), SECOND * V)
+
+
 @pytest.mark.slow
 @every_ad
 def test_an_equilibrium_layer(backend):

@@ -81,6 +81,39 @@ def test_products(backend):
         close(dif.hvp(energy, *args, tangents=v, backend=backend), hessian @ v)
 
 
+@pytest.mark.slow
+@every_backend
+def test_a_hundred_points(backend):
+    """The published size of the heat equation, written by elements and by slices."""
+    n = 100
+    x = np.linspace(0.1, 1, n) ** 2
+
+    def by_elements(dx, x, p, t):
+        for i in range(n):
+            left = x[i - 1] if i else 0.0
+            right = x[i + 1] if i < n - 1 else 0.0
+            dx[i] = p * t * (left - 2 * x[i] + right)
+
+    def by_slices(dx, x, p, t):
+        dx[:] = -2 * x
+        dx[1:] += x[:-1]
+        dx[:-1] += x[1:]
+        dx *= p * t
+
+    second = np.diag(np.full(n, -2.0)) + np.diag(np.ones(n - 1), 1) + np.diag(np.ones(n - 1), -1)
+    close = lambda found, expected: np.testing.assert_allclose(found, expected, 1e-6, 1e-6)
+    for mode in ("forward", "reverse") if backend in AD else ("auto",):
+        g, args = dif.in_place(by_slices), (x, P, dif.Const(T))
+        dx, dp = dif.prepare_jacobian(g, *args, backend=backend, mode=mode)(x, P, T)
+        close(dx, P * T * second)
+        close(dp, T * second @ x)
+    for f in (by_elements, by_slices):
+        g = dif.in_place(f)
+        energy = lambda x, g=g: dif.namespace(x).sum(g(x, P, T) ** 2)
+        gradient = dif.prepare_gradient(energy, x, backend=backend)
+        close(gradient(x), 2 * (P * T) ** 2 * second @ second @ x)
+
+
 @every_backend
 def test_two_dimensions_and_a_cache(backend):
     def f(out, x, work):
