@@ -50,6 +50,7 @@ def run(python, code):
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_nothing_else_is_there(python):
     code = "from importlib.util import find_spec; print(json.dumps([*map(find_spec, {!r})]))"
     libraries = ["jax", "torch", "autograd", "array_api_compat", "scipy"]

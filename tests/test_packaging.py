@@ -59,6 +59,7 @@ def test_every_module_is_in_the_wheel(wheel):
     assert {name for name in wheel.namelist() if name.endswith(".py")} == modules()
 
 
+@pytest.mark.slow
 def test_the_wheel_is_typed_and_licensed(wheel):
     names = wheel.namelist()
     assert "diffface/py.typed" in names

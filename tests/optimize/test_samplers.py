@@ -114,6 +114,7 @@ def test_values_that_are_not_finite_are_never_accepted(hmc):
     assert draws.min() > 0.0
 
 
+@pytest.mark.slow
 def test_a_flat_density_in_blackjax():
     density = dif.log_density(gaussian, {"x": np.zeros(2), "y": 0.0}, MEAN, PRECISION)
 

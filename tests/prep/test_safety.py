@@ -70,6 +70,7 @@ def test_no_array_of_the_caller_is_kept_alive(of: str, lazy: bool, backend: str)
     )
 
 
+@pytest.mark.slow
 @EVERYWHERE
 def test_a_prepared_callable_is_freed(backend: str) -> None:
     class Marker:

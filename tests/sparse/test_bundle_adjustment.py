@@ -36,6 +36,7 @@ def problem(file):
 ENTRIES = 2 * (10 + 3 + 1) + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", EXACT)
 def test_the_sparse_jacobian_is_the_dense_one(backend):
     f, active = problem(SMALL)

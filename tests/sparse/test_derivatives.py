@@ -169,6 +169,7 @@ STRATEGIES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ALL)
 def test_native_functions_have_the_dense_derivative_at_every_point(backend):
     functions = NATIVE[backend]()

@@ -27,6 +27,7 @@ def those(functions, backend):
 # one argument for each. Both start at zeros, where numerical patterns lose entries.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ALL)
 def test_traced_jacobians_are_the_dense_ones_at_every_point(backend):
     functions = those(JACOBIANS, backend)

@@ -105,6 +105,7 @@ def test_many_coordinates():
 # Functions without a derivative
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("f", "below", "above"),
     [
@@ -490,6 +491,7 @@ def test_operators_that_a_backend_refuses():
 # Arguments
 
 
+@pytest.mark.slow
 def test_constants_keywords_aux_and_argnums():
     def f(p, a, x, *, k):
         xp = xp_of(x, p["u"])
