@@ -30,22 +30,22 @@ def pytest_report_teststatus(report):
     return ("passed", "", "") if report.passed and not hasattr(report, "wasxfail") else None
 
 
-# Of a test with more cases than this, `make test` runs one in so many, always the same.
+# Of a test with more cases than this, `make test` runs one in so many, `make test-slow` as many
+# others (of documents, all others), and `make test-all` all. They are always the same.
 MANY, ONE_IN = 24, 6
-# Of one with more than this, both `make test` and `make test-slow` leave a half to `make test-all`.
-VERY_MANY = 60
+DOCUMENTS = ROOT / "tests" / "docs"
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Mark with `more` the cases that the quick run leaves to the others."""
+    """Mark with `more` and `exhaustive` the cases that the quicker runs leave to the others."""
     function = lambda item: item.nodeid.partition("[")[0]
     counts = Counter(map(function, items))
     for item in items:
-        count, draw = counts[function(item)], crc32(item.nodeid.encode())
-        if count > MANY and draw % ONE_IN:
+        count, draw = counts[function(item)], crc32(item.nodeid.encode()) % ONE_IN
+        if count > MANY and draw:
             item.add_marker(pytest.mark.more)
-            if count > VERY_MANY and draw % 2:
+            if draw > 1 and not item.path.is_relative_to(DOCUMENTS):
                 item.add_marker(pytest.mark.exhaustive)
 
 

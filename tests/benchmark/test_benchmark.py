@@ -281,6 +281,7 @@ def test_unblocked() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_results_of_jax_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """XLA works on after a call has returned: found where it is not waited for."""
 

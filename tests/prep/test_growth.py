@@ -77,6 +77,7 @@ def test_results_written_into_an_array() -> None:
 
 @needs_resident
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("backend", ["numpy", "complex-step"])
 def test_stencils(backend: str) -> None:
     calls = CALLS // 5  # of a function that costs next to nothing, still

@@ -121,6 +121,7 @@ def test_memory_stays_flat(operator: str, backend: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @EVERYWHERE
 def test_memory_of_unprepared_calls_stays_flat(backend: str) -> None:
     """A new function at every call: nothing may be cached for it."""

@@ -50,6 +50,7 @@ def test_the_sparse_jacobian_is_the_dense_one(backend):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("backend", EXACT)
 def test_the_large_jacobian_runs(backend):
     f, active = problem(BA1)

@@ -78,5 +78,6 @@ def test_four_hundred_random_functions(backend, start):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_twenty_random_functions_of_jax():
     agrees("jax", range(20))
