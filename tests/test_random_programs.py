@@ -14,9 +14,15 @@ import diffface as dif
 # Central differences of order 8; at this step they err by some 1e-12 of the values.
 _COEFFICIENTS = (4 / 5, -1 / 5, 4 / 105, -1 / 280)
 _STEP = 2e-3
-SMALL, LARGE = range(4), range(1000, 1030)
+SMALL, LARGE, REST = range(4), range(1000, 1010), range(1010, 1030)
+SLOW, EXHAUSTIVE = pytest.mark.slow, [pytest.mark.slow, pytest.mark.exhaustive]
 seeds = pytest.mark.parametrize(
-    "seed", [*SMALL, *(pytest.param(seed, marks=pytest.mark.slow) for seed in LARGE)]
+    "seed",
+    [
+        *SMALL,
+        *(pytest.param(seed, marks=SLOW) for seed in LARGE),
+        *(pytest.param(seed, marks=EXHAUSTIVE) for seed in REST),
+    ],
 )
 backends = pytest.mark.parametrize("backend", AD)
 

@@ -72,7 +72,9 @@ def test_some_random_functions(backend, count):
     # JAX compiles each for seconds.
     [pytest.param(b, marks=[pytest.mark.exhaustive] if b == "jax" else []) for b in EXACT],
 )
-@pytest.mark.parametrize("start", range(0, 400, 100))
+@pytest.mark.parametrize(
+    "start", [0, *(pytest.param(s, marks=pytest.mark.exhaustive) for s in (100, 200, 300))]
+)
 def test_four_hundred_random_functions(backend, start):
     agrees(backend, range(start, start + 100))
 
