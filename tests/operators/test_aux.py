@@ -123,7 +123,12 @@ def test_aux_that_no_record_can_follow_is_evaluated_at_every_call(backend: str) 
     def holding(x: Any) -> Any:
         return dif.namespace(x).sum(x * x), Note(x * 2)
 
-    for f in counting, holding:
+    def naming(x: Any) -> Any:
+        nonlocal count
+        count += 1
+        return dif.namespace(x).sum(x * x), {f"call {count}": x}
+
+    for f in counting, holding, naming:
         with pytest.warns(dif.PreparationWarning, match="aux has something else than arrays that"):
             gradient = dif.prepare_gradient(f, B, backend=backend, has_aux=True)
         assert gradient.strategy == "eager"
