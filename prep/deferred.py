@@ -9,6 +9,7 @@ from typing import Any
 
 from diffface.backends.adapter import Adapter
 from diffface.backends.compiled import Arrays
+from diffface.backends.rule import among
 from diffface.prep.arguments.signature import Argument, Signature
 from diffface.prep.flat_function import OutputStructure
 
@@ -45,7 +46,7 @@ def attached(
     found = adapter.arrays.variables(values)
     if not found:
         return primals, constants, False
-    filled = _filled(values, found, [1 * v if copy else v for v in found.values()])
+    filled = among([1 * v if copy else v for v in found.values()], [*found], values)
     return filled[: len(primals)], filled[len(primals) :], True
 
 
@@ -66,24 +67,14 @@ def deferred(
     which = _carrying(structure, max(found) >= count)
 
     def again(variables: Sequence[Any]) -> Arrays:
-        filled = _filled(values, found, variables)
+        filled = among(variables, [*found], values)
         derived = evaluate(filled[:count], filled[count:])
         return tuple([derived[i] for i in which])
 
     carried = adapter.deferred(
         tuple([outputs[i] for i in which]), tuple(found.values()), tuple(values), again
     )
-    results = list(outputs)
-    for i, output in zip(which, carried, strict=True):
-        results[i] = output
-    return tuple(results)
-
-
-def _filled(values: Sequence[Any], found: dict[int, Any], variables: Sequence[Any]) -> list[Any]:
-    filled = list(values)
-    for i, variable in zip(found, variables, strict=True):
-        filled[i] = variable
-    return filled
+    return among(carried, which, outputs)
 
 
 def _carrying(structure: OutputStructure, constant: bool) -> list[int]:

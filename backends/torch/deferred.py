@@ -7,6 +7,7 @@ import torch
 
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import NotDifferentiableError
+from diffface.backends.rule import among
 from diffface.backends.torch.levels import captures
 from diffface.backends.torch.variables import OWN, backward, leaf
 
@@ -27,10 +28,7 @@ def deferred(
     values = [outputs[i] for i in which]
     evaluation = _Evaluation(values, which, variables, held, again)
     carried: Arrays = _Deferred.apply(evaluation, values, *variables)  # type: ignore[no-untyped-call]
-    results = list(outputs)
-    for i, a in zip(which, carried, strict=True):
-        results[i] = a
-    return tuple(results)
+    return among(carried, which, outputs)
 
 
 class _Deferred(torch.autograd.Function):
