@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -411,6 +412,12 @@ def test_version(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["--version"])
     assert capsys.readouterr().out == f"{dif.__version__}\n"
+
+
+def test_the_console_script():
+    script = Path(sys.executable).with_name("diffface")
+    found = subprocess.run([script, "--version"], capture_output=True, text=True, check=True)
+    assert found.stdout == f"{dif.__version__}\n"
 
 
 def test_doctor(capsys):
