@@ -111,18 +111,20 @@ class Executable:
                 alone = plan.points.first(examples)[: len(x) + len(c)]
             if plan.inner is plan.outer:
                 plan.inner.check_record(plan.function(self._f), alone)
-            if plan.settings.has_aux and plan.inner.reverse:  # others evaluate it at every call
-                self._check_aux(alone)
+            self._check_structure(alone)
             return built
 
-    def _check_aux(self, examples: Arrays) -> None:
-        """Raise Disagreement if aux has something else than arrays that differs between calls.
+    def _check_structure(self, examples: Arrays) -> None:
+        """Raise Disagreement if what a record does not follow differs between calls.
 
-        Nothing records a text, a key, a counter or the attribute of an object.
+        Nothing records the keys of a result; nor, in aux, a text, a counter or the attribute of an
+        object, which backends without a record evaluate at every call.
         """
         noted = self._structure
         bare = noted.aux is not None and noted.aux.is_leaf()
-        if bare and not isinstance(noted.aux_leaves[0], Static):
+        array = bare and not isinstance(noted.aux_leaves[0], Static)
+        has_aux = self.plan.settings.has_aux and self.plan.inner.reverse and not array
+        if noted.y is None and not has_aux:
             return
         inputs = examples
         for _ in range(2):
@@ -132,6 +134,10 @@ class Executable:
                 self.plan.function(self._f, found)(*inputs)
             except Exception:  # noqa: BLE001 - out of the function's domain
                 return
+            if found.y != noted.y:
+                raise Disagreement("its result has another structure at every call; name it alike")
+            if not has_aux:
+                continue
             if (found.aux, list(found.aux_leaves)) != (noted.aux, list(noted.aux_leaves)):
                 raise Disagreement(
                     "aux has something else than arrays that differs from call to call; make it "

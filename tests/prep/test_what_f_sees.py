@@ -337,6 +337,23 @@ def test_a_program_is_compared_with_a_plain_call(backend: str) -> None:
     assert g.strategy == "eager"
 
 
+@EVERYWHERE
+@pytest.mark.parametrize("operator", ["jacobian", "pushforward"])
+def test_a_result_named_anew_at_every_call(operator: str, backend: str) -> None:
+    calls = 0
+
+    def f(x: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return {f"call {calls}": x**2}
+
+    given = {"tangents": X} if operator == "pushforward" else {}
+    with pytest.warns(dif.PreparationWarning, match="another structure at every call"):
+        prepared = getattr(dif, f"prepare_{operator}")(f, X, backend=backend)
+    assert prepared.strategy == "eager"
+    assert list(prepared(X, **given)) == [f"call {calls}"]
+
+
 @pytest.mark.parametrize("backend", [b for b in BACKENDS if b != "complex-step"])
 @pytest.mark.parametrize("prepared", [True, False])
 def test_second_derivatives_of_holomorphic_functions(backend: str, prepared: bool) -> None:
