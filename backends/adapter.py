@@ -20,6 +20,7 @@ from diffface.backends.generic import (
     push_by_rows,
     push_by_transposing,
     size,
+    typed,
 )
 from diffface.backends.recording.reachable import undisturbed
 from diffface.backends.rule import Rule
@@ -173,12 +174,13 @@ class Adapter(ABC):
     ) -> tuple[Arrays, Arrays, Arrays | None, Arrays]:
         """``(y, dy, moves, aux)`` along ``seeds`` of zeros and ones, as one batch.
 
+        They are of any dtype, and constants: they tell where a program that is traced will run.
         No element of ``y`` depends on two coordinates of one seed. Backends that take differences
         move each coordinate by a length of its own; these are the ``moves``, by which the elements
         of ``dy`` have still to be divided. The others return None for them. Where ``f`` is a
         derivative itself (``derived``), most of the work is the same along all directions.
         """
-        y, dy, aux = self.pushforwards(f, x, seeds, value=value)
+        y, dy, aux = self.pushforwards(f, x, typed(seeds, x, self.xp), value=value)
         return y, dy, None, aux
 
     def gradient(

@@ -71,6 +71,11 @@ def stack(results: list[Arrays], seeds: Arrays, xp: Any) -> Arrays:
     return tuple(xp.stack(column)[:count] for column in zip(*results, strict=True))
 
 
+def typed(seeds: Arrays, like: Arrays, xp: Any) -> Arrays:
+    """Batches of seeds, which may be held as bits, of the dtypes of ``like``."""
+    return tuple(xp.astype(seed, a.dtype) for seed, a in zip(seeds, like, strict=True))
+
+
 def basis(adapter: Primitives, like: Arrays, imaginary: bool = False) -> Arrays:
     """The unit vectors of the space of several arrays, as one batch of seeds.
 

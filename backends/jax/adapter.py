@@ -15,6 +15,7 @@ from jax._src.core import trace_state_clean  # there is no public way to ask
 from diffface.backends.adapter import Adapter, Function, Pull
 from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.errors import MissingRuleError
+from diffface.backends.generic import typed
 from diffface.backends.jax.arrays import JAX_ARRAYS
 from diffface.backends.jax.compile import coarsest_unit, compile_xla
 from diffface.backends.jax.elements import merged
@@ -90,8 +91,9 @@ class JAX(Adapter):
     ) -> tuple[Arrays, Arrays, Arrays | None, Arrays]:
         # On a CPU, XLA would compute what a batch shares anew for each of its directions, and all
         # of it once more for each entry that is gathered.
-        alone = derived and jax.default_backend() == "cpu"
-        y, dy, aux = self.pushforwards(f, x, seeds, chunk_size=1 if alone else None, value=value)
+        alone = derived and all(d.platform == "cpu" for seed in seeds for d in seed.devices())
+        seeds, chunk_size = typed(seeds, x, jnp), 1 if alone else None
+        y, dy, aux = self.pushforwards(f, x, seeds, chunk_size=chunk_size, value=value)
         return y, dy, None, aux
 
     def gather(self, flat: Array, index: Array) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 from diffface.backends.adapter import Adapter, Function
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import InvalidArgumentError, UnsupportedOperatorError
-from diffface.backends.generic import slices, stack
+from diffface.backends.generic import slices, stack, typed
 from diffface.backends.numpy import workers as _workers
 from diffface.backends.numpy.adapter import NumPyAdapter
 from diffface.backends.numpy.box import Box, reflected
@@ -156,7 +156,7 @@ class FiniteDifferences(NumPyAdapter):
         self, f: Function, x: Arrays, seeds: Arrays, *, value: bool = True, derived: bool = False
     ) -> tuple[Arrays, Arrays, Arrays | None, Arrays]:
         y, aux = self._value(f, x, value)
-        directions, box = slices(seeds, np), self._box(x)
+        directions, box = slices(typed(seeds, x, self.xp), np), self._box(x)
         lengths: Arrays = ()
 
         def moves(steps: Steps) -> list[list[Move]]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from diffface.backends.adapter import Adapter, Function
 from diffface.backends.compiled import Array, Arrays
+from diffface.backends.generic import typed
 from diffface.operators.calculus import gradient_function, like
 from diffface.prep.operator import Operator, Part, Point
 from diffface.sparse.coloring import Coloring
@@ -107,13 +108,11 @@ class Compression:
         for part in self.parts:
             if part.reverse:
                 y, pull, aux = adapter.pullback(f, x)
-                dx = _flat(adapter.batch(pull, _seeds(part, y, xp)), xp)
+                dx = _flat(adapter.batch(pull, typed(part.seeds, y, xp)), xp)
                 # A pullback is J^H.
                 found.append(adapter.gather(xp.conj(dx) if holomorphic else dx, part.index))
                 continue
-            y, dy, moves, aux = adapter.compressed(
-                f, x, _seeds(part, x, xp), value=value, derived=derived
-            )
+            y, dy, moves, aux = adapter.compressed(f, x, part.seeds, value=value, derived=derived)
             entries = adapter.gather(_flat(dy, xp), part.index)
             if moves is not None:
                 lengths = np.concatenate([np.reshape(move, -1) for move in moves])
@@ -138,10 +137,6 @@ class _Part:
         self.seeds = seeds
         self.which = which
         self.index = index
-
-
-def _seeds(part: _Part, like: Arrays, xp: Any) -> Arrays:
-    return tuple(xp.astype(bits, a.dtype) for bits, a in zip(part.seeds, like, strict=True))
 
 
 def _held(index: Any, leaves: Described, adapter: Adapter) -> Array:
