@@ -465,6 +465,52 @@ def test_the_value_comes_first_and_entries_are_those_of_the_structure(backend, f
         np.testing.assert_allclose(prepared.data(X), dense[rows, columns], atol=atol)
 
 
+@pytest.mark.parametrize("backend", ALL)
+def test_entries_are_written_into_what_is_given(backend):
+    options = {"backend": backend, "sparsity": "trace", "format": "csc"}
+    prepared = dif.prepare_jacobian(tridiagonal, X, **options)
+    rows, columns = prepared.structure()
+    # Not contiguous, full of what was there before.
+    whole = np.full((2, len(rows)), np.nan)
+    for x in (X, X + 1):
+        out = whole.T[:, 0]
+        assert prepared.data(x, out=out) is out
+        dense = dif.jacobian(tridiagonal, x, backend="autograd")
+        np.testing.assert_allclose(whole[0], dense[rows, columns], atol=1e-7)
+    assert np.isnan(whole[1]).all()
+
+
+def test_what_does_not_fit_is_refused_as_out():
+    prepared = dif.prepare_jacobian(tridiagonal, X, backend="autograd", sparsity="trace")
+    locked = np.empty(10)
+    locked.flags.writeable = False
+    for out, message in (
+        (np.empty(9), "`out` must have shape (10,) and dtype float64, got (9,) and float64."),
+        (np.empty(10, np.float32),
+         "`out` must have shape (10,) and dtype float64, got (10,) and float32."),
+        (locked, "`out` must be an array that can be written to, got ndarray."),
+        ([0.0] * 10, "`out` must be an array that can be written to, got list."),
+    ):  # fmt: skip
+        with pytest.raises(dif.InvalidArgumentError) as caught:
+            prepared.data(X, out=out)
+        assert str(caught.value) == message
+
+
+def test_entries_of_torch_are_written_into_a_tensor():
+    import torch
+
+    x = torch.tensor(X)
+    f = lambda x: (x[1:] ** 2 * x[:-1]).sum()
+    prepared = dif.prepare_hessian(f, x, sparsity="trace")
+    rows, columns = prepared.structure()
+    assert (rows >= columns).all()
+    out = torch.empty(len(rows), dtype=torch.float64)
+    assert prepared.data(x, out=out) is out
+    dense = torch.func.hessian(f)(x)
+    torch.testing.assert_close(out, dense[rows, columns])
+    assert np.array_equal(prepared.data(x, out=np.empty(len(rows))), out.numpy())
+
+
 @pytest.mark.parametrize(("n", "directions"), [(8, "Prepared"), (9, "ByColor")])
 def test_few_directions_share_one_program_on_autograd(n, directions):
     x = np.linspace(0.5, 1.5, n)
@@ -473,6 +519,26 @@ def test_few_directions_share_one_program_on_autograd(n, directions):
     assert type(found._last()._entries).__name__ == directions
     assert found.strategy == "program"
     np.testing.assert_allclose(found(x).toarray(), dif.hessian(f, x, backend="autograd"))
+
+
+# Pictures.
+
+
+def test_a_picture_shows_each_entry_where_it_is_and_where_it_is_computed():
+    pytest.importorskip("matplotlib")
+    f = lambda x: dif.namespace(x).concat([x[:1] * dif.namespace(x).sum(x), x[1:] ** 2])
+    found = dif.jacobian_sparsity(f, X, backend="autograd")
+    assert found.colors == "forward 1 + reverse 1"
+    before, after = found.plot().axes
+    assert before.get_title() == "7 non-zeros of (4, 4)"
+    assert after.get_title() == "forward 1 + reverse 1"
+    at = lambda panel: {tuple(map(int, xy)) for xy in panel.collections[0].get_offsets()}
+    assert at(before) == {(j, i) for i, j in zip(found.rows, found.cols, strict=True)}
+    # One column, and below the matrix one row: an entry that is read, at most, in each.
+    assert at(after) == {(0, 1), (0, 2), (0, 3), *((j, N) for j in range(N))}
+    # Without colors there is nothing to compute.
+    (alone,) = dif.Sparsity((2, 3), [1, 0, 0], [2, 0, 1]).plot().axes
+    assert at(alone) == {(2, 1), (0, 0), (1, 0)}
 
 
 # Files.
@@ -504,6 +570,18 @@ def test_chunks_of_directions(backend, chunk_size):
     )
     assert found.sparsity.colors == "forward 5"
     np.testing.assert_allclose(found(x).toarray(), dif.jacobian(f, x, backend="autograd"))
+
+
+def test_jax_derives_hessians_as_suits_the_device_of_their_arrays(monkeypatch):
+    import jax
+
+    f = lambda x: (x[1:] ** 2 * x[:-1]).sum()
+    # Whatever else the machine has.
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    found = dif.prepare_hessian(f, X, backend="jax", sparsity="trace")
+    with jax.enable_x64(True):
+        program = found.native.lower(X).as_text()
+    assert "stablehlo.while" in program  # one direction after the other, on a CPU
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch", "autograd"])
