@@ -16,6 +16,7 @@ from diffface.backends.errors import (
 )
 from diffface.backends.recording.agreement import perturbed
 from diffface.backends.recording.user_frame import users_line, users_stacklevel
+from diffface.prep import derivation
 from diffface.prep.arguments.out import places
 from diffface.prep.arguments.static import Static
 from diffface.prep.fast_path import emit
@@ -102,7 +103,7 @@ class Executable:
         with plan.inner.scope(plan.dtypes):
             x, c = plan.to_backend(primals, constants)
             examples = (*x, *c, *self._example_seeds(x, c, seeds))
-            program = plan.program(self._f, self._structure)
+            program = derivation.program(plan, self._f, self._structure)
             if plan.points is None:
                 built = self._build(program, examples)
                 alone = (*x, *c)
@@ -110,7 +111,7 @@ class Executable:
                 built = plan.points.build(self._build, program, examples, self._structure)
                 alone = plan.points.first(examples)[: len(x) + len(c)]
             if plan.inner is plan.outer:
-                plan.inner.check_record(plan.function(self._f), alone)
+                plan.inner.check_record(derivation.function(plan, self._f), alone)
             self._check_structure(alone)
             return built
 
@@ -131,7 +132,7 @@ class Executable:
             inputs = perturbed(inputs, self.plan.inner.arrays)
             found = OutputStructure()
             try:
-                self.plan.function(self._f, found)(*inputs)
+                derivation.function(self.plan, self._f, found)(*inputs)
             except Exception:  # noqa: BLE001 - out of the function's domain
                 return
             if found.y != noted.y:
@@ -167,21 +168,25 @@ class Executable:
         """The result as the user sees it."""
         plan = self.plan
         if self.compiled is None:
-            return plan.evaluate(self._f, primals, constants, seeds, out)
+            return derivation.evaluate(plan, self._f, primals, constants, seeds, out)
         x, c = plan.to_backend(primals, constants)
         try:
             outputs = self._outputs((*x, *c, *plan.seeds(seeds, self._structure)), out)
         except CannotRecord as error:
             # What the user's own primitive returned does not fit the rest of the program.
             self._fall_back(error, "this")
-            return plan.evaluate(self._f, primals, constants, seeds, out)
+            return derivation.evaluate(plan, self._f, primals, constants, seeds, out)
         if plan.defers and out is None:
-            return plan.deferred(self._f, outputs, self._structure, primals, constants, seeds)
+            return derivation.deferred_result(
+                plan, self._f, outputs, self._structure, primals, constants, seeds
+            )
         return plan.result.assemble(outputs, self._structure, out)
 
     def _deferred(self, f: Callable[..., Any]) -> Callable[..., Arrays]:
         plan, structure = self.plan, self._structure
-        return lambda outputs, *given: plan.carried(f, outputs, structure, *given)
+        return lambda outputs, *given: derivation.deferred_outputs(
+            plan, f, outputs, structure, *given
+        )
 
     def _outputs(self, inputs: Arrays, out: object) -> Arrays:
         """Outputs of the program; those that go into ``out`` are written there, if they can be."""
@@ -201,7 +206,7 @@ class Executable:
             return self._ones(like)
         if plan.operator.seeds is Seeds.COTANGENTS:
             # What cotangents look like is known once f has been evaluated.
-            y = plan.results_at(self._f, x, c, self._structure)
+            y = derivation.results_at(plan, self._f, x, c, self._structure)
             if given is None:
                 return self._ones(y)
         return plan.seeds(given, self._structure)
@@ -215,7 +220,7 @@ class Executable:
         if seeds is None and self.plan.operator.seeds is Seeds.TANGENTS:
             seeds = self.plan.example_tangents(primals)
         if seeds is not None or self.plan.operator.seeds is Seeds.NONE:
-            self.plan.evaluate(self._f, primals, constants, seeds)
+            derivation.evaluate(self.plan, self._f, primals, constants, seeds)
 
     def _fall_back(
         self, error: CannotRecord | NotDifferentiableError, which: Literal["every", "this"]

@@ -1,7 +1,6 @@
-"""The plan of a call: what its signature determines, and its eager evaluation."""
+"""The plan of a call: everything that its signature determines."""
 
 from collections.abc import Callable, Hashable, Sequence
-from contextlib import nullcontext
 from functools import lru_cache, partial
 from typing import Any
 
@@ -9,32 +8,22 @@ import numpy as np
 
 from diffface.backends.adapter import Adapter
 from diffface.backends.arrays import PYTHON, ArrayLibrary
-from diffface.backends.compiled import Array, Arrays, Program
+from diffface.backends.compiled import Arrays
 from diffface.backends.registry import Backend
 from diffface.prep.arguments import seeds as _seeds
 from diffface.prep.arguments.axes import Axes, split, stacked
+from diffface.prep.arguments.bind import Call, describe
 from diffface.prep.arguments.seeds import Lead
-from diffface.prep.arguments.signature import (
-    Argument,
-    Call,
-    Leaf,
-    Signature,
-    by_value,
-    describe,
-    parameter,
-)
+from diffface.prep.arguments.signature import Argument, Leaf, Signature, by_value, parameter
 from diffface.prep.carry import constants_to, primals_to
-from diffface.prep.deferred import attached, deferred, may_defer
+from diffface.prep.deferred import may_defer
 from diffface.prep.flat_function import FlatFunction, OutputStructure
-from diffface.prep.inner import Inner
 from diffface.prep.kept import Kept
-from diffface.prep.operator import Operator, Point, Recipe, Seeds, Settings
+from diffface.prep.operator import Operator, Recipe, Seeds, Settings
 from diffface.prep.points import Points
-from diffface.prep.result import Result, fresh
+from diffface.prep.result import Result
 from diffface.prep.traced import any_traced, check_carried
 from diffface.prep.validate import check_mode, find_problem
-
-_NOTHING = nullcontext()
 
 
 def plan_for(
@@ -99,11 +88,15 @@ class Plan:
         Whether anything besides the last part is asked for.
     defers : bool
         Whether there may be a model whose variables the results carry derivatives of.
+    follows : bool
+        Whether the adapter may have something to follow while ``f`` is evaluated.
+    may_trace : bool
+        Whether an argument may carry a derivative of the caller's.
     """
 
     __slots__ = (
-        "_follows", "_given_settings", "_may_trace", "_native", "axes", "backend", "defers",
-        "device", "dtypes", "inner", "lead", "operator", "outer", "points", "problem", "result",
+        "_given_settings", "_native", "axes", "backend", "defers", "device", "dtypes", "follows",
+        "inner", "lead", "may_trace", "operator", "outer", "points", "problem", "result",
         "settings", "signature", "value", "wanted",
     )  # fmt: skip
 
@@ -136,11 +129,11 @@ class Plan:
         )
         self.value = len(wanted) > 1 or settings.has_aux
         # What a library or an adapter never does need not be asked at every call.
-        self._follows = type(self.outer).following is not Adapter.following
-        self._may_trace = False
+        self.follows = type(self.outer).following is not Adapter.following
+        self.may_trace = False
         for leaf in signature.primals + signature.constants:
             if type(leaf.library).is_traced is not ArrayLibrary.is_traced:
-                self._may_trace = True
+                self.may_trace = True
         # Whether there is nothing but arrays of the backend's own, which need no conversion.
         self._native = not signature.constants
         for leaf in signature.primals:
@@ -164,73 +157,6 @@ class Plan:
         if axes is not None:
             axes = axes.of_numbers_left_out(self.signature.constants)
         return Plan(self.operator, self.wanted, signature, self.backend, settings, axes), rest
-
-    def evaluate(
-        self, f: Callable[..., Any], primals: Sequence[Any], constants: Sequence[Any],
-        seeds: object = None, out: object = None, flat: bool = False,
-    ) -> Any:  # fmt: skip
-        """The result as the user sees it, computed eagerly: no value is kept that could go stale.
-
-        ``seeds`` are the tangents or cotangents as the user gave them; ``flat`` asks for the arrays
-        of the result alone.
-        """
-        structure = OutputStructure()
-        if out is not None:
-            self.result.check_out(out, _seeds.batch_of(seeds, self.lead))
-        traced = (self._may_trace or seeds is not None) and self.is_traced(
-            primals, constants, seeds
-        )
-        if self.defers and (traced or self.outer.is_nested()):
-            primals, constants, found = attached(self.outer, primals, constants)
-            traced |= found
-        following = self.outer.following(f, traced) if self._follows else _NOTHING
-        with self.inner.scope(self.dtypes), following:
-            given: Callable[[], Arrays] = tuple
-            if self.operator.seeds is not Seeds.NONE:
-                given = self._given(seeds, structure, traced)
-            x, c = self.to_backend(primals, constants, traced=traced)
-            if self.points is None:
-                derived = self.derive(f, x, c, given, structure)
-            else:
-                if self.operator.seeds is Seeds.COTANGENTS:
-                    self.results_at(f, x, c, structure)
-                single = self._single(f, structure, None)
-                derived = self.points.evaluate(single, (*x, *c, *given()), structure)
-        outputs = []
-        for output in derived:
-            # Plain arrays carry no derivative; a call less for them, and none for a list.
-            plain = type(output) is np.ndarray
-            own = self.outer.arrays
-            outputs.append(own.fresh(output) if plain else fresh(output, own))
-        if flat:
-            return tuple(outputs)
-        if self.defers and not traced and out is None:
-            return self.deferred(f, outputs, structure, primals, constants, seeds)
-        like = self.result.like
-        if like is not None and like.library is self.outer.arrays and out is None:
-            return outputs[0]
-        return self.result.assemble(tuple(outputs), structure, out)
-
-    def deferred(
-        self, f: Callable[..., Any], outputs: Sequence[Array], structure: OutputStructure,
-        primals: Sequence[Any], constants: Sequence[Any], seeds: object,
-    ) -> Any:  # fmt: skip
-        """The result as the user sees it, with derivatives by variables of models in it."""
-        if any(map(self.outer.arrays.is_traced, outputs)):
-            # What f captures is followed, and variables together with that.
-            primals, constants, found = attached(self.outer, primals, constants)
-            if found:
-                return self.evaluate(f, primals, constants, seeds)
-        carried = self.carried(f, tuple(outputs), structure, primals, constants, seeds)
-        return self.result.assemble(carried, structure)
-
-    def carried(
-        self, f: Callable[..., Any], outputs: Arrays, structure: OutputStructure,
-        primals: Sequence[Any], constants: Sequence[Any], seeds: object,
-    ) -> Arrays:  # fmt: skip
-        """``outputs``, as they carry derivatives by variables of models."""
-        evaluate = lambda x, c: self.evaluate(f, x, c, seeds, flat=True)
-        return deferred(self.outer, outputs, structure, primals, constants, evaluate)
 
     def is_traced(
         self, primals: Sequence[Any], constants: Sequence[Any], seeds: object = None
@@ -275,70 +201,9 @@ class Plan:
             ),
         )
 
-    def derive(
-        self, f: Callable[..., Any], x: Arrays, constants: Arrays, seeds: Callable[[], Arrays],
-        structure: OutputStructure, inner: Inner | None = None,
-    ) -> Arrays:  # fmt: skip
-        """The arrays of the parts that are wanted, then those of aux.
-
-        Primals, seeds and outputs are arrays of the outer adapter, constants of the inner one;
-        ``seeds`` is called when they are needed. ``inner`` has the derivatives that the outer
-        adapter differentiates, if they are compiled.
-        """
-        compiled = None
-        if inner is not None:
-            compiled = lambda first: inner.function(first, constants)
-        flat = FlatFunction(
-            f, self.signature, constants, self.inner, structure, self.settings, self.operator.scalar
-        )
-        point = Point(
-            flat, x, seeds, self.inner, self.outer, self.settings, self.value, compiled
-        )  # fmt: skip
-        kept = self.keep(constants) if constants else None
-        parts, aux = self.operator.derive(point)
-        if kept is not None:
-            kept.check(f)
-        outputs: Arrays = ()
-        counts = []
-        for i in self.wanted:
-            outputs += parts[i]
-            counts.append(len(parts[i]))
-        structure.counts = counts
-        return outputs + aux
-
     def keep(self, constants: Arrays) -> Kept | None:
         """Copies of the constants, where ``f`` is evaluated more than once."""
         return None if self.outer.reverse else Kept(self.signature, constants, self.inner.arrays)
-
-    def program(self, f: Callable[..., Any], structure: OutputStructure) -> Program:
-        """``(*primals, *constants, *seeds) -> (*parts, *aux)``, all flat arrays, of one point."""
-        inner = None
-        if self.inner is not self.outer:
-            inner = Inner(self.inner, lambda constants: self.flat(f, constants, structure))
-        return self._single(f, structure, inner)
-
-    def _single(
-        self, f: Callable[..., Any], structure: OutputStructure, inner: Inner | None
-    ) -> Program:
-        primals = len(self.signature.primals)
-        both = primals + len(self.signature.constants)
-
-        def program(*inputs: Array) -> Arrays:
-            x, constants = inputs[:primals], inputs[primals:both]
-            return self.derive(f, x, constants, lambda: inputs[both:], structure, inner)
-
-        return program
-
-    def function(self, f: Callable[..., Any], structure: OutputStructure | None = None) -> Program:
-        """``(*primals, *constants) -> (*y, *aux)``: what ``f`` itself returns, all flat arrays."""
-        primals = len(self.signature.primals)
-
-        def function(*inputs: Array) -> Arrays:
-            noting = structure or OutputStructure()
-            y, aux = self.flat(f, inputs[primals:], noting)(inputs[:primals])
-            return y + aux
-
-        return function
 
     def flat(
         self, f: Callable[..., Any], constants: Arrays, structure: OutputStructure
@@ -346,19 +211,6 @@ class Plan:
         """``f`` on flat arrays."""
         settings, scalar = self.settings, self.operator.scalar
         return FlatFunction(f, self.signature, constants, self.inner, structure, settings, scalar)
-
-    def results_at(
-        self, f: Callable[..., Any], x: Arrays, constants: Arrays, structure: OutputStructure
-    ) -> Arrays:
-        """What ``f`` returns, at the first of many points; on copies, since it may write to ``x``.
-
-        It is how one learns what cotangents look like.
-        """
-        if self.points is not None:
-            first = self.points.first((*x, *constants))
-            x, constants = first[: len(x)], first[len(x) :]
-        x = tuple(map(self.outer.arrays.fresh, x))
-        return self.flat(f, constants, structure)(x)[0]
 
     def example_tangents(self, primals: Sequence[Any]) -> Any:
         """Tangents as the user would give them."""
@@ -381,16 +233,6 @@ class Plan:
         if self.operator.seeds is Seeds.TANGENTS:
             return _seeds.tangents(given, self.signature, own, lead, traced)
         return _seeds.cotangents(given, structure.y, structure.y_leaves, own, lead, traced)
-
-    def _given(
-        self, seeds: object, structure: OutputStructure, traced: bool
-    ) -> Callable[[], Arrays]:
-        """What gives the seeds when they are needed; they are checked as early as can be."""
-        if self.operator.seeds is Seeds.TANGENTS:
-            dx = self.seeds(seeds, structure, traced)
-            return lambda: dx
-        # What cotangents must look like is known once f has been evaluated.
-        return lambda: self.seeds(seeds, structure, traced)
 
 
 def _plan(

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, Generic, Literal
 
 from diffface.backends.errors import Disagreement, InvalidArgumentError, PreparationMismatchError
 from diffface.backends.registry import Backend
-from diffface.prep.arguments.bind import bind, bind_like, named
+from diffface.prep.arguments.bind import Call, bind, bind_like, named
 from diffface.prep.arguments.mismatch import fits, report, resembles
 from diffface.prep.arguments.pickled import pack, unpack
 from diffface.prep.arguments.seeds import batch_of
-from diffface.prep.arguments.signature import Call, Signature
+from diffface.prep.arguments.signature import Signature
+from diffface.prep.derivation import evaluate
 from diffface.prep.entry import ShownSignature, weakly
 from diffface.prep.executable import Executable, Fallback
 from diffface.prep.flat_function import evaluated_by
@@ -154,14 +155,14 @@ class Prepared(Generic[Result]):
             elif self._strict and not self._may_be(signature):
                 raise PreparationMismatchError(report(self._fixed, signature, self._recipe.f))
         if traced or (plan.defers and plan.outer.is_nested()):
-            return plan.evaluate(self._recipe.f, primals, constants, seeds, out)
+            return evaluate(plan, self._recipe.f, primals, constants, seeds, out)
         if self._by_value:
             plan, constants = plan.by_value(constants)
             signature = plan.signature
         known = self._recall(self._key(signature, plan, seeds))
         if known is None and plan.outer.is_nested():
             # What f captures may carry a derivative that a program would freeze.
-            return plan.evaluate(self._recipe.f, primals, constants, seeds, out)
+            return evaluate(plan, self._recipe.f, primals, constants, seeds, out)
         if known is None:
             known = self._specialise(plan, primals, constants, seeds)
         return known.run(primals, constants, seeds, out)

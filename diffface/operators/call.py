@@ -11,9 +11,9 @@ from diffface.backends.errors import InvalidArgumentError, NotDifferentiableErro
 from diffface.backends.libraries import library_of
 from diffface.backends.registry import Backend, resolve
 from diffface.operators.options import NO_SETTINGS, PREPARATION, check_choice, settings
-from diffface.prep.arguments.bind import bind
-from diffface.prep.arguments.signature import Call
+from diffface.prep.arguments.bind import Call, bind
 from diffface.prep.arguments.tree import leaves_of
+from diffface.prep.derivation import evaluate
 from diffface.prep.operator import Operator, Recipe, Settings
 from diffface.prep.plan import plan_for
 from diffface.prep.prepared import Prepared
@@ -73,7 +73,7 @@ def call(
     backend = backend_for(options.get("backend"), bound)
     recipe = Recipe(operator, wanted, f, chosen, options.get("in_axes"))
     plan, primals, constants = plan_for(recipe, backend, bound)
-    return plan.evaluate(f, primals, constants, seeds, options.get("out"))
+    return evaluate(plan, f, primals, constants, seeds, options.get("out"))
 
 
 def prepare(

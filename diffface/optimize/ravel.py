@@ -12,8 +12,9 @@ from diffface.backends.registry import Backend
 from diffface.operators.call import backend_for
 from diffface.operators.options import BackendName
 from diffface.optimize.unravel import Unravel
+from diffface.prep.arguments.bind import Call
 from diffface.prep.arguments.const import Const
-from diffface.prep.arguments.signature import Call, Leaf
+from diffface.prep.arguments.signature import Leaf
 from diffface.prep.arguments.tree import SORTED, Spec, flatten, paths
 
 

@@ -11,6 +11,7 @@ from diffface.backends.errors import MissingRuleError, SparsityError
 from diffface.backends.registry import Backend
 from diffface.prep.arguments.bind import bind_like, named
 from diffface.prep.arguments.tree import unflatten
+from diffface.prep.derivation import evaluate
 from diffface.prep.operator import Operator, Recipe, Settings
 from diffface.prep.plan import Plan, plan_for
 from diffface.prep.prepared import Prepared
@@ -201,7 +202,7 @@ class Specialised:
     def _eager(self, primals: Any, constants: Any) -> Any:
         plan = self.plan
         at = Plan(self._operator, plan.wanted, plan.signature, self._backend, self.settings)
-        return at.evaluate(self._f, primals, constants)
+        return evaluate(at, self._f, primals, constants)
 
     def result(self, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> Any:
         """What the user gets."""

@@ -9,7 +9,8 @@ import optree
 from diffface.backends.arrays import NUMPY, NUMPY_SCALAR, PYTHON, ArrayLibrary
 from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.libraries import library_of
-from diffface.prep.arguments.signature import Argument, Call, Described, Leaf
+from diffface.prep.arguments.bind import Call
+from diffface.prep.arguments.signature import Argument, Described, Leaf
 from diffface.prep.arguments.static import Static
 from diffface.prep.arguments.tree import NAMESPACE, Spec, branches, paths, shown
 

@@ -8,10 +8,8 @@ import numpy as np
 
 from diffface.backends.arrays import NUMPY, NUMPY_SCALAR, PYTHON, ArrayLibrary
 from diffface.backends.compiled import Arrays
-from diffface.backends.libraries import libraries, library_of
-from diffface.prep.arguments.const import Const
 from diffface.prep.arguments.static import Static
-from diffface.prep.arguments.tree import Spec, derivative_of, flatten, unflatten
+from diffface.prep.arguments.tree import Spec, derivative_of, unflatten
 
 
 class Leaf(NamedTuple):
@@ -44,16 +42,6 @@ class Argument(NamedTuple):
 
 # What may be at a leaf of an argument.
 Described = Leaf | Static | Argument
-
-
-class Call(NamedTuple):
-    """Arguments as given: values in order (keywords last), and which of them are active."""
-
-    values: tuple[object, ...]
-    keywords: tuple[str, ...]
-    active: tuple[int, ...]
-    # Whether the result is for the one active argument, not a tuple with one entry for each.
-    bare: bool
 
 
 class Place(NamedTuple):
@@ -211,59 +199,6 @@ def by_value(signature: Signature, constants: Sequence[Any]) -> tuple[Signature,
 
     arguments = [changed(a, i in signature.active) for i, a in enumerate(signature.arguments)]
     return Signature.of(tuple(arguments), *signature[1:4]), rest
-
-
-def signature_of(call: Call) -> tuple[Signature, list[Any], list[Any]]:
-    """Signature of a call, with the leaves of its active arguments and of its constants."""
-    arguments, primals, constants = describe(call)
-    return Signature.of(arguments, *call[1:]), primals, constants
-
-
-def describe(call: Call) -> tuple[tuple[Argument, ...], list[Any], list[Any]]:
-    """Each argument, and the leaves of the active ones and those that are run-time constants."""
-    active = call.active
-    constants: list[Any] = []
-    primals: dict[int, list[Any]] = {}
-    arguments: list[Argument] = []
-    for i, value in enumerate(call.values):
-        library = libraries.get(type(value)) or library_of(value)
-        if library is not None and i in active:
-            arguments.append(Argument(None, (Leaf(library, *library.describe(value)),)))
-            primals[i] = [value]
-        else:
-            arguments.append(
-                _described(value, i not in active, primals.setdefault(i, []), constants)
-            )
-    found: list[Any] = []
-    for i in active:
-        found += primals[i]
-    return tuple(arguments), found, constants
-
-
-def _described(value: Any, constant: bool, primals: list[Any], constants: list[Any]) -> Argument:
-    """One argument; its leaves go to ``primals`` or ``constants``."""
-    leaves, spec = ([value], None) if library_of(value) is not None else flatten(value)
-    described: list[Described] = []
-    for leaf in leaves:
-        library = libraries.get(type(leaf)) or library_of(leaf)
-        if type(leaf) is Const:
-            described.append(_described(leaf.value, True, primals, constants))
-        elif library is None:
-            described.append(Static(leaf))
-            if not constant:
-                primals.append(leaf)
-        else:
-            known = Leaf(library, *library.describe(leaf))
-            if not constant:
-                primals.append(leaf)
-            elif known.dtype.kind not in "fc" and library in (PYTHON, NUMPY_SCALAR):
-                # Integers and flags decide on shapes and branches.
-                described.append(Static(leaf))
-                continue
-            else:
-                constants.append(leaf)
-            described.append(known)
-    return Argument(spec, tuple(described))
 
 
 def _collect(argument: Argument, active: bool, constants: list[Leaf]) -> None:

@@ -12,8 +12,8 @@ from diffface.backends.libraries import library_of
 from diffface.backends.recording.perturb import perturb
 from diffface.backends.registry import Backend
 from diffface.operators.value import value
-from diffface.prep.arguments.bind import bind
-from diffface.prep.arguments.signature import Leaf, Signature, signature_of
+from diffface.prep.arguments.bind import bind, signature_of
+from diffface.prep.arguments.signature import Leaf, Signature
 from diffface.prep.arguments.tree import RESULTS, flatten, paths, unflatten
 from diffface.testing.trees import wave
 
