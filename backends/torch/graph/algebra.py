@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import fx
 
+from diffface.backends.torch.graph import parts
 from diffface.backends.torch.graph.graph import (
     aten,
     aten_names,
@@ -27,6 +28,7 @@ from diffface.backends.torch.graph.graph import (
     sees_sign_of_zero,
     value_of,
 )
+from diffface.backends.torch.graph.parts import is_plus_zero
 
 Rule = Callable[[fx.Node], fx.Node | None]
 
@@ -131,7 +133,7 @@ def _add(node: fx.Node) -> fx.Node | None:
     if (n := filling(b)) is not None:
         if not _is_real(a, n, node):
             return None
-        keeps = n == 0 and not (_is_plus_zero(n) and sees_sign_of_zero(node))
+        keeps = n == 0 and not (is_plus_zero(n) and sees_sign_of_zero(node))
         return a if keeps else _changed(node, aten.add.Tensor, a, n)
     if not (isinstance(a, fx.Node) and isinstance(b, fx.Node)):  # True, which is no number here
         return None
@@ -152,7 +154,7 @@ def _sub(node: fx.Node) -> fx.Node | None:
     if (n := filling(b)) is not None:
         if not _is_real(a, n, node):
             return None
-        keeps = n == 0 and (_is_plus_zero(n) or not sees_sign_of_zero(node))
+        keeps = n == 0 and (is_plus_zero(n) or not sees_sign_of_zero(node))
         return a if keeps else _changed(node, aten.sub.Tensor, a, n)
     if filling(a) is not None:
         if not _is_real(b, filling(a), node):
@@ -163,30 +165,7 @@ def _sub(node: fx.Node) -> fx.Node | None:
     return _changed(node, aten.sub.Tensor, a, b)
 
 
-# Scatters
-
-
-def _slice_scatter(node: fx.Node) -> fx.Node | None:
-    into, source, dim, start, end, step = _padded(node.args, (None, None, 0, None, None, 1))
-    if not _is_plus_zero(filling(into)) or node.kwargs:
-        return None
-    start, end = start or 0, (1 << 63) - 1 if end is None else end
-    shape = list(node.meta["val"].shape)
-    return call(node, aten.slice_backward.default, source, shape, dim, start, end, step)
-
-
-def _select_scatter(node: fx.Node) -> fx.Node | None:
-    into, source, dim, index = node.args
-    if not _is_plus_zero(filling(into)):
-        return None
-    shape = list(node.meta["val"].shape)
-    return call(node, aten.select_backward.default, source, shape, dim, index)
-
-
-def _copy(node: fx.Node) -> fx.Node | None:
-    into, source = node.args[:2]
-    fits = looks_like(into.meta["val"], source.meta["val"])  # type: ignore[union-attr]
-    return source if fits else None  # type: ignore[return-value]
+# Views
 
 
 def _t(node: fx.Node) -> fx.Node | None:
@@ -213,17 +192,15 @@ def _where(node: fx.Node) -> fx.Node | None:
 
 
 _RULES: dict[Any, Rule] = {
+    **parts.RULES,
     aten.add.Scalar: _add,
     aten.add.Tensor: _add,
-    aten.copy.default: _copy,
     aten.div.Scalar: _div,
     aten.div.Tensor: _div,
     aten.mul.Scalar: _mul,
     aten.mul.Tensor: _mul,
     aten.neg.default: _neg,
     aten.pow.Tensor_Scalar: _pow,
-    aten.select_scatter.default: _select_scatter,
-    aten.slice_scatter.default: _slice_scatter,
     aten.sub.Scalar: _sub,
     aten.sub.Tensor: _sub,
     aten.t.default: _t,
@@ -277,10 +254,6 @@ def _is_real(x: Any, number: Any, node: fx.Node) -> bool:
     return real and _carries_result(x, node)
 
 
-def _is_plus_zero(number: Any) -> bool:
-    return isinstance(number, (int, float)) and number == 0 and math.copysign(1, number) == 1
-
-
 def _changed(node: fx.Node, target: Any, *args: Any) -> fx.Node | None:
     if node.target is target and node.args == args:
         return None
@@ -296,10 +269,6 @@ def _scaled(x: Any) -> tuple[Any, Any]:
         if not isinstance(factor, fx.Node) and _is_real(inner, factor, x):
             return inner, factor
     return x, None
-
-
-def _padded(args: Any, defaults: tuple[Any, ...]) -> tuple[Any, ...]:
-    return (*args, *defaults[len(args) :])
 
 
 def _is_power_of_two(n: Any) -> bool:

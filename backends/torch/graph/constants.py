@@ -85,7 +85,18 @@ def fold(module: fx.GraphModule, node: fx.Node) -> fx.Node | None:
 
     args, kwargs = fx.map_arg((node.args, node.kwargs), actual)
     with torch.no_grad():
-        return keep(module, node, node.target(*args, **kwargs).clone())  # type: ignore[operator]
+        constant: torch.Tensor = node.target(*args, **kwargs).clone()  # type: ignore[operator]
+    number = _everywhere(constant)
+    return keep(module, node, constant) if number is None else filled(node, number)
+
+
+def _everywhere(constant: torch.Tensor) -> Any:
+    """The real number that fills a tensor, the sign of a zero included; None if none does."""
+    if constant.is_complex() or not constant.numel():
+        return None
+    first = constant.flatten()[0]
+    same = (constant == first) & (torch.signbit(constant) == torch.signbit(first))
+    return first.item() if bool(same.all()) else None
 
 
 def keep(module: fx.GraphModule, place: fx.Node, constant: torch.Tensor) -> fx.Node:

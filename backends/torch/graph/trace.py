@@ -30,6 +30,7 @@ from diffface.backends.torch.graph.functional import (
     return_to_device,
 )
 from diffface.backends.torch.graph.graph import writes
+from diffface.backends.torch.graph.parts import name_parts
 from diffface.backends.torch.graph.recorder import Recorder
 from diffface.backends.torch.host import called_rules
 
@@ -86,6 +87,7 @@ def _trace(program: Program, examples: Sequence[torch.Tensor], lined: bool) -> f
     if return_to_device(module):
         raise CannotRecord("torch records it on a device without values")
     drop_writes(module)
+    name_parts(module)
     module.meta["carries"] = carries(module)
     copy_captured(module)
     return module

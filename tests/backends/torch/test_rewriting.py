@@ -7,8 +7,34 @@ import numpy as np
 import pytest
 
 import diffface as dif
+from diffface.backends.torch.graph.trace import trace
 
 torch = pytest.importorskip("torch")
+
+
+def written_over(x: Any) -> Any:
+    y = torch.zeros_like(x)
+    y[:] = -0.0
+    y[0], y[-1] = 3.0, -0.0
+    y[1:-1] = x[:-2]
+    y[1:-1] = x[1:-1]
+    y[0] = x[0]
+    y[-2:] = x[-2:] * y[0:1].abs().clamp(1, 1).nan_to_num()
+    return y
+
+
+def read_back(x: Any) -> Any:
+    y = torch.zeros_like(x)
+    y[2:] = x[2:]
+    y[0] = x[0]
+    return torch.cat([y[:1], x[1:2], y[2:].clone()])
+
+
+def by_address(x: Any) -> Any:
+    n, y = x.numel(), x * 1.0
+    pieces = y.as_strided((1,), (1,), 0), y.as_strided((n - 1,), (1,), 1)
+    return torch.cat(pieces).reshape(n, 1).as_strided((n,), (1,), 0)
+
 
 # Factors whose products leave the range of float32, or nearly.
 FACTORS = (1e30, 2.0**60, 2.0**-60, 1e-30, 3.0, -1.0, 1.0, 0.5, 2.0**127, -2.0, 2.0**-140)
@@ -40,6 +66,9 @@ UNARY: dict[str, Callable[[Any], Any]] = {
     "one side": lambda x: torch.where(torch.zeros_like(x, dtype=torch.bool), 1 / (x - x), x),
     "the other side": lambda x: torch.where(torch.tensor(True), x, x.sum()),
     "one side of fewer axes": lambda x: torch.where(torch.tensor(False), x, x[:1] * 2) + x,
+    "written over": written_over,
+    "read back": read_back,
+    "by address": by_address,
     "put into minus zeros": lambda x: torch.slice_scatter(-torch.zeros_like(x), x[1:], 0, 1),
 }
 SPECIAL = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e-30, 1e-45, 3e-39, 3e38, -1e30, 65504.0]
@@ -121,6 +150,53 @@ def test_a_sum_of_padded_pieces_where_the_sign_of_a_zero_decides() -> None:
     x = torch.tensor([-0.0, -0.0, 1.0])
     prepared = dif.prepare_value_and_jacobian(f, torch.ones_like(x), backend="torch")
     same_numbers(prepared(x)[0], f(x))
+
+
+def test_addresses_in_results_become_parts() -> None:
+    """Where they are slices and rows of it: not where they overlap, or go on in the next row."""
+
+    def parts(x: Any) -> tuple[Any, ...]:
+        y, z = x * 2, x[1:] * 3
+        return (
+            y.as_strided((2, 2), (4, 2), 5), y.as_strided((3,), (4,), 2), y.as_strided((), (), 7),
+            y.as_strided((1, 3), (4, 1), 4), z[1:].as_strided((4,), (1,), 4),
+            torch.as_strided_scatter(y, z[0], (4,), (1,), 4),
+            torch.as_strided_scatter(y, z[:2, :2], (2, 2), (8, 1), 1),
+            torch.as_strided_scatter(y, z, (2, 4), (4, 1), 4),
+        )  # fmt: skip
+
+    def others(x: Any) -> tuple[Any, ...]:
+        y = x * 2
+        return (
+            y[1:].as_strided((2,), (1,), 0), y.as_strided((2, 3), (1, 1), 0),
+            y.as_strided((6,), (1,), 2), y.T.as_strided((3,), (1,), 1),
+        )  # fmt: skip
+
+    x = torch.arange(12.0).reshape(3, 4)
+    for f, left in ((parts, 0), (others, 4)):
+        module = trace(f, (x,))
+        for found, expected in zip(module(-x), f(-x), strict=True):
+            same_numbers(found, expected)
+        assert sum("as_strided" in str(node.target) for node in module.graph.nodes) == left
+
+
+def test_writes_cost_no_more_than_what_is_put_together() -> None:
+    def writes(x: Any) -> Any:
+        y = torch.zeros_like(x)
+        y[0] = y[-1] = 0.0
+        y[1:-1] = x[2:] - x[:-2]
+        return (y**2).sum()
+
+    def puts_together(x: Any) -> Any:
+        zero = torch.zeros_like(x[:1])
+        return (torch.cat([zero, x[2:] - x[:-2], zero]) ** 2).sum()
+
+    x = torch.ones(9)
+    counts = [
+        len(dif.prepare_gradient(f, x, backend="torch").native.module.graph.nodes)
+        for f in (writes, puts_together)
+    ]
+    assert counts[0] <= counts[1]
 
 
 @pytest.mark.parametrize("compiled", [False, True])
