@@ -16,8 +16,9 @@ import numpy as np
 from diffface.backends.autograd.recorder.functions import allocates, is_trusted, product, scatter
 from diffface.backends.autograd.recorder.graph import Node
 from diffface.backends.autograd.recorder.many import batched
+from diffface.backends.autograd.recorder.program_names import ProgramNames
 from diffface.backends.autograd.recorder.scatter import Touched, update_lines
-from diffface.backends.autograd.recorder.source import ProgramNames, argument, expression
+from diffface.backends.autograd.recorder.source import argument, expression
 from diffface.backends.compiled import Compiled, Program
 from diffface.backends.recording.lifetimes import Lifetimes
 from diffface.backends.recording.source import code

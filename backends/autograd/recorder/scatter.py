@@ -12,8 +12,9 @@ import numpy as np
 from diffface.backends.autograd.recorder.algebra import elementwise
 from diffface.backends.autograd.recorder.functions import scatter
 from diffface.backends.autograd.recorder.graph import Graph, Node, Shape, nodes_in, substitute
+from diffface.backends.autograd.recorder.program_names import ProgramNames
 from diffface.backends.autograd.recorder.shapes import only_new_axes, reshape
-from diffface.backends.autograd.recorder.source import ProgramNames, argument, index_source
+from diffface.backends.autograd.recorder.source import argument, index_source
 
 # So many updates back, one at the same index is looked for; so many are moved at once.
 _NEAR = 8

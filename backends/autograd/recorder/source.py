@@ -1,4 +1,4 @@
-"""How one node is written as Python source, and the names that stand in it."""
+"""How one node is written as Python source."""
 
 from typing import Any
 
@@ -7,134 +7,12 @@ import numpy as np
 from diffface.backends.autograd.recorder.functions import (
     cast,
     expand,
-    implementation,
-    is_numpy,
-    is_trusted,
-    is_ufunc,
     product,
     total,
 )
 from diffface.backends.autograd.recorder.graph import Node, nodes_in
+from diffface.backends.autograd.recorder.program_names import WEAK, ProgramNames
 from diffface.backends.autograd.recorder.shapes import GETITEM
-from diffface.backends.errors import CannotRecord
-from diffface.backends.recording.names import Names
-
-_PREFIXED = ("linalg", "fft")
-# Next to arrays, Python's numbers are weak in type promotion.
-_WEAK = (bool, int, float, complex)
-
-
-class ProgramNames:
-    """The global names of one program: functions and constants; and the local ones of its values.
-
-    Attributes
-    ----------
-    bound : Names
-        The global ones.
-    comments : list of str
-        One line on each constant.
-    local : dict of Node to str
-        The variable of each value that has one now.
-    """
-
-    def __init__(self, inputs: list[Node]) -> None:
-        self.bound = Names()
-        self.comments: list[str] = []
-        self.local = {node: f"x{i}" for i, node in enumerate(inputs)}
-        # Numbers are the same if their bits are, checked functions if their functions are.
-        self._same: dict[Any, Any] = {}
-        self._free: dict[str, None] = {}
-        self._count = 0
-
-    def operand(self, node: Node) -> str:
-        """Return the name of a value."""
-        return self.constant(node.value) if node.is_constant else self.local[node]
-
-    def number(self, node: Node, others: list[Any]) -> str:
-        """Return the name of a constant scalar next to arrays of the dtypes `others`.
-
-        It is an array of no dimensions, which NumPy takes twice as fast as a number.
-        """
-        value = node.value
-        dtype = np.result_type(*others, value) if type(value) in _WEAK else node.dtype
-        return self.constant(np.asarray(value, dtype))
-
-    def constant(self, value: Any) -> str:
-        """Return the name of a constant."""
-        scalar = isinstance(value, np.ndarray) and value.ndim == 0
-        if scalar:
-            value = self._same.setdefault((value.dtype.str, value.tobytes()), value)
-        count = len(self.bound.namespace)
-        name = self.bound(value, "c")
-        if len(self.bound.namespace) > count:
-            value = value[()] if scalar else value  # NumPy shows its numbers faster than its arrays
-            text = f"{value.dtype} {value.shape}" if getattr(value, "ndim", 0) else repr(value)
-            self.comments.append(f"# {name}: {text.splitlines()[0]}")
-        return name
-
-    def bind(self, fn: Any) -> str:
-        """Return the name of a function."""
-        return self.bound.spell(implementation(fn), _spelling(fn))
-
-    def function(self, node: Node) -> str:
-        """Return the name of a node's function, checked at run time if it is a stranger."""
-        fn: Any = node.fn
-        if is_trusted(fn):
-            return self.bind(fn)
-        # Each call of a function with several results has shapes of its own.
-        key = (fn, node.shape, node.dtype) if node.shape is not None else (fn, node)
-        checked = self._same.get(key) or _checked(fn, node.shape, node.dtype)
-        return self.bound.spell(self._same.setdefault(key, checked), _spelling(fn))
-
-    def variable(self) -> str:
-        """Return the name of a variable that is free."""
-        if self._free:
-            return self._free.popitem()[0]
-        self._count += 1
-        return f"t{self._count}"
-
-    def release(self, node: Node) -> None:
-        """Give the variable of a value to values to come."""
-        name = self.local.get(node, "")
-        if name.startswith("t"):
-            self._free[name] = None
-
-
-def _spelling(fn: Any) -> str:
-    owner = getattr(fn, "__self__", None)
-    if isinstance(owner, np.ufunc):
-        return f"{owner.__name__}_{fn.__name__}"
-    name = getattr(fn, "__name__", type(fn).__name__)
-    name = "".join(c if c.isalnum() else "_" for c in name).strip("_")
-    module = [*str(getattr(fn, "__module__", "")).split("."), ""]
-    if module[0] == "numpy" and module[1] in _PREFIXED:
-        return f"{module[1]}_{name}"
-    # Strangers could be called anything: t1, say, or run.
-    return name if is_numpy(fn) or is_ufunc(fn) else f"{name}_"
-
-
-def _checked(fn: Any, shape: Any, dtype: Any) -> Any:
-    """Return `fn`, of which we know nothing, with what the program relies on checked."""
-    # Of a function with several results, the first run shows it, which is that of the recording.
-    expected: Any = [] if shape is None else [(shape, dtype)]
-
-    def call(*args: Any, **kwargs: Any) -> Any:
-        result = fn(*args, **kwargs)
-        parts = result if shape is None else (result,)
-        found = [(np.shape(part), np.result_type(part)) for part in parts]
-        if shape is None and not expected:
-            expected[:] = found
-        if found != expected:
-            raise CannotRecord(
-                f"`{fn.__name__}` returned another shape or dtype than when it was recorded"
-            )
-        return result
-
-    return call
-
-
-# Expressions
-
 
 _OPERATORS = {np.add: "+", np.subtract: "-", np.multiply: "*", np.divide: "/"}
 _C_EINSUM = np._core.multiarray.c_einsum  # type: ignore[attr-defined]  # private; np.einsum itself calls it
@@ -156,7 +34,7 @@ def argument(names: ProgramNames, x: Any) -> str:
     """Return the source of an argument."""
     if isinstance(x, Node):
         # A NumPy scalar is no literal: a Python number would be weaker in type promotion.
-        return _literal(names, x.value) if type(x.value) in _WEAK else names.operand(x)
+        return _literal(names, x.value) if type(x.value) in WEAK else names.operand(x)
     if isinstance(x, tuple):
         return f"({''.join(argument(names, item) + ', ' for item in x).strip()})"
     if isinstance(x, list):
@@ -189,7 +67,7 @@ def _elementwise(names: ProgramNames, node: Node) -> str:
         if scalar is not None:
             return scalar
         return _call(names, names.function(node), node.args, {})
-    strong = [a.dtype for a in node.args if type(a.value) not in _WEAK]
+    strong = [a.dtype for a in node.args if type(a.value) not in WEAK]
     written = []
     for a in node.args:
         if a.is_constant and a.shape == ():
@@ -203,7 +81,7 @@ def _elementwise(names: ProgramNames, node: Node) -> str:
 def _scalar(names: ProgramNames, node: Node) -> str | None:
     """Write arithmetic on scalars with operators: ten times as fast as ufuncs there."""
     if node.dtype.kind not in "fc" or any(
-        a.dtype.kind not in "fc" for a in node.args if type(a.value) not in _WEAK
+        a.dtype.kind not in "fc" for a in node.args if type(a.value) not in WEAK
     ):
         return None
     operands = [argument(names, a) for a in node.args]
