@@ -15,7 +15,8 @@ import numpy as np
 import diffface as dif
 from diffface.backends.registry import Backend, resolve
 from diffface.benchmark import problems
-from diffface.benchmark.contestants import Contestant, Task
+from diffface.benchmark.contestants import Contestant
+from diffface.benchmark.task import Task
 
 Pair = tuple[Callable[[], Any], Callable[[], Any]]
 COMPILED = dif.Torch(compile=True)

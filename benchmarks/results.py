@@ -26,7 +26,8 @@ from benchmarks.sparse import everything as sparse
 from benchmarks.sparse_page import curves, patterns
 from diffface.backends.registry import Backend, resolve
 from diffface.benchmark import problems
-from diffface.benchmark.contestants import Contestant, Task
+from diffface.benchmark.contestants import Contestant
+from diffface.benchmark.task import Task
 from diffface.benchmark.timing import Timed, interleave, numbers, ratio
 from diffface.testing import Benchmark, Effort, benchmark
 

@@ -10,7 +10,7 @@ import diffface as dif
 from benchmarks.cells import beside, one_thread, point, rosenbrock
 from benchmarks.pairs import pair
 from diffface.backends.registry import resolve
-from diffface.benchmark.contestants import own
+from diffface.benchmark.task import own
 from diffface.benchmark.timing import wait
 
 SIZE = 10

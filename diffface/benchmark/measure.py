@@ -13,11 +13,12 @@ from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.registry import ROWS, Backend, resolve
 from diffface.benchmark import flags as _flags
 from diffface.benchmark.by_hand.library import library_tools
-from diffface.benchmark.contestants import Contestant, Task, first_line, own
+from diffface.benchmark.contestants import Contestant, first_line
 from diffface.benchmark.flags import Flag, KnownResult, agreed, error, extrapolated, tolerance
 from diffface.benchmark.problems import Problem
 from diffface.benchmark.report import Benchmark
 from diffface.benchmark.row import Measurement, break_even, machine
+from diffface.benchmark.task import Task, own
 from diffface.benchmark.timing import Effort, interleave, numbers, ratio, spread
 from diffface.prep.arguments.const import plain
 from diffface.testing.names import FIXED_POINT, FUNCTIONS, named
