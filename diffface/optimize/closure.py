@@ -9,7 +9,7 @@ from diffface.backends.arrays import PYTHON
 from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.libraries import library_of
 from diffface.operators.gradient import prepare_value_and_gradient
-from diffface.optimize.vector_function import FunctionOptions, check
+from diffface.optimize.options import FunctionOptions, check
 from diffface.prep.arguments.bind import bind
 from diffface.prep.arguments.const import Const
 from diffface.prep.arguments.tree import NAMESPACE, leaves_of

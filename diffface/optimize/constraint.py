@@ -8,9 +8,10 @@ import numpy as np
 from diffface.backends.adapter import Adapter
 from diffface.backends.libraries import library_of
 from diffface.operators.hessian import prepare_hessian
+from diffface.optimize.options import ProblemOptions
 from diffface.optimize.ravel import ravel_with
 from diffface.optimize.residuals import Residuals
-from diffface.optimize.vector_function import AtFirstCall, ProblemOptions, VectorFunction, flat
+from diffface.optimize.vector_function import AtFirstCall, VectorFunction, flat
 
 
 def constraint(

@@ -13,8 +13,9 @@ from diffface.operators.gradient import prepare_value_and_gradient
 from diffface.operators.value import prepare_value
 from diffface.optimize.constrained import Constrained, Parameters
 from diffface.optimize.objective import Objective, one_number
+from diffface.optimize.options import FunctionOptions, check
 from diffface.optimize.unravel import Unravel
-from diffface.optimize.vector_function import FunctionOptions, VectorFunction, check
+from diffface.optimize.vector_function import VectorFunction
 from diffface.prep.arguments.bind import bind
 
 

@@ -19,7 +19,8 @@ from diffface.operators.hvp import hvp, prepare_hvp
 from diffface.operators.value import prepare_value, value
 from diffface.optimize.dense_solvers import refuse_dense_solvers
 from diffface.optimize.ipopt import IpoptProblem
-from diffface.optimize.vector_function import ProblemOptions, VectorFunction, called_with_data, same
+from diffface.optimize.options import ProblemOptions
+from diffface.optimize.vector_function import VectorFunction, called_with_data, same
 
 # What nobody takes.
 _NOTHING = ("", b"", (), None)

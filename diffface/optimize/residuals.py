@@ -19,8 +19,8 @@ from diffface.operators.pullback import prepare_pullback, pullback
 from diffface.operators.pushforward import prepare_pushforward, pushforward
 from diffface.operators.value import prepare_value, value
 from diffface.optimize.dense_solvers import refuse_dense_solvers
+from diffface.optimize.options import ProblemOptions
 from diffface.optimize.vector_function import (
-    ProblemOptions,
     VectorFunction,
     called_with_data,
     flat,

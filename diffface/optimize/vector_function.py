@@ -1,26 +1,24 @@
-"""A function of one flat vector, made of a function of trees, and its options."""
+"""A function of one flat vector, made of a function of trees."""
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import FunctionType
-from typing import Any, Literal, TypedDict, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from diffface.backends.adapter import Adapter
 from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.libraries import library_of
-from diffface.backends.registry import Backend
-from diffface.operators.call import backend_for, refuse
-from diffface.operators.options import BackendName, check_choice, settings
+from diffface.operators.call import backend_for
+from diffface.optimize.options import ProblemOptions, check
 from diffface.optimize.ravel import floating, ravel_with
 from diffface.prep.arguments.bind import bind
 from diffface.prep.arguments.tree import SORTED, flatten, unflatten
 from diffface.prep.portable import Portable
 from diffface.prep.traced import check_carried
-from diffface.sparse.matrices import check_format
 
 # (result of f, x, adapter) -> result as the optimizer needs it; runs inside the prepared program.
 Finish = Callable[[Any, Any, Adapter], Any]
@@ -29,55 +27,6 @@ F = TypeVar("F", bound=Any)  # a method
 
 # A point, and the result of a function there, which need not be evaluated again.
 _known: ContextVar[tuple[Any, Any, Any]] = ContextVar("known", default=(None, None, None))
-
-
-class FunctionOptions(TypedDict, total=False):
-    """Keywords of everything that hands a function to an optimizer.
-
-    Attributes
-    ----------
-    backend : str or backend object, optional
-        Who differentiates; see :func:`diffface.gradient`.
-    argnums : int or sequence of int, default 0
-        Which arguments are the parameters; the others are constants, in ``Const`` or not.
-    kwargs : mapping, optional
-        Constants passed to ``f`` by name.
-    fallback : {"eager", "error"}
-        What to do with a function that depends on values and so cannot be recorded.
-    """
-
-    backend: BackendName | Backend | None
-    argnums: int | Sequence[int] | None
-    kwargs: Mapping[str, Any] | None
-    fallback: Literal["eager", "error"]
-
-
-class ProblemOptions(FunctionOptions, total=False):
-    """Keywords where there are Jacobians and Hessians, too.
-
-    Attributes
-    ----------
-    sparsity : {"trace", "probe"} or matrix, optional
-        Jacobians and Hessians are sparse matrices with this pattern; see :func:`diffface.jacobian`.
-    format : {"csr", "csc", "coo"}, default "csr"
-        Of sparse matrices; ``solve_ivp`` and ``spilu`` work with ``"csc"``.
-    check : {"once", "always"}
-        Whether a sparse matrix is compared with a derivative at every evaluation.
-    """
-
-    sparsity: Any
-    format: Literal["csr", "csc", "coo"] | None
-    check: Literal["once", "always"]
-
-
-def check(f: Callable[..., Any], options: Mapping[str, Any], typed: Any, name: str) -> None:
-    """Refuse what is no function, and options that ``typed`` has not, of the function ``name``."""
-    if not callable(f):
-        refuse(f)
-    settings(options, typed.__optional_keys__, name)
-    check_choice(options, "fallback", ("eager", "error"))
-    check_choice(options, "check", ("once", "always"))
-    check_format(options.get("format"))
 
 
 class VectorFunction:
