@@ -27,10 +27,10 @@ from diffface.backends.torch.levels import (
     transformed,
     uses_norms,
 )
-from diffface.backends.torch.numbers import NumberTakenError, Refusing, refuse_taken_numbers
+from diffface.backends.torch.numbers import Refusing, hint, refuse_taken_numbers
 from diffface.backends.torch.primitive import call_rule
 from diffface.backends.torch.processes import refuse_synchronised
-from diffface.backends.torch.pushforward import DUAL, push_dual, push_functional
+from diffface.backends.torch.pushforward import DUAL, lacks_rule, push_dual, push_functional
 from diffface.backends.torch.state import unchanged
 from diffface.backends.torch.variables import (
     FOLLOW,
@@ -41,8 +41,10 @@ from diffface.backends.torch.variables import (
     evaluate,
     functional_pullback,
     leaf,
+    zeros,
     zeros_for_none,
 )
+from diffface.backends.torch.vmap import batched, lacks_batching
 
 _AS_IT_IS = nullcontext()
 
@@ -96,7 +98,7 @@ class Torch(Adapter):
                     return pushed
                 again = True
             except (NotImplementedError, RuntimeError) as error:
-                if not _lacks_forward(error):
+                if not lacks_rule(error):
                     raise
         y, push, aux = self._linearize_again(f, x) if again else self.linearize(f, x)
         return y, push(dx), aux
@@ -117,7 +119,7 @@ class Torch(Adapter):
                 if not again:
                     return pushed
             except (NotImplementedError, RuntimeError) as error:
-                if not (_lacks_forward(error) or _lacks_batching(error)):
+                if not (lacks_rule(error) or lacks_batching(error)):
                     raise
         try:
             y, push, aux = self._linearize_again(f, x) if again else self.linearize(f, x)
@@ -227,22 +229,10 @@ class Torch(Adapter):
 
     def batch(self, call: Pull, seeds: Arrays, chunk_size: int | None = None) -> Arrays:
         # One evaluation of a random function has one draw.
-        return self._vmap(call, seeds, chunk_size, "same")
+        return batched(call, seeds, chunk_size, "same")
 
     def at_points(self, call: Pull, points: Arrays, chunk_size: int | None = None) -> Arrays:
-        return self._vmap(call, points, chunk_size, self.randomness)
-
-    def _vmap(self, call: Pull, seeds: Arrays, chunk_size: int | None, randomness: str) -> Arrays:
-        # torch has no batching rule for conjugation, and complains; chunks need one seed at least.
-        # Dual numbers are not batched.
-        if DUAL.get() or any(seed.is_complex() for seed in seeds) or not seeds[0].shape[0]:
-            return loop(call, seeds, xp)
-        try:
-            return torch.vmap(call, chunk_size=chunk_size, randomness=randomness)(seeds)
-        except RuntimeError as error:
-            if not _lacks_batching(error):
-                raise
-            return loop(call, seeds, xp)
+        return batched(call, points, chunk_size, self.randomness)
 
     def build(self, program: Program, examples: Arrays) -> Compiled:
         from diffface.backends.torch.graph.build import build
@@ -276,13 +266,7 @@ class Torch(Adapter):
         return scopes
 
     def scratch(self, shape: tuple[int, ...], x: Arrays) -> Array:
-        out = torch.zeros(shape, dtype=xp.result_type(*x), device=x[0].device)
-        # A zero that is batched and carries tangents as x does, or torch could not write there.
-        never = torch.zeros((), dtype=torch.bool, device=out.device)
-        for a in x:
-            if a.is_floating_point() or a.is_complex():
-                out = out + torch.where(never, a.sum(), torch.zeros_like(a.sum())).to(out.dtype)
-        return out
+        return zeros(shape, x)
 
     def primitive(self, rule: Rule, x: Arrays) -> Arrays:
         return call_rule(rule, x)
@@ -312,20 +296,4 @@ class Torch(Adapter):
         return unchanged(f)
 
     def explain(self, error: Exception) -> str | None:
-        if isinstance(error, NumberTakenError):
-            return "a number was taken out of a torch tensor that is being differentiated"
-        text = str(error)
-        if ("numpy()" in text and "requires grad" in text) or "__array__" in text:
-            return "a NumPy function was called on a torch tensor that is being differentiated"
-        return None
-
-
-def _lacks_forward(error: Exception) -> bool:
-    text = str(error)
-    return isinstance(error, NotImplementedError) or "setup_context" in text
-
-
-def _lacks_batching(error: Exception) -> bool:
-    text = str(error)
-    signs = ("atching rule not implemented", "does not have vmap support", "setup_context")
-    return any(sign in text for sign in signs)
+        return hint(error)

@@ -55,3 +55,13 @@ def refuse_taken_numbers(f: Function, x: Arrays) -> None:
     """
     with Refusing():
         f(x)
+
+
+def hint(error: Exception) -> str | None:
+    """What the user should know if ``error`` came from a function that is not portable."""
+    if isinstance(error, NumberTakenError):
+        return "a number was taken out of a torch tensor that is being differentiated"
+    text = str(error)
+    if ("numpy()" in text and "requires grad" in text) or "__array__" in text:
+        return "a NumPy function was called on a torch tensor that is being differentiated"
+    return None

@@ -10,8 +10,8 @@ from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import NotDifferentiableError
 from diffface.backends.rule import Active, Rule, among
 from diffface.backends.torch.host import host_call
-from diffface.backends.torch.legacy_vmap import by_torch_vmap, is_batched
 from diffface.backends.torch.levels import alive, in_derivative, in_transform, primal
+from diffface.backends.torch.vmap import by_torch_vmap, is_batched
 
 
 def call_rule(rule: Rule, x: Arrays) -> Arrays:

@@ -70,3 +70,9 @@ def push_functional(
     if FOLLOW.get() is False and not in_transform():
         return detach(y), detach(dy), detach(aux)
     return y, dy, aux
+
+
+def lacks_rule(error: Exception) -> bool:
+    """Whether ``error`` says that a function has no forward rule."""
+    text = str(error)
+    return isinstance(error, NotImplementedError) or "setup_context" in text

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any
 
+import array_api_compat.torch as xp
 import torch
 from torch.autograd.graph import _engine_run_backward
 
@@ -105,3 +106,14 @@ def zeros_for_none(dx: Sequence[Array | None], like: Arrays, outputs: Sequence[A
             "`f` calls a function that torch can differentiate only once (once_differentiable)."
         )
     return tuple([torch.zeros_like(a) if d is None else d for d, a in zip(dx, like, strict=True)])
+
+
+def zeros(shape: tuple[int, ...], x: Arrays) -> Array:
+    """Zeros for a function of ``x`` to write to, of the dtype of all of ``x``."""
+    out = torch.zeros(shape, dtype=xp.result_type(*x), device=x[0].device)
+    # A zero that is batched and carries tangents as x does, or torch could not write there.
+    never = torch.zeros((), dtype=torch.bool, device=out.device)
+    for a in x:
+        if a.is_floating_point() or a.is_complex():
+            out = out + torch.where(never, a.sum(), torch.zeros_like(a.sum())).to(out.dtype)
+    return out
