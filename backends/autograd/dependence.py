@@ -134,6 +134,8 @@ OWN: dict[Any, Any] = {
     functions.scatter: _scatter,
     functions.product: lambda a, b, shape, dtype: np.dot(a, b),
     functions.cast: lambda x, dtype: x.astype(dtype),
+    functions.joined: lambda parts, shape, dtype: np.concatenate(parts),
+    functions.gathered: lambda x, index: x[index],
     functions.total: lambda x, axes, keepdims: np.sum(x, axis=axes, keepdims=keepdims),
     functions.expand: lambda x, shape, dtype: np.broadcast_to(x, shape),
 }

@@ -8,7 +8,15 @@ import numpy as np
 from diffface.backends.autograd.namespace.elementwise import cast_to
 from diffface.backends.autograd.namespace.shapes import concat_along, stack_along
 from diffface.backends.autograd.recorder.batch import Batch, replaced
-from diffface.backends.autograd.recorder.functions import cast, expand, product, scatter, total
+from diffface.backends.autograd.recorder.functions import (
+    cast,
+    expand,
+    gathered,
+    joined,
+    product,
+    scatter,
+    total,
+)
 from diffface.backends.autograd.recorder.graph import Args, Kwargs, Node, nodes_in
 from diffface.backends.autograd.recorder.shapes import GETITEM
 
@@ -141,6 +149,10 @@ def _concatenate(batch: Batch, node: Node, args: Args, kwargs: Kwargs) -> Node |
     return batch.node(np.concatenate, (spread, axis % len(node.shape) + 1), node)
 
 
+def _joined_whole(batch: Batch, node: Node, args: Args, kwargs: Kwargs) -> Node | None:
+    return _concatenate(batch, node, (args[0], 0), kwargs)
+
+
 def _joined(fn: Any) -> Rule:
     """The rule of a function of an axis and then arrays, of one shape or of several."""
 
@@ -231,6 +243,8 @@ RULES: dict[Any, Rule] = {
     scatter: _scatter,
     np.array: _array,
     np.concatenate: _concatenate,
+    joined: _joined_whole,
+    gathered: _getitem,
     _raw(concat_along): _joined(np.concatenate),
     _raw(stack_along): _joined(np.stack),
     _raw(cast_to): _cast,

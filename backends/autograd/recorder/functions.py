@@ -128,4 +128,14 @@ def expand(x: Any, shape: Shape, dtype: Any) -> Any:
     return result
 
 
-KERNELS = (scatter, cast, product, total, expand)
+def joined(parts: Any, shape: Shape, dtype: Any) -> Any:
+    """Return `parts`, of `dtype`, one after the other along the first axis."""
+    return np.concatenate(parts, 0, np.empty(shape, dtype))
+
+
+def gathered(x: Any, index: Any) -> Any:
+    """Return the elements of a vector at indices that are all within it, without looking."""
+    return x.take(index, None, np.empty(index.shape, x.dtype), "clip")
+
+
+KERNELS = (scatter, cast, product, total, expand, joined, gathered)

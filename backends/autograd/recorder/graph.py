@@ -113,6 +113,7 @@ def substitute(structure: Any, change: Callable[[Node], Any]) -> Any:
     return structure
 
 
+_COMMUTATIVE = frozenset((np.add, np.multiply))
 _PLAIN = frozenset((int, bool, str, type(None)))
 
 
@@ -166,7 +167,10 @@ class Graph:
     def node(self, fn: Function, args: Args, kwargs: Kwargs, shape: Any, dtype: Any) -> Node:
         """Return the node of a call: a known one, a folded constant, or a new one."""
         named = tuple((name, _key(kwargs[name])) for name in sorted(kwargs)) if kwargs else ()
-        key = (fn, tuple([a if type(a) is Node else _key(a) for a in args]), named)
+        keys = [a if type(a) is Node else _key(a) for a in args]
+        if fn in _COMMUTATIVE and len(args) == len(_nodes_of(args, {})) == 2:
+            keys.sort(key=_index)
+        key = (fn, tuple(keys), named)
         found = self._known.get(key)
         if found is not None:
             return found
@@ -198,6 +202,10 @@ class Graph:
 
 def _value(node: Node) -> Any:
     return node.value
+
+
+def _index(node: Node) -> int:
+    return node.index
 
 
 def _same(a: Any, b: Any) -> bool:

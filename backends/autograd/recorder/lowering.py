@@ -11,8 +11,9 @@ import numpy as np
 from autograd.core import VSpace
 from autograd.numpy import numpy_vjps, numpy_wrapper
 
+from diffface.backends.autograd.namespace.shapes import concat_along
 from diffface.backends.autograd.recorder.algebra import broadcast, elementwise, split_factor, thin
-from diffface.backends.autograd.recorder.functions import cast, product, total
+from diffface.backends.autograd.recorder.functions import cast, gathered, joined, product, total
 from diffface.backends.autograd.recorder.graph import (
     Args,
     Graph,
@@ -78,7 +79,21 @@ def _array_of(graph: Graph, args: Args, kwargs: Kwargs, shape: Shape, dtype: Any
 def _concatenate(graph: Graph, args: Args, kwargs: Kwargs, shape: Shape, dtype: Any) -> Node | None:
     if len(args) == 2 and args[1].dtype == dtype and args[0] is not None:
         return args[1]  # type: ignore[no-any-return]  # Args is a tuple of Any
-    return graph.node(np.concatenate, (tuple(args[1:]), args[0]), {}, shape, dtype)
+    parts, axis = tuple(args[1:]), args[0]
+    if axis == 0 and prod(shape) >= _LARGE and all(p.dtype == dtype for p in parts):
+        return graph.node(joined, (parts, shape, dtype), {}, shape, dtype)
+    return graph.node(np.concatenate, (parts, axis), {}, shape, dtype)
+
+
+def _take(graph: Graph, args: Args, kwargs: Kwargs, shape: Shape, dtype: Any) -> Node | None:
+    x, index, *axis = args
+    vector = x.ndim == 1 and axis in ([], [0], [-1]) and not kwargs
+    if not vector or len(shape) != 1 or not isinstance(index, Node) or not index.is_constant:
+        return None
+    at = index.value
+    if at.dtype != np.intp or at.size < _LARGE or at.min() < 0 or at.max() >= x.size:
+        return None
+    return graph.node(gathered, (x, index), {}, shape, dtype)
 
 
 def _vspace_add(graph: Graph, args: Args, kwargs: Kwargs, shape: Shape, dtype: Any) -> Node | None:
@@ -254,6 +269,8 @@ _RULES: dict[Any, Rule] = {
     numpy_vjps.dot_adjoint_1.fun: _dot_adjoint(1),
     np.add: _add,
     np.where: _where,
+    np.take: _take,
+    concat_along.fun: _concatenate,  # type: ignore[attr-defined]  # of autograd.primitive
     numpy_wrapper._astype.fun: identity,
     numpy_wrapper._array_from_scalar_or_array.fun: _array,
     numpy_wrapper.array_from_args.fun: _array_of,

@@ -9,19 +9,29 @@ for its outputs. It shares no state between calls, so it may run in many threads
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
-from diffface.backends.autograd.recorder.functions import allocates, is_trusted, product, scatter
+from diffface.backends.autograd.recorder.functions import (
+    allocates,
+    is_trusted,
+    joined,
+    product,
+    scatter,
+)
 from diffface.backends.autograd.recorder.graph import Node
 from diffface.backends.autograd.recorder.many import batched
 from diffface.backends.autograd.recorder.program_names import ProgramNames
 from diffface.backends.autograd.recorder.scatter import Touched, update_lines
-from diffface.backends.autograd.recorder.source import argument, expression
+from diffface.backends.autograd.recorder.source import argument, empty, expression
 from diffface.backends.compiled import Compiled, Program
 from diffface.backends.recording.lifetimes import Lifetimes
 from diffface.backends.recording.source import code
+
+# A view costs about as much as a copy of so many elements.
+_MANY = 1000
 
 
 @dataclass(frozen=True)
@@ -92,6 +102,11 @@ class _Writer:
         self._given = {outputs[i]: name for i, name in reversed(self._places.items())}
         for node, name in tuple(self._given.items()):
             self._give_sum(node, name)
+        # What is computed where it will be joined with others: the whole, and from where to where.
+        self._slots: dict[Node, tuple[Node, int, int]] = {}
+        for node in self._order:
+            if node.fn is joined and node not in self._given:
+                self._give_slots(node)
 
     def write(self) -> str:
         """Return the source."""
@@ -114,8 +129,43 @@ class _Writer:
             node = base
             self._given.setdefault(node, name)
 
+    def _give_slots(self, whole: Node) -> None:
+        """Let the parts of what is joined be computed in their places."""
+        for part, start, stop in _slots(whole):
+            source = _reshaped(part)
+            if source not in self._slots and source not in self._given and _fills(source):
+                self._slots[source] = whole, start, stop
+                self._lives.join(source, whole)
+
+    def _slot(self, node: Node) -> str | None:
+        """Return the variable of the place that `node` is computed in, if it has one."""
+        if node not in self._slots:
+            return None
+        whole, start, stop = self._slots[node]
+        if whole not in self.names.local:
+            name = self._slot(whole) or self.names.variable()
+            if whole not in self._slots:
+                self._lines.append(f"{name} = {empty(self.names, whole.shape, whole.dtype)}")
+            self.names.local[whole] = name
+        part, name = f"{self.names.local[whole]}[{start}:{stop}]", self.names.variable()
+        if node.shape != (stop - start, *whole.shape[1:]):
+            part += f".reshape({argument(self.names, node.shape)})"
+        self._lines.append(f"{name} = {part}")
+        return name
+
+    def _write_joined(self, node: Node) -> None:
+        """Copy the parts that are not in their places yet."""
+        name = self.names.local[node]
+        for part, start, stop in _slots(node):
+            if self._slots.get(_reshaped(part)) != (node, start, stop):
+                self._lines.append(f"{name}[{start}:{stop}] = {self.names.operand(part)}")
+        self._release(node, None)
+
     def _write_statement(self, node: Node) -> None:
-        lender, given = self._lender(node), self._given.get(node)
+        if node.fn is joined and node in self.names.local:
+            self._write_joined(node)
+            return
+        lender, given = self._lender(node), self._given.get(node) or self._slot(node)
         if node.fn is scatter:
             name = self._write_update(node, lender, given)
             self._release(node, lender)
@@ -191,7 +241,7 @@ class _Writer:
         if node.is_constant:
             return f"{self.names.constant(np.asarray(node.value))}.copy()"
         name = self.names.operand(node)
-        taken = node in self._given or node in self._outputs[:i]
+        taken = node in self._given or node in self._slots or node in self._outputs[:i]
         if taken or not self._lives.is_private(node):
             return f"{name}.copy()"
         return name if node.ndim < 2 else f"{self.names.bind(np.ascontiguousarray)}({name})"
@@ -207,6 +257,23 @@ def _live(outputs: list[Node]) -> list[Node]:
                 found.add(parent)
                 pending.append(parent)
     return sorted(found, key=lambda node: node.index)
+
+
+def _slots(whole: Node) -> list[tuple[Node, int, int]]:
+    """Return the parts of what is joined, and from where to where each of them is."""
+    parts = whole.args[0]
+    ends = list(accumulate((p.shape[0] for p in parts), initial=0))
+    return list(zip(parts, ends, ends[1:], strict=False))
+
+
+def _reshaped(node: Node) -> Node:
+    """Return what `node` shows in another shape."""
+    return node.args[0] if node.fn is np.reshape and len(node.parents) == 1 else node
+
+
+def _fills(node: Node) -> bool:
+    """Whether `node` can be computed in memory that is given, and a copy would cost more."""
+    return node.size >= _MANY and (node.fn in (product, joined) or _is_elementwise(node))
 
 
 def _operands(node: Node) -> tuple[Node, ...]:

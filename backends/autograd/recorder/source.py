@@ -7,6 +7,8 @@ import numpy as np
 from diffface.backends.autograd.recorder.functions import (
     cast,
     expand,
+    gathered,
+    joined,
     product,
     total,
 )
@@ -163,9 +165,24 @@ def _dot(names: ProgramNames, node: Node) -> str:
 
 def _product(names: ProgramNames, node: Node) -> str:
     a, b, shape, dtype = node.args
+    return f"{names.operand(a)}.dot({names.operand(b)}, {empty(names, shape, dtype)})"
+
+
+def empty(names: ProgramNames, shape: Any, dtype: Any) -> str:
+    """Return the expression of an array to be written to."""
     kind = "" if dtype == np.float64 else f", {names.constant(dtype)}"
-    place = f"{names.bind(np.empty)}({argument(names, shape)}{kind})"
-    return f"{names.operand(a)}.dot({names.operand(b)}, {place})"
+    return f"{names.bind(np.empty)}({argument(names, shape)}{kind})"
+
+
+def _joined(names: ProgramNames, node: Node) -> str:
+    parts, shape, dtype = node.args
+    place = empty(names, shape, dtype)
+    return f"{names.bind(np.concatenate)}({argument(names, parts)}, 0, {place})"
+
+
+def _gathered(names: ProgramNames, node: Node) -> str:
+    x, index = (names.operand(a) for a in node.args)
+    return f"{x}.take({index}, None, {empty(names, node.shape, node.dtype)}, 'clip')"
 
 
 _SPECIAL: dict[Any, Any] = {
@@ -179,6 +196,8 @@ _SPECIAL: dict[Any, Any] = {
     np.prod: _reduction(np.multiply),
     np.dot: _dot,
     product: _product,
+    joined: _joined,
+    gathered: _gathered,
     np.broadcast_to: lambda names, node: _call(
         names, names.bind(expand), (*node.args, node.dtype), {}
     ),

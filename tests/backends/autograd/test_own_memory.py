@@ -191,3 +191,29 @@ def test_matrices() -> None:
         np.testing.assert_allclose(found[1], a.T @ weights)
     assert np.array_equal(a, kept[0])
     assert np.array_equal(b, kept[1])
+
+
+def test_parts_of_what_is_joined_are_computed_in_their_places():
+    def f(x):
+        xp = dif.namespace(x)
+        a, b = x * x, xp.sin(x)
+        row = lambda y: xp.reshape(y, (1, -1))
+        whole = xp.concat([row(a), row(a + b), xp.concat([row(b), row(x), row(b)])])
+        last = xp.exp(whole)  # could be written where `whole` is, if its parts were not needed
+        return {"a": a, "whole": whole, "last": last * 2, "b": b - last[0]}
+
+    x = np.linspace(0.5, 1.5, 1000)
+    prepared = dif.prepare_value_and_pushforward(f, x, backend="autograd")
+    assert "concatenate" not in prepared.native.source
+    results = []
+    for at in (x, x + 1):
+        expected = dif.value_and_pushforward(f, at, tangents=np.cos(at), backend="autograd")
+        found = prepared(at, tangents=np.cos(at))
+        results.append((found, expected))
+    for found, expected in results:
+        arrays = [a for part in found for a in part.values()]
+        for name, part in found[1].items():
+            np.testing.assert_allclose(part, expected[1][name], rtol=1e-14, err_msg=name)
+            np.testing.assert_allclose(found[0][name], expected[0][name], rtol=1e-14)
+        for i, array in enumerate(arrays):
+            assert not any(np.shares_memory(array, other) for other in arrays[:i])
