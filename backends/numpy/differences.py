@@ -148,7 +148,7 @@ def unit_differences_directly(
     direct = getattr(f, "direct", None)
     if direct is None or vector.ndim != 1 or vector.dtype != np.float64 or not vector.size:
         return None
-    lengths, further = steps.lengths(vector, 0), steps.longer(vector)
+    lengths, further = steps.lengths(vector, 0)
     moves = [(vector + o * lengths).tolist() for o, _ in stencil.outside]
     values = []
     # The first evaluation goes the checked way.
@@ -182,11 +182,13 @@ def _weighted(stencil: Stencil, values: Sequence[Any], y: Any) -> Any:
 
     The weights sum to 0: differences to one of the values are exactly 0 where all are the same.
     """
-    weights = [w for _, w in stencil.outside]
-    if not stencil.center:
-        (y, *values), weights = values, weights[1:]
-    total, *terms = (w * (a - y) for w, a in zip(weights, values, strict=True))
-    return sum(terms, total)
+    start = 0 if stencil.center else 1
+    reference = y if stencil.center else values[0]
+    weights = stencil.outside_weights
+    total = weights[start] * (values[start] - reference)
+    for i in range(start + 1, len(weights)):
+        total = total + weights[i] * (values[i] - reference)
+    return total
 
 
 def numbers(values: list[Any], kinds: str = "f") -> Array:

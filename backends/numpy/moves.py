@@ -57,14 +57,14 @@ def coordinates(x: Arrays, steps: Steps, stencil: Stencil, box: Box | None) -> I
     start = 0
     for j, leaf in enumerate(x):
         flat = leaf.reshape(-1)
-        longer = steps.longer(flat)
+        own, longer = steps.lengths(flat, start)
         further = [0.0] * len(flat) if longer is None else longer.tolist()
-        for k, lengths in enumerate(zip(steps.lengths(flat, start).tolist(), further, strict=True)):
+        for k, lengths in enumerate(zip(own.tolist(), further, strict=True)):
             at = partial(_moved, x, j, k, box)
             fitting = [_fitted(stencil, length, box, start + k) for length in lengths if length > 0]
-            (own, step), *rest = fitting
+            (scheme, step), *rest = fitting
             others = tuple(Move(s, t, at) for s, t in rest if t > step)
-            yield Move(own, step, at, others)
+            yield Move(scheme, step, at, others)
         start += len(flat)
 
 
@@ -187,7 +187,7 @@ def _lengths(x: Arrays, steps: Steps, stencil: Stencil, box: Box | None) -> tupl
     """How far each coordinate moves, and whether to both sides."""
     parts, start = [], 0
     for a in x:
-        parts.append(steps.lengths(a.reshape(-1), start).astype(float))
+        parts.append(steps.lengths(a.reshape(-1), start)[0].astype(float))
         start += a.size
     lengths = joined(parts)
     centered = np.ones(len(lengths), bool)
@@ -203,7 +203,7 @@ def _longer(
     x: Arrays, v: Arrays, steps: Steps, stencil: Stencil, box: Box | None
 ) -> tuple[Move, ...]:
     """The small coordinates of ``v``, those of like size by the same factor further."""
-    sizes = own_sizes(joined(x))
+    sizes, _ = own_sizes(joined(x))
     small = np.flatnonzero((sizes < SMALL) & (joined(v) != 0))
     reaches = np.where(np.isin(np.arange(len(sizes)), small), sizes, np.inf)
     moves = []
@@ -242,7 +242,7 @@ def _scaled(x: Arrays, seed: Arrays, lengths: Array) -> Arrays:
 def nearby(x: Arrays, box: Box | None) -> Arrays:
     """A point near ``x`` with many digits in each coordinate."""
     flat = joined(x)
-    shift = own_sizes(flat) * (0.5 + np.arange(1, len(flat) + 1) * _IRRATIONAL % 1) * 2.0**-10
+    shift = own_sizes(flat)[0] * (0.5 + np.arange(1, len(flat) + 1) * _IRRATIONAL % 1) * 2.0**-10
     if box is not None:
         shift = np.where(box.ahead >= box.behind, np.minimum(shift, box.ahead / 2),
                          -np.minimum(shift, box.behind / 2))  # fmt: skip

@@ -41,6 +41,11 @@ class Stencil:
         return tuple((o, w) for o, w in zip(self.offsets, self.weights, strict=True) if o)
 
     @cached_property
+    def outside_weights(self) -> tuple[float, ...]:
+        """The weights of ``outside``."""
+        return tuple(w for _, w in self.outside)
+
+    @cached_property
     def center(self) -> float:
         """The weight of ``x`` itself; 0 where it is not evaluated."""
         return sum(w for o, w in zip(self.offsets, self.weights, strict=True) if not o)

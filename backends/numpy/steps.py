@@ -13,6 +13,7 @@ from diffface.backends.numpy.stencil import power_near
 # A variable smaller than this may be a small number or nearly zero: see `differences.derivatives`.
 SMALL = 1 / 16
 
+_HALF_ROOT = math.sqrt(0.5)
 
 # Steps are nearly powers of two, so that ``x + step`` is exact, but not quite: values of float64
 # functions, linear ones of small integers, too, then have more digits than float32 holds.
@@ -36,28 +37,24 @@ class Steps(NamedTuple):
     given: float | Array | None = None
     limit: float = 0.0
 
-    def lengths(self, flat: Array, start: int) -> Array:
+    def lengths(self, flat: Array, start: int) -> tuple[Array, Array | None]:
         """How far to move each coordinate of a leaf, of which ``start`` come before.
 
-        Steps that are not given are in units of ``abs(x_k)``, and of 1 where that is 0.
+        Steps that are not given are in units of ``abs(x_k)``, and of 1 where that is 0. Then there
+        are also those in units of 1, for `SMALL` coordinates; 0 for others, None for none.
         """
-        if self.given is None:
-            return _powers(self.relative * own_sizes(flat), ODD)
-        given = self.given
-        part = given if isinstance(given, float) else given[start : start + len(flat)]
-        return distances(flat, part)
-
-    def longer(self, flat: Array) -> Array | None:
-        """The lengths in units of 1, for `SMALL` coordinates; 0 for others, None for none."""
         if self.given is not None:
-            return None
-        small = np.abs(flat) < SMALL
+            given = self.given
+            part = given if isinstance(given, float) else given[start : start + len(flat)]
+            return distances(flat, part), None
+        sizes, smallest = own_sizes(flat)
+        lengths = _powers(sizes, self.relative, ODD)
+        if smallest >= SMALL:
+            return lengths, None
+        small = (np.abs(flat) < SMALL) & (sizes != 1.0)
         if not small.any():
-            return None
-        small &= own_sizes(flat) != 1.0
-        if not small.any():
-            return None
-        return np.where(small, power_near(self.relative) * ODD, 0.0)
+            return lengths, None
+        return lengths, np.where(small, power_near(self.relative) * ODD, 0.0)
 
     def reaches(self, x: Arrays, v: Arrays) -> Array:
         """How far along ``v`` each coordinate would move, over the relative step."""
@@ -66,7 +63,7 @@ class Steps(NamedTuple):
         for a in x:
             flat = a.reshape(-1)
             if self.given is None:
-                sizes.append(own_sizes(flat).astype(float))
+                sizes.append(own_sizes(flat)[0].astype(float))
             else:
                 size = np.maximum(1.0, np.abs(flat)).astype(float)
                 if not isinstance(self.given, float):
@@ -78,13 +75,14 @@ class Steps(NamedTuple):
             return np.concatenate(sizes) / moved
 
 
-def own_sizes(flat: Array) -> Array:
-    """``abs(x_k)``, and 1 where that is zero, or so small that it has no step."""
+def own_sizes(flat: Array) -> tuple[Array, float]:
+    """``abs(x_k)``, and 1 where that is zero, or so small that it has no step; with the least."""
     sizes = np.abs(flat)
     least = _least(sizes.dtype)
-    if sizes.size and sizes.min() > least:
-        return sizes
-    return np.where(sizes > least, sizes, sizes.dtype.type(1.0))
+    smallest = np.minimum.reduce(sizes, initial=math.inf)
+    if smallest > least:
+        return sizes, smallest
+    return np.where(sizes > least, sizes, sizes.dtype.type(1.0)), smallest
 
 
 @cache
@@ -96,7 +94,7 @@ def _least(dtype: np.dtype[Any]) -> Any:
 
 def distances(flat: Array, step: Any) -> Array:
     """``distance`` along each of the unit vectors; 1 where a coordinate is not finite."""
-    return _powers(step * np.maximum(1.0, np.abs(flat)))
+    return _powers(np.maximum(1.0, np.abs(flat)), step)
 
 
 def distance(x: Arrays, v: Arrays, step: float) -> float:
@@ -150,6 +148,6 @@ def joined(leaves: Sequence[Array]) -> Array:
     return np.concatenate([np.reshape(a, -1) for a in leaves])
 
 
-def _powers(scale: Array, unit: float = 1.0) -> Array:
+def _powers(sizes: Array, relative: Any, unit: float = 1.0) -> Array:
     # The nearest power of two, by the exponent of v / sqrt(2): 2^k for v in [2^k / sqrt(2), ...).
-    return np.ldexp(scale.dtype.type(unit), np.frexp(scale * math.sqrt(0.5))[1])
+    return np.ldexp(sizes.dtype.type(unit), np.frexp(sizes * (relative * _HALF_ROOT))[1])
