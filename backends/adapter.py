@@ -324,6 +324,10 @@ class Adapter(ABC):
         """Zeros of ``shape``, of the dtype of all of ``x``, for a function of ``x`` to write to."""
         return self.xp.zeros(shape, dtype=self.xp.result_type(*x))
 
+    def writing(self) -> AbstractContextManager[object]:
+        """Lets a function write over what its derivative needs; entered where `writes` is True."""
+        return _NOTHING
+
     def updated(self, array: Array, index: Any, value: Array) -> Array:
         """A copy of ``array`` with ``value`` at ``index``; asked for where `writes` is False."""
         raise UnsupportedOperatorError(

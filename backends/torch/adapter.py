@@ -45,6 +45,7 @@ from diffface.backends.torch.variables import (
     zeros_for_none,
 )
 from diffface.backends.torch.vmap import batched, lacks_batching
+from diffface.backends.torch.writing import Writing
 
 _AS_IT_IS = nullcontext()
 
@@ -267,6 +268,10 @@ class Torch(Adapter):
 
     def scratch(self, shape: tuple[int, ...], x: Arrays) -> Array:
         return zeros(shape, x)
+
+    def writing(self) -> AbstractContextManager[object]:
+        # torch.compile follows the function itself, and writes new values in place of old ones.
+        return _AS_IT_IS if torch.compiler.is_compiling() else Writing()
 
     def primitive(self, rule: Rule, x: Arrays) -> Arrays:
         return call_rule(rule, x)

@@ -140,7 +140,8 @@ def _called(
         return made[-1]
 
     def written() -> Any:
-        return _written(f, memory(shape), _guarded(args, memory), kwargs)
+        with adapter.writing():
+            return _written(f, memory(shape), _guarded(args, memory), kwargs)
 
     y = written()
     by_elements = sum(a.writes for a in made if isinstance(a, Mutable)) > _MANY

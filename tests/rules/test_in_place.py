@@ -206,6 +206,50 @@ def test_single_elements_are_read_as_they_were_written(backend):
     np.testing.assert_allclose(found, expected, atol=1e-8)
 
 
+@every_backend
+def test_what_was_written_is_read_and_written_over(backend):
+    """Products of all elements up to each, of which torch would keep each operand."""
+
+    def products(out, x, work):
+        work[0] = x[0] * 1.0
+        for i in range(1, N):
+            out[i] = work[0] * x[i]
+            work[:1] *= x[i : i + 1]
+        out[0] = x[0] * 1.0
+
+    g, x, work = dif.in_place(products), X + 1, dif.Cache((1,))
+    y = np.cumprod(x)
+    for mode in ("forward", "reverse") if backend in AD else ("auto",):
+        found = dif.prepare_jacobian(g, x, work, backend=backend, mode=mode)(x, work)
+        np.testing.assert_allclose(found, np.tril(y[:, None] / x), rtol=1e-6)
+    if backend == "torch":
+        found = dif.hessian(lambda x, work: g(x, work)[-1], x, work, backend=backend)
+        expected = y[-1] / np.outer(x, x) * (1 - np.eye(N))
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("transform", ["grad of vmap", "vmap of grad", "backward"])
+def test_reading_what_was_written_under_torch(transform):
+    import torch
+
+    def squares(out, x):
+        out[0] = x[0] * x[1]
+        out[1:] = out[:-1] * x[1:]
+
+    e = lambda x: (dif.in_place(squares, like=(2,))(x) ** 2).sum()
+    x = torch.tensor([[2.0, 3.0], [1.0, 0.5]], dtype=torch.float64, requires_grad=True)
+    if transform == "grad of vmap":
+        found = torch.func.grad(lambda x: torch.vmap(e)(x).sum())(x)
+    elif transform == "vmap of grad":
+        found = torch.vmap(torch.func.grad(e))(x)
+    else:
+        torch.vmap(e)(x).sum().backward()
+        found = x.grad
+    a, b = x.detach().T
+    expected = torch.stack([2 * a * b**2 + 2 * a * b**4, 2 * a**2 * b + 4 * a**2 * b**3], 1)
+    torch.testing.assert_close(found.detach(), expected)
+
+
 def test_numbers_alone_are_doubles():
     assert dif.in_place(lambda out, a: out.__setitem__(0, a / 3), like=(1,))(2.0) == 2.0 / 3
 
