@@ -46,6 +46,13 @@ _OPTIONS = {
 }
 
 
+# Padding, and what the C++ compiler turns into vector instructions by itself
+_PADS = {aten.slice_scatter.default, aten.constant_pad_nd.default}
+_ARITHMETIC = {
+    aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor, aten.neg.default,
+    aten.full.default, aten.slice.Tensor, aten.select.int, aten.cat.default, aten.clone.default,
+    aten.reshape.default, aten.view.default, aten.as_strided.default, *_PADS,
+}  # fmt: skip
 _GATHERS = (aten.index_select.default, aten.index.Tensor, aten.gather.default)
 
 
@@ -122,7 +129,8 @@ def _compile(module: fx.GraphModule, examples: Arrays) -> Compiled:
         output: Any = graph.graph.output_node()
         output.meta["user_visible_output_idxs"] = list(range(len(output.args[0])))
         record_original_output_strides(graph)
-        compiled: Any = compile_fx_inner(graph, fakes)
+        with config.patch({"cpp.simdlen": 1} if _pads_doubles(graph) else {}):
+            compiled: Any = compile_fx_inner(graph, fakes)
     rules = module.meta["rules"]
     run = _write(compiled.current_callable, graph, examples, constants, rules)
     native = CompiledGraph(graph, constants, compiled.source_code, run)
@@ -144,6 +152,19 @@ def _with_constants_as_inputs(module: fx.GraphModule) -> tuple[fx.GraphModule, A
     # The kernels read constants row by row, too
     constants = tuple(getattr(module, str(node.target)).contiguous() for node in captured)
     return fx.GraphModule({}, graph), constants
+
+
+def _pads_doubles(module: fx.GraphModule) -> bool:
+    """Whether numbers of 64 bits are padded, and nothing but arithmetic and gathers is done.
+
+    Inductor's own vector instructions read padded doubles one by one; several times slower.
+    """
+    nodes = [node for node in module.graph.nodes if node.op == "call_function"]
+    # Small powers are products.
+    others = [n for n in nodes if n.target not in {*_ARITHMETIC, *_GATHERS}]
+    if any(n.target is not aten.pow.Tensor_Scalar or n.args[1] not in range(9) for n in others):
+        return False
+    return any(n.target in _PADS and n.meta["val"].dtype is torch.float64 for n in nodes)
 
 
 def _compute_before_gathers(module: fx.GraphModule) -> None:
