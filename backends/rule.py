@@ -45,11 +45,14 @@ class Rule(ABC):
         Whether it runs on NumPy arrays, unknown to the library.
     elementwise : bool
         Whether it treats all elements alike and broadcasts, so that it takes batches at once.
+    fresh : bool
+        Whether `evaluate`, on the host, returns memory that nobody else has, each result its own.
     """
 
     name: str
     host: bool
     elementwise: bool = False
+    fresh: bool = False
 
     @abstractmethod
     def evaluate(self, x: Arrays) -> Arrays:

@@ -83,8 +83,9 @@ def run_on_host(number: int, x: list[torch.Tensor]) -> list[torch.Tensor]:
     # on its own would be zero.
     with torch._C._ForceDispatchKeyGuard(*_PLAIN), forward_ad._set_fwd_grad_enabled(True):
         y = rule.evaluate(arrays)
-    # Copies, since the function may keep what it returns, or return what it was given.
-    found = [torch.from_numpy(np.array(a, order="C")) for a in y]
+    # Copies where the function may keep what it returns, or return what it was given.
+    copy = None if rule.fresh else True
+    found = [torch.from_numpy(np.array(a, order="C", copy=copy)) for a in y]
     return found if x[0].is_cpu else [a.to(x[0].device) for a in found]
 
 

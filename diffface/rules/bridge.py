@@ -51,6 +51,8 @@ class Bridge(CustomRule):
 class _BridgedCall(Operation):
     """One call: trees become flat arrays, and those an operation of the outer backend."""
 
+    fresh = True
+
     def __init__(self, function: Bridge, arguments: Arguments, adapter: Adapter) -> None:
         super().__init__(function, arguments, adapter)
         self._backend = function.backend.first_order()

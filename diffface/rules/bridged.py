@@ -55,6 +55,7 @@ class BridgedOperation(Rule):
     """
 
     host = True
+    fresh = True
 
     def __init__(
         self, name: str, inner: Inner, adapter: Adapter,

@@ -6,6 +6,7 @@ Must not know: what is done with the answer.
 An operation that is not listed here is taken to return a view of any of its inputs.
 """
 
+import operator
 from typing import Any
 
 from torch import fx
@@ -13,6 +14,7 @@ from torch import fx
 from diffface.backends.recording.lifetimes import Lifetimes
 from diffface.backends.torch.graph.graph import aten_names, looks_like, name_of
 from diffface.backends.torch.graph.lowering import LOWERED, SCATTERS
+from diffface.backends.torch.host import HOST
 
 _ALLOCATING = aten_names(
     """
@@ -36,6 +38,11 @@ def allocates(node: fx.Node) -> bool:
     """Whether the node's result surely is in new memory, and no view of it."""
     if node.target in LOWERED:
         return True
+    if node.target is operator.getitem:
+        # Each result of a call of the host lies in memory of its own
+        source, position = node.args
+        same = [user for user in source.users if user.args[1:] == (position,)]  # type: ignore[union-attr]
+        return source.target is HOST and same == [node]  # type: ignore[union-attr]
     value: Any = node.meta.get("val")
     return name_of(node) in _ALLOCATING and not value.is_conj() and not value.is_neg()
 
