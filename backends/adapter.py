@@ -65,7 +65,10 @@ class Adapter(ABC):
     batching : str
         How a batch is computed in a compiled program: ``"vectorized"`` where the program is the
         same for any length, ``"unrolled"`` where it grows with it, ``"loop"`` where nothing is
-        recorded.
+        recorded, ``"in step"`` where in such a loop many points are evaluated at once.
+    writes : bool
+        Whether arrays of the library can be written to while they are differentiated; not where the
+        subclass implements `updated`.
     """
 
     arrays: ClassVar[ArrayLibrary]
@@ -73,13 +76,14 @@ class Adapter(ABC):
     reverse: ClassVar[bool] = False
     black_box: ClassVar[bool] = False
     library: ClassVar[str]
-    batching: ClassVar[str] = "loop"
+    writes: ClassVar[bool] = True
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         pushes = (cls.pushforward, cls.pushforwards)
         cls.forward = pushes != (Adapter.pushforward, Adapter.pushforwards)
         cls.reverse = cls.pullback is not Adapter.pullback
+        cls.writes = cls.updated is Adapter.updated
         if not hasattr(cls, "library") and hasattr(cls, "arrays"):
             cls.library = cls.arrays.name
 
@@ -97,6 +101,11 @@ class Adapter(ABC):
         TypeError
             If ``value`` is neither an array nor a number.
         """
+
+    @property
+    def batching(self) -> str:
+        """How a batch is computed; see above."""
+        return "loop"
 
     # The two primitives: a subclass implements one of them, or both.
 
@@ -122,17 +131,11 @@ class Adapter(ABC):
         return loop(call, seeds, self.xp)
 
     def at_points(self, call: Pull, points: Arrays, chunk_size: int | None = None) -> Arrays:
-        """``call`` at many points, each an evaluation of the function; `batch` is one of them."""
+        """``call``, which derives a function at one point, at many; `batch` takes one evaluation.
+
+        It is asked where `batching` is not a loop over the points.
+        """
         return self.batch(call, points, chunk_size)
-
-    def together(self, calls: Sequence[Callable[[], Arrays]]) -> list[Arrays]:
-        """What each of ``calls`` returns, which derive the same function at different points."""
-        return [call() for call in calls]
-
-    @property
-    def in_step(self) -> bool:
-        """Whether `together` is better than one call after the other."""
-        return False
 
     def pushforwards(
         self, f: Function, x: Arrays, seeds: Arrays, *, chunk_size: int | None = None,
@@ -316,9 +319,6 @@ class Adapter(ABC):
             f"The backend {type(self).__name__} takes no rules for derivatives, such as those of "
             f"`{rule.name}`; write the function without, or use another backend."
         )
-
-    # Whether arrays of the library can be written to while they are differentiated.
-    writes: ClassVar[bool] = True
 
     def scratch(self, shape: tuple[int, ...], x: Arrays) -> Array:
         """Zeros of ``shape``, of the dtype of all of ``x``, for a function of ``x`` to write to."""

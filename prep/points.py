@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -57,7 +56,8 @@ class Points:
     def _in_step(self) -> bool:
         """Whether the adapter may evaluate one function for all points."""
         batched = any(axis is not None for axis in self._axes.constants)
-        return self._adapter.in_step and self._adapter is self._constants and not batched
+        in_step = self._adapter.batching == "in step"
+        return in_step and self._adapter is self._constants and not batched
 
     def first(self, inputs: Arrays) -> Arrays:
         """The inputs of the first point; zeros, to learn from, where there is none."""
@@ -205,16 +205,12 @@ class Points:
             with np.errstate(all="ignore"):
                 return tuple(self._adapter.xp.stack([a])[:0] for a in single(*self.first(inputs)))
         if self._in_step:
-            calls = [partial(single, *_at(moved, axes, i)) for i in range(size)]
-            step = self._chunk_size or size
-            parts = [calls[i : i + step] for i in range(0, size, step)]
-            results = [each for part in parts for each in self._adapter.together(part)]
-        else:
-            results, noted = [], None
-            for i in range(size):
-                results.append(single(*_at(moved, axes, i)))
-                if structure is not None:
-                    noted = _same_as_before(noted, structure)
+            return self._whole(single, self._chunk_size)(*inputs)
+        results, noted = [], None
+        for i in range(size):
+            results.append(single(*_at(moved, axes, i)))
+            if structure is not None:
+                noted = _same_as_before(noted, structure)
         return tuple([self._stack(column) for column in zip(*results, strict=True)])
 
     def _stack(self, column: Sequence[Array]) -> Array:

@@ -100,8 +100,6 @@ class Autograd(Adapter):
     def scope(self, dtypes: Sequence[np.dtype[Any]]) -> AbstractContextManager[object]:
         return _TRACING
 
-    writes = False
-
     def updated(self, array: Array, index: Any, value: Array) -> Array:
         return write(array, index, value)
 

@@ -145,8 +145,6 @@ class JAX(Adapter):
     def undisturbed(self, f: object) -> AbstractContextManager[object]:
         return _unchanged(f)
 
-    writes = False
-
     def updated(self, array: Array, index: Any, value: Array) -> Array:
         return updated(array, index, value)
 

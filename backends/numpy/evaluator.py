@@ -1,14 +1,14 @@
 """How finite differences evaluate ``f``: one point after the other, at once, or by workers."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
-from diffface.backends.adapter import Function
-from diffface.backends.compiled import Arrays
+from diffface.backends.adapter import Function, Pull
+from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import InvalidArgumentError, NotDifferentiableError
 from diffface.backends.numpy.differences import Evaluate
 from diffface.backends.numpy.workers import Map, Task
@@ -124,21 +124,33 @@ def of_batch(f: Function, batch: Arrays) -> tuple[Arrays, Arrays]:
     return y, aux
 
 
-def in_step(calls: Sequence[Callable[[], Arrays]]) -> list[Arrays]:
-    """What ``calls`` return, which ask for the same vectorized function at batches of their own.
+def in_step(call: Pull, points: Arrays, chunk_size: int | None) -> list[Arrays]:
+    """What ``call`` returns at each point, where it asks for a vectorized function at batches.
 
-    What all of them ask for first is evaluated in one call, then what they ask for next.
+    What it asks for first at all points (or at ``chunk_size`` of them) is evaluated in one call,
+    then what it asks for next.
     """
-    known = [_Known() for _ in calls]
-    results: list[Arrays] = [()] * len(calls)
-    waiting: Sequence[int] = range(len(calls))
+    size = len(points[0])
+    step = chunk_size or size
+    return [
+        result
+        for start in range(0, size, step)
+        for result in _in_step(call, [a[start : start + step] for a in points])
+    ]
+
+
+def _in_step(call: Pull, points: Sequence[Array]) -> list[Arrays]:
+    size = len(points[0])
+    known = [_Known() for _ in range(size)]
+    results: list[Arrays] = [()] * size
+    waiting: Sequence[int] = range(size)
     while waiting:
         asked: dict[int, _Asked] = {}
         for i in waiting:
             known[i].begin()
             token = _KNOWN.set(known[i])
             try:
-                results[i] = calls[i]()
+                results[i] = call(tuple([a[i, ...] for a in points]))
             except _Asked as ask:
                 asked[i] = ask
             finally:

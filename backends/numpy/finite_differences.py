@@ -6,7 +6,7 @@ from typing import Any, Literal, final
 
 import numpy as np
 
-from diffface.backends.adapter import Adapter, Function
+from diffface.backends.adapter import Adapter, Function, Pull
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import InvalidArgumentError, UnsupportedOperatorError
 from diffface.backends.generic import slices, stack, typed
@@ -144,13 +144,15 @@ class FiniteDifferences(NumPyAdapter):
         )
         return y, tuple(np.stack(column) for column in zip(*found, strict=True)), aux
 
-    def together(self, calls: Sequence[Callable[[], Arrays]]) -> list[Arrays]:
-        return in_step(calls)
+    def at_points(self, call: Pull, points: Arrays, chunk_size: int | None = None) -> Arrays:
+        results = in_step(call, points, chunk_size)
+        return tuple(map(np.stack, zip(*results, strict=True)))
 
     @property
-    def in_step(self) -> bool:
+    def batching(self) -> str:
         # Extrapolations ask many times, and each time begins anew.
-        return self.vectorized and self.scheme != "richardson" and self.stacked == 1
+        plain = self.scheme != "richardson" and self.stacked == 1
+        return "in step" if self.vectorized and plain else "loop"
 
     def compressed(
         self, f: Function, x: Arrays, seeds: Arrays, *, value: bool = True, derived: bool = False
