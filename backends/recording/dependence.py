@@ -79,6 +79,13 @@ def stacked(deps: Sequence[Maybe], shapes: Sequence[Shape], inputs: int) -> Any:
     return matrix
 
 
+def alike(a: Any, b: Any) -> bool:
+    """Whether two matrices have the same entries, in the same order."""
+    if a is b or a.nnz != b.nnz:
+        return a is b
+    return np.array_equal(a.indices, b.indices) and np.array_equal(a.indptr, b.indptr)
+
+
 def take(matrix: Any, positions: Any) -> Any:
     """Rows of ``matrix`` by ``positions``; -1 stands for an empty row."""
     positions = np.ravel(positions)
@@ -89,7 +96,13 @@ def take(matrix: Any, positions: Any) -> Any:
     counts = np.where(positions < 0, 0, lengths[positions] if len(lengths) else 0)
     check_size(int(counts.sum()))
     if (positions >= 0).all():
-        return matrix[positions]
+        first, stop = (int(positions[0]), int(positions[-1]) + 1) if n else (0, 0)
+        if stop - first != n or (np.diff(positions) != 1).any():
+            return matrix[positions]
+        ends = matrix.indptr[first : stop + 1]
+        kept = slice(ends[0], ends[-1])
+        parts = (matrix.data[kept], matrix.indices[kept], ends - ends[0])
+        return sp.csr_array(parts, shape=(n, matrix.shape[1]))
     chosen = matrix[positions[positions >= 0]]
     ends = np.concatenate([[0], np.cumsum(counts)])
     return sp.csr_array((chosen.data, chosen.indices, ends), shape=(n, matrix.shape[1]))
@@ -127,7 +140,7 @@ def union(deps: Iterable[Maybe], shape: Shape) -> Maybe:
     found: Maybe = None
     for d in deps:
         d = broadcast(d, shape)
-        if d is None or (found is not None and d.matrix is found.matrix):
+        if d is None or (found is not None and alike(d.matrix, found.matrix)):
             continue
         found = d if found is None else Dependence(tuple(shape), found.matrix + d.matrix)
     return found

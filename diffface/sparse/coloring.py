@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from diffface.backends.recording.dependence import alike
 from diffface.sparse.greedy import ORDERS, distance2, star
 
 
@@ -69,12 +70,13 @@ def color_jacobian(pattern: Any, *, forward: bool = True, reverse: bool = True) 
     Coloring
         By columns where that takes no more directions than anything else.
     """
-    found = [_by_columns(pattern)] if forward else []
+    turned = pattern.T.tocsr()
+    found = [_by_columns(pattern, turned)] if forward else []
     if forward and reverse:
-        found += _bidirectional(pattern, found[0].forward)
+        found += _bidirectional(pattern, turned, found[0].forward)
     # Rows of one color have no column in common: there are as many colors as a column has entries.
     fewest = min((c.forward + c.reverse for c in found), default=None)
-    if reverse and (fewest is None or fewest > _longest(pattern.T.tocsr())):
+    if reverse and (fewest is None or (fewest > _longest(turned) and not alike(pattern, turned))):
         found.append(_by_rows(pattern))
     return min(found, key=lambda c: c.forward + c.reverse)
 
@@ -117,8 +119,8 @@ def entries(pattern: Any) -> tuple[Any, Any]:
     return np.repeat(np.arange(pattern.shape[0]), np.diff(pattern.indptr)), pattern.indices
 
 
-def _by_columns(pattern: Any) -> Coloring:
-    columns, count = _best(pattern.T.tocsr())
+def _by_columns(pattern: Any, turned: Any) -> Coloring:
+    columns, count = _best(turned)
     return _colored(pattern, columns, np.full(pattern.shape[0], -1), count, 0)
 
 
@@ -127,10 +129,10 @@ def _by_rows(pattern: Any) -> Coloring:
     return _colored(pattern, np.full(pattern.shape[1], -1), rows, 0, count)
 
 
-def _bidirectional(pattern: Any, fewest: int) -> list[Coloring]:
+def _bidirectional(pattern: Any, turned: Any, fewest: int) -> list[Coloring]:
     """Colorings by both, with the densest rows (or columns) taken apart.
 
-    ``fewest`` is how many colors are needed without.
+    ``turned`` is the transpose, ``fewest`` how many colors are needed without.
     """
     found = []
     for dense, rest in _apart(pattern, fewest):
@@ -138,7 +140,6 @@ def _bidirectional(pattern: Any, fewest: int) -> list[Coloring]:
         columns, forward = _best(rest.T.tocsr())
         rows = _spread(few, dense, pattern.shape[0])
         found.append(_colored(pattern, columns, rows, forward, reverse, rows_first=True))
-    turned = pattern.T.tocsr()
     for dense, rest in _apart(turned, fewest):
         few, forward = _best(turned[dense])
         rows, reverse = _best(rest.T.tocsr())

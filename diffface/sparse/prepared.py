@@ -42,7 +42,7 @@ def call(
 ) -> Any:  # fmt: skip
     """Evaluate a sparse derivative once: found, colored and derived, and nothing kept."""
     chosen = _settings(operator, wanted, options, operator.keywords, operator.names[wanted])
-    return _specialised(operator, wanted, f, args, options, choose, chosen).evaluate()
+    return _specialised(operator, wanted, f, args, options, choose, chosen).complete().evaluate()
 
 
 def pattern(
@@ -201,7 +201,7 @@ class SparsePrepared:
                 raise PreparationMismatchError(report(self._fixed, signature, self._f))
             if signature not in self._known:
                 _check_values(plan, primals, constants)
-                new = Specialised(plan, self._f, backend, primals, constants, options)
+                new = Specialised(plan, self._f, backend, primals, constants, options).complete()
                 count = len(call.values) - len(call.keywords)
                 new.prepare(call.values[:count], options)
                 self._known[signature] = new

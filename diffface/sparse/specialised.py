@@ -60,14 +60,20 @@ class Specialised:
             self.outputs = subject.outputs()
             self._inputs = subject.inputs()
             self.y = subject.trace.y
-            self._blocks, order = self._matrices()
-            self._order = None if np.array_equal(order, np.arange(len(order))) else order
             self._attempts = self._colorings()
             self._color(*self._attempts[0])
-        rows, cols = self.sparsity.rows[order], self.sparsity.cols[order]
-        self._check = Check(plan, f, rows, cols, self._evaluated)
-        self._chosen = self._in_structure()
         self._entries: Any = None
+
+    def complete(self) -> Specialised:
+        """Settle what more than the pattern is needed for."""
+        with self.plan.inner.scope(self.plan.dtypes):
+            self._blocks, order = self._matrices()
+            self._order = None if np.array_equal(order, np.arange(len(order))) else order
+            self._compress()
+        rows, cols = self.sparsity.rows[order], self.sparsity.cols[order]
+        self._check = Check(self.plan, self._f, rows, cols, self._evaluated)
+        self._chosen = self._in_structure()
+        return self
 
     def _matrices(self) -> tuple[list[Block], Any]:
         shapes = [d[0] for d in self.outputs]
@@ -91,19 +97,22 @@ class Specialised:
 
     def _color(self, forward: bool, reverse: bool) -> None:
         from diffface.sparse.coloring import color_hessian, color_jacobian
-        from diffface.sparse.compress import Compression, compressed_hessian, compressed_jacobian
 
-        plan, second = self.plan, self.plan.operator.order == 2
         matrix = self.sparsity.matrix
-        if second:
+        if self.plan.operator.order == 2:
             self.sparsity.coloring = color_hessian(matrix, reverse=not forward)
         else:
             self.sparsity.coloring = color_jacobian(matrix, forward=forward, reverse=reverse)
+
+    def _compress(self) -> None:
+        from diffface.sparse.compress import Compression, compressed_hessian, compressed_jacobian
+
+        plan = self.plan
         order = np.arange(self.sparsity.nnz) if self._order is None else self._order
         self._compression: Compression = Compression(
             self.sparsity, self._inputs, self.outputs, order, plan.outer, plan.settings.chunk_size
         )
-        make = compressed_hessian if second else compressed_jacobian
+        make = compressed_hessian if plan.operator.order == 2 else compressed_jacobian
         self._operator: Operator = make(plan.operator, self._compression)
 
     def prepare(self, args: Sequence[Any], options: Mapping[str, Any]) -> None:
@@ -127,6 +136,7 @@ class Specialised:
                 if n:
                     with self.plan.inner.scope(self.plan.dtypes):
                         self._color(*attempt)
+                        self._compress()
                 return run()
             except MissingRuleError as error:
                 errors.append(error)
