@@ -144,6 +144,9 @@ def _conversion(value: object) -> str:
         return "pass `.filled(...)`, and the mask in Const, or "
     if isinstance(value, np.matrix):
         return "convert it with numpy.asarray, or "
+    for base in (dict, list, tuple):  # whose subclasses may be built otherwise
+        if isinstance(value, base):
+            return f"pass `{base.__name__}(...)` of it, or "
     for attribute, shown in (("to_numpy", ".to_numpy()"), ("magnitude", ".magnitude")):
         if hasattr(value, attribute):
             return f"pass its `{shown}`, or "

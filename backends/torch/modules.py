@@ -85,7 +85,9 @@ class _Rebuild:
         for t in tensors:
             if not hasattr(t, "requires_grad"):
                 raise NotDifferentiableError(
-                    "A torch.nn.Module computes with tensors of torch alone; use backend='torch'."
+                    "A torch.nn.Module computes with tensors of torch alone, and would get NumPy "
+                    "arrays; use backend='torch', and black_box=False where a rule or a solver "
+                    "takes the module."
                 )
         active, count = len(self.names), self.parameters
         # A layer may write to its buffers, such as running averages.

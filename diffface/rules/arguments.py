@@ -1,6 +1,6 @@
 """Arguments of one call as flat arrays, and other arrays put in their places."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from diffface.backends.adapter import Adapter
 from diffface.backends.compiled import Arrays
 from diffface.backends.libraries import library_of
 from diffface.backends.owner import belongs_to_a_backend
-from diffface.prep.arguments.tree import Spec, flatten, unflatten
+from diffface.prep.arguments.tree import Spec, derivative_of, flatten, leaves_like, unflatten
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +76,31 @@ class Arguments:
         ValueError
             If its structure is another.
         """
-        leaves: list[Any] = self.specs[parameter].flatten_up_to(tree)
+        spec = self.specs[parameter]
         start = sum(spec.num_leaves for spec in self.specs[:parameter])
-        numbers = {place: i for i, place in enumerate(self.places)}
-        return [(numbers[start + k], a) for k, a in enumerate(leaves) if start + k in numbers]
+        numbers = {
+            place - start: i
+            for i, place in enumerate(self.places)
+            if self.parameters[i] == parameter
+        }
+        return [(numbers[k], a) for k, a in zip(numbers, parts(spec, tree, numbers), strict=True)]
+
+
+def parts(spec: Spec, tree: Any, places: Iterable[int]) -> list[Any]:
+    """Leaves of ``tree``, which is like ``spec`` or like a derivative of it, at some places.
+
+    Raises
+    ------
+    ValueError
+        If its structure is another.
+    """
+    places = tuple(places)
+    derivative, active = derivative_of(spec, places)
+    # That of a module goes by the names of its parameters
+    if derivative != spec and flatten(tree)[1] == derivative:
+        return leaves_like(derivative, tree, active=active)
+    leaves: list[Any] = spec.flatten_up_to(tree)
+    return [leaves[i] for i in places]
 
 
 def split(

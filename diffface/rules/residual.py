@@ -14,7 +14,7 @@ from diffface.backends.owner import computing, owner_of
 from diffface.backends.registry import resolve
 from diffface.operators.calculus import jacobian
 from diffface.prep.arguments.tree import flatten, unflatten
-from diffface.rules.arguments import is_array, is_inexact
+from diffface.rules.arguments import is_array, is_inexact, parts
 from diffface.rules.custom_rule import custom_rule
 from diffface.rules.parameters import ignored, passed_on, signature_of
 
@@ -36,11 +36,13 @@ class Residual:
                 "parameter of the residual, too."
             )
         self._x = x
-        self._params = params
         self._active = [name in active for name in signature.parameters]
         self._leaves, self._spec = flatten(tuple(params))
-        moving = flatten(tuple(_marked(p, a) for p, a in zip(params, self._active, strict=True)))[0]
-        self._places = [i for i, m in enumerate(moving) if m]
+        self._places, start = [], 0
+        for spec, is_active in zip(self._spec.children(), self._active, strict=True):
+            own = range(start, start + spec.num_leaves)
+            self._places += [i for i in own if is_active and _moves(self._leaves[i])]
+            start = own.stop
         self._adapter = adapter_of((x, *self._leaves))
 
     def scope(self) -> Any:
@@ -78,13 +80,12 @@ class Residual:
 
     def pushed_from_params(self, tangents: Sequence[Any]) -> Array:
         """``(d residual / dp) dp``."""
-        flat = [
-            leaf
-            for t, p, a in zip(tangents, self._params, self._active, strict=True)
-            if a
-            for leaf, m in zip(_like(t, p), flatten(_marked(p, a))[0], strict=True)
-            if m
-        ]
+        flat: list[Any] = []
+        start = 0
+        for spec, tree in zip(self._spec.children(), tangents, strict=True):
+            stop = start + spec.num_leaves
+            flat += parts(spec, tree, [i - start for i in self._places if start <= i < stop])
+            start = stop
         return self._adapter.pushforward(self._moved, self._moving(), tuple(flat))[1][0]
 
     def solved(self, b: Array, linear_solve: LinearSolve | None, *, transposed: bool) -> Array:
@@ -154,16 +155,9 @@ def adapter_of(values: Sequence[Any]) -> Any:
     return owner_of(values) or computing.get() or resolve("numpy")
 
 
-def _marked(tree: Any, active: bool) -> Any:
-    """``tree`` with True for each array that has a derivative and is active, else False."""
-    leaves, spec = flatten(tree)
-    return unflatten(spec, [active and is_array(a) and is_inexact(a) for a in leaves])
-
-
-def _like(tangent: Any, tree: Any) -> list[Any]:
-    _, spec = flatten(tree)
-    leaves: list[Any] = spec.flatten_up_to(tangent)
-    return leaves
+def _moves(leaf: Any) -> bool:
+    """Whether there are derivatives with respect to ``leaf``."""
+    return is_array(leaf) and is_inexact(leaf)
 
 
 @custom_rule(black_box=True, copy=False, shape=lambda matrix, b: b)

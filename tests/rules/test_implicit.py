@@ -215,6 +215,41 @@ def test_an_equilibrium_layer(backend):
     np.testing.assert_allclose(h(p["b"]), second, rtol=1e-9)
 
 
+def test_modules_of_torch_among_the_parameters():
+    """``z = tanh(0.3 m(z) + x)``, beside the derivative through the iteration."""
+    import torch
+
+    m = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2)).double().eval()
+    m[0].bias.requires_grad_(False)
+    torch.nn.init.constant_(m[0].weight, 0.4)
+    x = torch.tensor([0.3, -0.2], dtype=torch.float64)
+
+    def layer(z, m, x):
+        return torch.tanh(0.3 * m(z[None])[0] + x)
+
+    def iterate(m, x):
+        z = torch.zeros(2, dtype=torch.float64)
+        for _ in range(24):
+            z = layer(z, m, x)
+        return z
+
+    named = {name: p for name, p in m.named_parameters() if p.requires_grad}
+    tangents = {name: torch.ones_like(p) for name, p in named.items()}
+    expected = torch.autograd.grad((iterate(m, x) ** 2).sum(), tuple(named.values()))
+    equilibrium = dif.fixed_point(layer, iterate, black_box=False)
+    loss = lambda m, x: (equilibrium(m, x) ** 2).sum()
+    with torch.no_grad():
+        prepared = dif.prepare_gradient(loss, m, x, argnums=0, fallback="error")
+        for found in (dif.gradient(loss, m, x, argnums=0), prepared(m, x)):
+            assert list(found) == list(named)
+            for a, b in zip(found.values(), expected, strict=True):
+                torch.testing.assert_close(a, b)
+        slope = dif.pushforward(loss, m, dif.Const(x), tangents=tangents, backend="torch")
+        torch.testing.assert_close(slope, sum(each.sum() for each in expected))
+    with pytest.raises(dif.NotDifferentiableError, match="black_box=False where a rule"):
+        dif.gradient(dif.fixed_point(layer, iterate), m, x, argnums=0)
+
+
 @every_ad
 def test_singular_equations(backend):
     root = dif.implicit(lambda x, p: x**2 - p, lambda p: np.sqrt(p))
