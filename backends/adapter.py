@@ -12,7 +12,9 @@ from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.errors import UnsupportedOperatorError
 from diffface.backends.generic import (
     Function,
+    Part,
     Pull,
+    Some,
     basis,
     gradient_by_basis,
     loop,
@@ -157,13 +159,19 @@ class Adapter(ABC):
         return y, dy, aux
 
     def columns(
-        self, f: Function, x: Arrays, *, chunk_size: int | None = None, value: bool = True
-    ) -> tuple[Arrays, Arrays, Arrays]:
-        """``pushforwards`` along all unit vectors of the space of ``x``.
+        self, f: Function, x: Arrays, *, chunk_size: int | None = None, value: bool = True,
+        part: Part | None = None,
+    ) -> tuple[Arrays, Arrays, Arrays]:  # fmt: skip
+        """``pushforwards`` along all unit vectors of the space of ``x``, or along a part of them.
 
         Backends that move along one coordinate at less cost than along a direction override it.
         """
-        return self.pushforwards(f, x, basis(self, x), chunk_size=chunk_size, value=value)
+        seeds = basis(self, x, part=part)
+        return self.pushforwards(f, x, seeds, chunk_size=chunk_size, value=value)
+
+    def repeated(self, call: Some) -> Some:
+        """``call``, which is about to be called at many places: here, as it is."""
+        return call
 
     def linearize(self, f: Function, x: Arrays) -> tuple[Arrays, Pull, Arrays]:
         """``(y, dx -> J dx, aux)`` from pullbacks alone, with one evaluation of ``f``."""

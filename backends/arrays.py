@@ -165,6 +165,15 @@ class ArrayLibrary(ABC):
         """
         return None
 
+    def table(self, shape: tuple[int, int], like: Array) -> Array | None:
+        """An array for `put`, of the dtype and device of ``like``; None where there is no such."""
+        return None
+
+    def put(self, table: Array, where: tuple[slice, slice], block: Array) -> Array:
+        """``table`` with ``block`` in it; whoever asks uses the one that he gave no more."""
+        table[where] = block
+        return table
+
     def sparse(
         self, rows: Any, cols: Any, shape: tuple[int, int], layout: str | None, device: Hashable
     ) -> Callable[[Array], Any]:
@@ -243,6 +252,9 @@ class NumPyArrays(ArrayLibrary):
 
     def fresh(self, array: Array) -> Array:
         return np.array(array, order="C")
+
+    def table(self, shape: tuple[int, int], like: Array) -> Array | None:
+        return np.empty(shape, like.dtype)
 
     def why_read_only(self, array: Array) -> str:
         if not array.flags.writeable:

@@ -14,6 +14,13 @@ Function = Callable[[Arrays], tuple[Arrays, Arrays]]
 # A linear map: dy -> J^H dy, or dx -> J dx.
 Pull = Callable[[Arrays], Arrays]
 
+# Which unit vectors: the first, and how many.
+Part = tuple[int, int]
+
+# call(start, count): for these unit vectors, an array of shape (count, *shape) for each leaf of the
+# other space, and what else there is.
+Some = Callable[[int, int], tuple[Arrays, Arrays]]
+
 
 class Primitives(Protocol):
     """What is used here of an adapter."""
@@ -76,7 +83,16 @@ def typed(seeds: Arrays, like: Arrays, xp: Any) -> Arrays:
     return tuple(xp.astype(seed, a.dtype) for seed, a in zip(seeds, like, strict=True))
 
 
-def basis(adapter: Primitives, like: Arrays, imaginary: bool = False) -> Arrays:
+def like(adapter: Primitives, block: Array, leaf: Array) -> Array:
+    """A derivative has the dtype of the argument, unless it is complex."""
+    if block.dtype == leaf.dtype or is_complex(adapter, block):
+        return block
+    return adapter.xp.astype(block, leaf.dtype)
+
+
+def basis(
+    adapter: Primitives, like: Arrays, imaginary: bool = False, part: Part | None = None
+) -> Arrays:
     """The unit vectors of the space of several arrays, as one batch of seeds.
 
     Parameters
@@ -87,6 +103,8 @@ def basis(adapter: Primitives, like: Arrays, imaginary: bool = False) -> Arrays:
         Leaves of sizes ``n_0, n_1, ...``; let ``N`` be their sum.
     imaginary : bool
         Multiply the unit vectors of complex leaves by ``i`` and those of real leaves by 0.
+    part : pair of int, optional
+        Which of the unit vectors to make; all by default.
 
     Returns
     -------
@@ -94,7 +112,8 @@ def basis(adapter: Primitives, like: Arrays, imaginary: bool = False) -> Arrays:
         Leaf ``j`` of shape ``(N, *like[j].shape)`` and the dtype of ``like[j]``; slice ``k`` of
         all leaves together is the ``k``-th unit vector.
     """
-    total, offset, seeds = sum(map(size, like)), 0, []
+    start, total = part or (0, sum(map(size, like)))
+    offset, seeds = -start, []
     for leaf in like:
         n = size(leaf)
         seed = adapter.eye(total, n, offset, leaf)

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from diffface.backends.arrays import ArrayLibrary
+from diffface.backends.chunks import Filled
 from diffface.backends.compiled import Array, Arrays, Program
 from diffface.prep.arguments.seeds import batch_of
 from diffface.prep.deferred import attached, deferred
@@ -42,18 +44,22 @@ def evaluate(
             given = _given(plan, seeds, structure, traced)
         x, c = plan.to_backend(primals, constants, traced=traced)
         if plan.points is None:
-            derived = derive(plan, f, x, c, given, structure)
+            tables = None if plan.settings.chunk_size is None else plan.tables(traced)
+            derived = derive(plan, f, x, c, given, structure, tables=tables)
         else:
             if plan.operator.seeds is Seeds.COTANGENTS:
                 results_at(plan, f, x, c, structure)
             single = _single(plan, f, structure, None)
             derived = plan.points.evaluate(single, (*x, *c, *given()), structure)
     outputs = []
-    for output in derived:
+    for i, output in enumerate(derived):
         # Plain arrays carry no derivative; a call less for them, and none for a list.
         plain = type(output) is np.ndarray
         own = plan.outer.arrays
-        outputs.append(own.fresh(output) if plain else fresh(output, own))
+        if i in structure.filled:
+            outputs.append(output)
+        else:
+            outputs.append(own.fresh(output) if plain else fresh(output, own))
     if flat:
         return tuple(outputs)
     if plan.defers and not traced and out is None:
@@ -89,13 +95,14 @@ def deferred_outputs(
 
 def derive(
     plan: Plan, f: Callable[..., Any], x: Arrays, constants: Arrays, seeds: Callable[[], Arrays],
-    structure: OutputStructure, inner: Inner | None = None,
+    structure: OutputStructure, inner: Inner | None = None, some: Seeds = Seeds.NONE,
+    tables: ArrayLibrary | None = None,
 ) -> Arrays:  # fmt: skip
     """The arrays of the parts that are wanted, then those of aux.
 
     Primals, seeds and outputs are arrays of the outer adapter, constants of the inner one;
     ``seeds`` is called when they are needed. ``inner`` has the derivatives that the outer
-    adapter differentiates, if they are compiled.
+    adapter differentiates, if they are compiled. ``some`` and ``tables`` are those of `Point`.
     """
     compiled = None
     if inner is not None:
@@ -103,7 +110,9 @@ def derive(
     flat = FlatFunction(
         f, plan.signature, constants, plan.inner, structure, plan.settings, plan.operator.scalar
     )
-    point = Point(flat, x, seeds, plan.inner, plan.outer, plan.settings, plan.value, compiled)
+    point = Point(
+        flat, x, seeds, plan.inner, plan.outer, plan.settings, plan.value, compiled, some, tables
+    )
     kept = plan.keep(constants) if constants else None
     parts, aux = plan.operator.derive(point)
     if kept is not None:
@@ -111,8 +120,13 @@ def derive(
     outputs: Arrays = ()
     counts = []
     for i in plan.wanted:
+        if type(parts[i]) is Filled:
+            structure.filled = range(len(outputs), len(outputs) + len(parts[i]))
         outputs += parts[i]
         counts.append(len(parts[i]))
+    if some is not Seeds.NONE:
+        # Each of these columns, or rows, is cut into blocks.
+        counts[-1] *= len(x if some is Seeds.TANGENTS else seeds())
     structure.counts = counts
     return outputs + aux
 

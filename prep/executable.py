@@ -19,6 +19,7 @@ from diffface.backends.recording.user_frame import users_line, users_stacklevel
 from diffface.prep import derivation
 from diffface.prep.arguments.out import places
 from diffface.prep.arguments.static import Static
+from diffface.prep.chunks import build_by_chunks
 from diffface.prep.fast_path import emit
 from diffface.prep.flat_function import OutputStructure
 from diffface.prep.operator import Seeds
@@ -57,7 +58,8 @@ class Executable:
     """
 
     __slots__ = (
-        "_f", "_fallback", "_shapes", "_structure", "compiled", "disagreed", "entry", "plan",
+        "_f", "_fallback", "_in_chunks", "_shapes", "_structure", "compiled", "disagreed", "entry",
+        "plan",
     )  # fmt: skip
 
     def __init__(
@@ -70,6 +72,7 @@ class Executable:
         self._fallback = fallback
         self._structure = OutputStructure()
         self.compiled: Compiled | None = None
+        self._in_chunks = False
         self._shapes: list[tuple[tuple[int, ...], Any]] = []
         self.entry: Entry | None = None
         self.disagreed = not record
@@ -90,6 +93,8 @@ class Executable:
             self._fall_back(error, "every")
             return
         self._shapes = [plan.outer.arrays.describe(a)[:2] for a in outputs]
+        if self._in_chunks:  # a straight line would gain nothing
+            return
         self.entry = emit(
             plan, self.compiled, self._structure, primals, constants, seeds, outputs, defaults,
             general, self._deferred(f),
@@ -105,7 +110,7 @@ class Executable:
             examples = (*x, *c, *self._example_seeds(x, c, seeds))
             program = derivation.program(plan, self._f, self._structure)
             if plan.points is None:
-                built = self._build(program, examples)
+                built = self._by_chunks(x, c) or self._build(program, examples)
                 alone = (*x, *c)
             else:
                 built = plan.points.build(self._build, program, examples, self._structure)
@@ -114,6 +119,17 @@ class Executable:
                 plan.inner.check_record(derivation.function(plan, self._f), alone)
             self._check_structure(alone)
             return built
+
+    def _by_chunks(self, x: Arrays, c: Arrays) -> tuple[Compiled, Arrays] | None:
+        """What `_build` gives, if the result is asked for, and can be made, by chunks."""
+        if self.plan.settings.chunk_size is None:
+            return None
+        try:
+            found = build_by_chunks(self.plan, self._f, x, c, self._structure, self._build)
+        except Exception:  # noqa: BLE001 - the whole program says better what is wrong
+            return None
+        self._in_chunks = found is not None
+        return found
 
     def _check_structure(self, examples: Arrays) -> None:
         """Raise Disagreement if what a record does not follow differs between calls.

@@ -39,6 +39,8 @@ class OutputStructure:
     aux_depends: Sequence[bool] = ()
     # How many arrays each part of the result has.
     counts: Sequence[int] = ()
+    # Which outputs of a derivation nobody else holds, so that they need no copy.
+    filled: range = range(0)
     # The type of the NumPy number that f returned before: it needs no second look.
     seen: type | None = None
 

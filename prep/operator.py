@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any, Literal, NamedTuple
 
 from diffface.backends.adapter import Adapter, Function
+from diffface.backends.arrays import ArrayLibrary
 from diffface.backends.compiled import Arrays
 
 # f, x -> (derivatives, everything else)
@@ -65,6 +66,11 @@ class Point(NamedTuple):
     compiled : callable or None
         ``compiled(first)`` is ``x -> first(f, x)``, compiled, where ``outer`` differentiates again
         what ``adapter`` computes. None where there is nothing to compile.
+    some : Seeds
+        Whether ``seeds`` are unit vectors, whose columns (tangents) or rows (cotangents) of a
+        Jacobian are asked for, and not all of it.
+    tables : ArrayLibrary or None
+        Of the arrays that a Jacobian by chunks may be written to; None where it may not.
     """
 
     f: Function
@@ -75,6 +81,8 @@ class Point(NamedTuple):
     settings: Settings
     value: bool
     compiled: Callable[[First], Function] | None = None
+    some: Seeds = Seeds.NONE
+    tables: ArrayLibrary | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from diffface.backends.adapter import Adapter
-from diffface.backends.arrays import PYTHON, ArrayLibrary
+from diffface.backends.arrays import NUMPY, PYTHON, ArrayLibrary
 from diffface.backends.compiled import Arrays
 from diffface.backends.registry import Backend
 from diffface.prep.arguments import seeds as _seeds
@@ -200,6 +200,17 @@ class Plan:
                 self.inner.arrays, constants, signature.constants, self.device, copy, traced
             ),
         )
+
+    def tables(self, traced: bool = False) -> ArrayLibrary | None:
+        """Whose arrays take the chunks of a Jacobian, where it is computed by chunks, here and now.
+
+        NumPy's where the caller wants those, and arrays of the backend cannot be written to.
+        """
+        own = self.outer.arrays
+        if self.settings.chunk_size is None or traced or self.outer.is_nested():
+            return None
+        wanted = {leaf.library for leaf in self.signature.primals}
+        return NUMPY if wanted == {NUMPY} and not own.writable else own
 
     def keep(self, constants: Arrays) -> Kept | None:
         """Copies of the constants, where ``f`` is evaluated more than once."""

@@ -25,7 +25,7 @@ def to_caller(array: Array, source: ArrayLibrary, target: ArrayLibrary, device: 
     own = libraries.get(type(array)) or library_of(array)
     if own is not None and own.is_traced(array):
         return array
-    if source is target and not isinstance(array, np.generic):
+    if (source is target or own is NUMPY is target) and not isinstance(array, np.generic):
         return array
     return target.from_numpy(source.to_numpy(array), device)
 

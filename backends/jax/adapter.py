@@ -15,7 +15,7 @@ from jax._src.core import trace_state_clean  # there is no public way to ask
 from diffface.backends.adapter import Adapter, Function, Pull
 from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.errors import MissingRuleError
-from diffface.backends.generic import typed
+from diffface.backends.generic import Some, typed
 from diffface.backends.jax.arrays import JAX_ARRAYS
 from diffface.backends.jax.compile import coarsest_unit, compile_xla
 from diffface.backends.jax.elements import merged
@@ -85,6 +85,22 @@ class JAX(Adapter):
         if chunk_size is None:
             return jax.vmap(call)(seeds)
         return jax.lax.map(call, seeds, batch_size=chunk_size)  # type: ignore[no-any-return]
+
+    def repeated(self, call: Some) -> Some:
+        # What the call holds, such as data, is an argument of what is compiled: no second copy.
+        jitted = jax.jit(jax.core.eval_jaxpr, static_argnums=0)
+
+        @cache
+        def record(count: int) -> tuple[Any, Any]:
+            return jax.make_jaxpr(lambda start: call(start, count), return_shape=True)(0)
+
+        def repeated(start: int, count: int) -> tuple[Arrays, Arrays]:
+            closed, shapes = record(count)
+            leaves = jitted(closed.jaxpr, closed.consts, start)
+            found: tuple[Arrays, Arrays] = jax.tree.unflatten(jax.tree.structure(shapes), leaves)
+            return found
+
+        return repeated
 
     def compressed(
         self, f: Function, x: Arrays, seeds: Arrays, *, value: bool = True, derived: bool = False

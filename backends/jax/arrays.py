@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -11,7 +12,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from diffface.backends.arrays import NUMPY, PYTHON, ArrayLibrary, Subtree
 from diffface.backends.bfloat16 import kind_of
-from diffface.backends.compiled import Array
+from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.jax import modules
 from diffface.backends.recording.names import Names
@@ -49,6 +50,17 @@ class JAXArrays(ArrayLibrary):
         with jax.enable_x64(array.dtype.itemsize // (1 + (array.dtype.kind == "c")) == 8):
             # JAX may read what it is given long after this; nobody else writes to the copy.
             return jax.device_put(np.array(array), _place_for(array, device))
+
+    def table(self, shape: tuple[int, int], like: Array) -> Array | None:
+        alone = len(like.sharding.device_set) == 1
+        return jnp.empty(shape, like.dtype, device=like.sharding) if alone else None
+
+    def put(self, table: Array, where: tuple[slice, slice], block: Array) -> Array:
+        return _put(table, block, tuple(w.start or 0 for w in where))
+
+    def view_for_output(self, array: Any, others: Arrays) -> Array | None:
+        # Chunks of a result are copied there, one after the other.
+        return NUMPY.view_for_output(array, ())
 
     def sparse(
         self, rows: Any, cols: Any, shape: tuple[int, int], layout: str | None, device: Hashable
@@ -111,6 +123,12 @@ class JAXArrays(ArrayLibrary):
         if target is PYTHON and not shape:
             return f"{a}.item()"
         return NUMPY.convert_out(f"{names(np.array)}({a})", target, shape, names)
+
+
+@partial(jax.jit, donate_argnums=0)
+def _put(table: Array, block: Array, start: tuple[int, int]) -> Array:
+    """``table`` with ``block`` from ``start`` on, in the same memory."""
+    return jax.lax.dynamic_update_slice(table, block, start)
 
 
 def _place_for(array: Any, device: Any) -> Any:

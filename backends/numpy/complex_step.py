@@ -11,7 +11,7 @@ import numpy as np
 from diffface.backends.adapter import Adapter, Function
 from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.errors import NotDifferentiableError, UnsupportedOperatorError
-from diffface.backends.generic import slices, stack
+from diffface.backends.generic import Part, slices, stack
 from diffface.backends.numpy.adapter import NumPyAdapter
 from diffface.backends.numpy.analytic import check, directions, mixed, refuse_complex
 from diffface.backends.numpy.complex_step_stencil import (
@@ -87,8 +87,11 @@ class ComplexStep(NumPyAdapter):
 
     @_seeing_rules
     def columns(
-        self, f: Function, x: Arrays, *, chunk_size: int | None = None, value: bool = True
-    ) -> tuple[Arrays, Arrays, Arrays]:
+        self, f: Function, x: Arrays, *, chunk_size: int | None = None, value: bool = True,
+        part: Part | None = None,
+    ) -> tuple[Arrays, Arrays, Arrays]:  # fmt: skip
+        if part is not None:
+            return Adapter.columns(self, f, x, chunk_size=chunk_size, value=value, part=part)
         if not any(a.size for a in x):
             return Adapter.columns(self, f, x, chunk_size=chunk_size, value=value)
         y, aux = self._value(f, x, value)

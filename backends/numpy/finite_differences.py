@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, Literal, final
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from diffface.backends.adapter import Adapter, Function, Pull
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import InvalidArgumentError, UnsupportedOperatorError
-from diffface.backends.generic import slices, stack, typed
+from diffface.backends.generic import Part, slices, stack, typed
 from diffface.backends.numpy import workers as _workers
 from diffface.backends.numpy.adapter import NumPyAdapter
 from diffface.backends.numpy.box import Box, reflected
@@ -130,18 +131,24 @@ class FiniteDifferences(NumPyAdapter):
         return y, stack(found, seeds, np), aux
 
     def columns(
-        self, f: Function, x: Arrays, *, chunk_size: int | None = None, value: bool = True
-    ) -> tuple[Arrays, Arrays, Arrays]:
+        self, f: Function, x: Arrays, *, chunk_size: int | None = None, value: bool = True,
+        part: Part | None = None,
+    ) -> tuple[Arrays, Arrays, Arrays]:  # fmt: skip
         if not any(a.size for a in x):
             return Adapter.columns(self, f, x, chunk_size=chunk_size, value=value)
         y, aux = self._value(f, x, value)
-        column = self._directly(f, x, y)
+        column = self._directly(f, x, y) if part is None else None
         if column is not None:
             return y, (column,), aux
         box, stencil = self._box(x), self._stencil
-        found = self._derive(
-            f, x, y, lambda steps: [[m] for m in coordinates(x, steps, stencil, box)], chunk_size
-        )
+
+        def moves(steps: Steps) -> list[list[Move]]:
+            units = coordinates(x, steps, stencil, box)
+            if part is not None:
+                units = islice(units, part[0], sum(part))
+            return [[m] for m in units]
+
+        found = self._derive(f, x, y, moves, chunk_size)
         return y, tuple(np.stack(column) for column in zip(*found, strict=True)), aux
 
     def at_points(self, call: Pull, points: Arrays, chunk_size: int | None = None) -> Arrays:

@@ -70,6 +70,9 @@ class TorchArrays(ArrayLibrary):
             tensor = torch.from_numpy(array)
         return tensor if device is None else placed(tensor, device)
 
+    def table(self, shape: tuple[int, int], like: Array) -> Array | None:
+        return like.new_empty(shape) if type(like) in _PLAIN else None
+
     def sparse(
         self, rows: Any, cols: Any, shape: tuple[int, int], layout: str | None, device: Hashable
     ) -> Callable[[Array], Any]:

@@ -3,11 +3,20 @@
 from functools import partial
 
 from diffface.backends.adapter import Adapter, Function, Pull
-from diffface.backends.compiled import Array, Arrays
+from diffface.backends.chunks import filled
+from diffface.backends.compiled import Arrays
 from diffface.backends.errors import MissingRuleError
-from diffface.backends.generic import basis, gradient_by_basis, is_complex, pull_by_basis, size
+from diffface.backends.generic import (
+    Some,
+    basis,
+    gradient_by_basis,
+    is_complex,
+    like,
+    pull_by_basis,
+    size,
+)
 from diffface.backends.second_order import bridge
-from diffface.prep.operator import First, Mode, Point
+from diffface.prep.operator import First, Mode, Point, Seeds
 
 
 def gradient_function(point: Point) -> Function:
@@ -82,23 +91,20 @@ def push(adapter: Adapter, f: Function, point: Point) -> tuple[Arrays, Arrays, A
 
 
 def jacobian(
-    adapter: Adapter,
-    f: Function,
-    x: Arrays,
-    *,
-    mode: Mode,
-    chunk_size: int | None,
-    holomorphic: bool = False,
-    value: bool,
+    adapter: Adapter, f: Function, at: Point, mode: Mode, holomorphic: bool = False
 ) -> tuple[Arrays, Arrays, Arrays]:
     """``(y, blocks, aux)``: block ``k * len(x) + j`` is dy_k/dx_j, of shape y_k.shape + x_j.shape.
 
     ``mode="auto"`` goes by rows (reverse) where there are fewer outputs than inputs, and where the
-    framework has no rule for that, the other way.
+    framework has no rule for that, the other way. Where the seeds of the point are some of the unit
+    vectors, it is some of the columns or rows that are asked for.
     """
-    make = partial(
-        _jacobian, adapter, f, x, chunk_size=chunk_size, holomorphic=holomorphic, value=value
-    )
+    if at.some is Seeds.TANGENTS:
+        return adapter.pushforwards(f, at.x, at.seeds(), value=at.value)
+    if at.some is Seeds.COTANGENTS:
+        y, pull, aux = adapter.pullback(f, at.x, value=at.value)
+        return y, adapter.batch(pull, at.seeds()), aux
+    make = partial(_jacobian, adapter, f, at, holomorphic=holomorphic)
     if mode != "auto":
         return make(mode=mode)
     try:
@@ -117,32 +123,26 @@ def jacobian(
 
 
 def _jacobian(
-    adapter: Adapter,
-    f: Function,
-    x: Arrays,
-    *,
-    mode: Mode,
-    chunk_size: int | None,
-    holomorphic: bool = False,
-    value: bool,
+    adapter: Adapter, f: Function, at: Point, *, mode: Mode, holomorphic: bool
 ) -> tuple[Arrays, Arrays, Arrays]:
+    x, chunk_size = at.x, at.settings.chunk_size
     inputs = sum(map(size, x))
     if inputs == 0:
         y, aux = f(x)
         return y, _zeros(adapter, y, x), aux
     by_columns = mode == "auto" and inputs == 1 and adapter.forward
     if mode == "forward" or by_columns or not adapter.reverse:
-        y, columns, aux = adapter.columns(f, x, chunk_size=chunk_size, value=value)
-        return y, _from_columns(adapter, columns, x), aux
+        return _by_columns(adapter, f, at)
     y, pull, aux = adapter.pullback(f, x)
     outputs = sum(size(a) * (1 + is_complex(adapter, a)) for a in y)
     if outputs == 0:
         return y, _zeros(adapter, y, x), aux
     if mode == "auto" and adapter.forward and outputs >= inputs:
-        return _jacobian(
-            adapter, f, x, mode="forward", chunk_size=chunk_size, holomorphic=holomorphic,
-            value=value,
-        )  # fmt: skip
+        return _by_columns(adapter, f, at)
+    if not holomorphic:
+        some = lambda start, n: (adapter.batch(pull, basis(adapter, y, part=(start, n))), ())
+        if (found := _filled(adapter, at, some, y, columns=False)) is not None:
+            return y, found[0], aux
     rows = adapter.batch(pull, basis(adapter, y), chunk_size)
     if holomorphic:
         # pull is J^H, whose rows are conjugated.
@@ -152,6 +152,36 @@ def _jacobian(
         imaginary = adapter.batch(pull, basis(adapter, y, imaginary=True), chunk_size)
         rows = tuple(a + 1j * b for a, b in zip(rows, imaginary, strict=True))
     return y, _from_rows(adapter, rows, y, x), aux
+
+
+def _filled(
+    adapter: Adapter, at: Point, some: Some, space: Arrays, columns: bool
+) -> tuple[Arrays, Arrays] | None:
+    """The blocks, if they may take chunks of columns or rows, one for each vector of ``space``."""
+    chunk, tables = at.settings.chunk_size, at.tables
+    if tables is None or chunk is None or sum(map(size, space)) <= chunk:
+        return None
+    if any(is_complex(adapter, a) for a in (*at.x, *space)):
+        return None
+    return filled(adapter, adapter.repeated(some), space, chunk, columns, tables, at.x)
+
+
+def _by_columns(adapter: Adapter, f: Function, at: Point) -> tuple[Arrays, Arrays, Arrays]:
+    x, chunk_size, value = at.x, at.settings.chunk_size, at.value
+    leaves: int | None = None
+
+    def some(start: int, count: int) -> tuple[Arrays, Arrays]:
+        nonlocal leaves
+        asked, part = value and leaves is None, (start, count)
+        y, columns, aux = adapter.columns(f, x, chunk_size=chunk_size, value=asked, part=part)
+        leaves = len(y) if leaves is None else leaves
+        return columns, y + aux
+
+    if (found := _filled(adapter, at, some, x, columns=True)) is not None:
+        blocks, rest = found
+        return rest[:leaves], blocks, rest[leaves:]
+    y, columns, aux = adapter.columns(f, x, chunk_size=chunk_size, value=value)
+    return y, _from_columns(adapter, columns, x), aux
 
 
 def _from_columns(adapter: Adapter, columns: Arrays, x: Arrays) -> Arrays:
@@ -180,13 +210,6 @@ def _from_rows(adapter: Adapter, rows: Arrays, y: Arrays, x: Arrays) -> Arrays:
             blocks.append(like(adapter, block, leaf))
         offset += size(output)
     return tuple(blocks)
-
-
-def like(adapter: Adapter, block: Array, leaf: Array) -> Array:
-    """A derivative has the dtype of the argument, unless it is complex."""
-    if block.dtype == leaf.dtype or is_complex(adapter, block):
-        return block
-    return adapter.xp.astype(block, leaf.dtype)
 
 
 def _zeros(adapter: Adapter, y: Arrays, x: Arrays) -> Arrays:

@@ -24,10 +24,7 @@ from diffface.sparse.prepared import SparsePrepared
 
 def _derive(at: Point) -> tuple[tuple[Arrays, ...], Arrays]:
     mode = "forward" if at.settings.mode == "auto" and at.outer.forward else at.settings.mode
-    dx, blocks, rest = jacobian(
-        at.outer, gradient_function(at), at.x,
-        mode=mode, chunk_size=at.settings.chunk_size, value=at.value,
-    )  # fmt: skip
+    dx, blocks, rest = jacobian(at.outer, gradient_function(at), at, mode)
     return (rest[:1], dx, blocks), rest[1:]
 
 

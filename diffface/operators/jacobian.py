@@ -23,15 +23,8 @@ from diffface.sparse.prepared import SparsePrepared
 
 
 def _derive(at: Point) -> tuple[tuple[Arrays, ...], Arrays]:
-    mode, chunk_size, holomorphic = (
-        at.settings.mode,
-        at.settings.chunk_size,
-        at.settings.holomorphic,
-    )
-    y, blocks, aux = derive_jacobian(
-        at.adapter, at.f, at.x,
-        mode=mode, chunk_size=chunk_size, holomorphic=holomorphic, value=at.value,
-    )  # fmt: skip
+    mode, holomorphic = at.settings.mode, at.settings.holomorphic
+    y, blocks, aux = derive_jacobian(at.adapter, at.f, at, mode, holomorphic)
     return (y, blocks), aux
 
 

@@ -14,6 +14,7 @@ from diffface.backends.owner import computing, owner_of
 from diffface.backends.registry import resolve
 from diffface.operators.calculus import jacobian
 from diffface.prep.arguments.tree import flatten, unflatten
+from diffface.prep.operator import Mode, Point, Settings
 from diffface.rules.arguments import is_array, is_inexact, parts
 from diffface.rules.custom_rule import custom_rule
 from diffface.rules.parameters import ignored, passed_on, signature_of
@@ -102,15 +103,10 @@ class Residual:
         """The same by the matrix ``A``: of real numbers, two for a complex one."""
         adapter, xp = self._adapter, self._adapter.xp
         parts = self._parts(self._x)
-        _, blocks, _ = jacobian(
-            adapter,
-            self._of_parts,
-            parts,
-            # By rows, which nest in every mode of every backend.
-            mode="reverse" if adapter.reverse else "auto",
-            chunk_size=None,
-            value=False,
-        )
+        at = Point(self._of_parts, parts, tuple, adapter, adapter, Settings(), value=False)
+        # By rows, which nest in every mode of every backend.
+        mode: Mode = "reverse" if adapter.reverse else "auto"
+        _, blocks, _ = jacobian(adapter, self._of_parts, at, mode)
         size, shape, n = int(np.prod(self._x.shape)), tuple(self._x.shape), len(parts)
         blocks = tuple(xp.reshape(block, (size, size)) for block in blocks)
         right = tuple(xp.reshape(part, (size,)) for part in self._parts(b))

@@ -8,8 +8,8 @@ import numpy as np
 
 from diffface.backends.adapter import Adapter, Function
 from diffface.backends.compiled import Array, Arrays
-from diffface.backends.generic import typed
-from diffface.operators.calculus import gradient_function, like
+from diffface.backends.generic import like, typed
+from diffface.operators.calculus import gradient_function
 from diffface.prep.operator import Operator, Part, Point
 from diffface.sparse.coloring import Coloring
 from diffface.sparse.pattern import Sparsity
