@@ -38,7 +38,7 @@ test-slow: $(INSTALLED_DEV)
 	$(PYTEST) -m "(slow or more) and not exhaustive and not site"
 
 test-all: $(INSTALLED_DEV)
-	$(PYTEST) -m "not site"
+	XLA_FLAGS= $(PYTEST) -m "not site"
 
 lint: $(INSTALLED_DEV)
 	$(BIN)/ruff check --quiet

@@ -5,6 +5,8 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
@@ -19,6 +21,14 @@ from diffface.backends import registry as _registry
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".jax_cache"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+# Half of the rest goes into good machine code for programs that run once. What XLA does to programs
+# before is the same with these flags, which are those of one version. Where they are set already,
+# be it to nothing, they stay: for the wheel, for other instructions, and in `make test-all`.
+with suppress(PackageNotFoundError):
+    if f"jaxlib=={version('jaxlib')}" in (ROOT / "constraints.txt").read_text().split():
+        os.environ.setdefault(
+            "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+        )
 
 
 def pytest_report_teststatus(report):
