@@ -10,6 +10,7 @@ from diffface.backends.autograd.recorder import functions
 from diffface.backends.autograd.recorder.graph import Node, substitute
 from diffface.backends.autograd.recorder.recorder import trace
 from diffface.backends.autograd.recorder.tape import Tape
+from diffface.backends.autograd.writing import write
 from diffface.backends.compiled import Arrays, Program
 from diffface.backends.errors import CannotRecord
 from diffface.backends.recording import dependence as dep
@@ -118,7 +119,7 @@ def _run(node: Node, values: dict[Node, Any], report: Report, lines: dict[int, s
             report.operations |= {new: line() for new in set(report.operations) - before}
 
 
-def _scatter(base: Any, shape: Any, dtype: Any, index: Any, x: Any) -> Any:
+def _scatter(base: Any, shape: Any, dtype: Any, index: Any, x: Any, overwrite: bool = False) -> Any:
     report = next(leaves([base, index, x])).report
     deps = [v.deps if isinstance(v, IndexSets) else None for v in (base, x)]
     if any(True for _ in leaves([index])):
@@ -126,12 +127,17 @@ def _scatter(base: Any, shape: Any, dtype: Any, index: Any, x: Any) -> Any:
         return IndexSets(shape, found, report, dtype)
     at = np.arange(prod(shape)).reshape(shape)[index]
     spread = dep.broadcast(deps[1], np.shape(at))
-    return IndexSets(shape, dep.scatter(deps[0], spread, at, shape, False), report, dtype)
+    return IndexSets(shape, dep.scatter(deps[0], spread, at, shape, overwrite), report, dtype)
+
+
+def _written(array: Any, index: Any, value: Any) -> Any:
+    return _scatter(array, np.shape(array), array.dtype, index, value, overwrite=True)
 
 
 # Index sets in place of the functions that are not NumPy's.
 OWN: dict[Any, Any] = {
     functions.scatter: _scatter,
+    write.fun: _written,
     functions.product: lambda a, b, shape, dtype: np.dot(a, b),
     functions.cast: lambda x, dtype: x.astype(dtype),
     functions.joined: lambda parts, shape, dtype: np.concatenate(parts),

@@ -45,7 +45,7 @@ MOVES = dep.words(
 # Operations that take no more than the shape of their operand.
 FILLED = dep.words(
     "zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_empty "
-    "_new_zeros_with_same_feature_meta"
+    "new_empty_strided _new_zeros_with_same_feature_meta"
 )
 
 

@@ -238,6 +238,23 @@ def test_where_torchs_two_modes_disagree_the_sparse_derivative_is_the_dense_one(
     np.testing.assert_allclose(found(X).toarray(), dif.jacobian(f, X, backend="torch"))
 
 
+@pytest.mark.parametrize("backend", ["autograd", "torch"])
+def test_functions_that_write_show_what_they_write(backend):
+    def f(out, x):
+        out[...] = x
+        out[:2, 1] = x[:2, 0]
+        out[-1] = 3 * x[1]
+        out[::2, 0] *= x[0, 1]
+        out[1, 0] = 1.0
+
+    f, x = dif.in_place(f), np.linspace(-1, 2, 8).reshape(4, 2)
+    found = dif.prepare_jacobian(f, np.zeros((4, 2)), backend=backend, sparsity="trace")
+    assert (found.sparsity.nnz, found.sparsity.dense) == (9, "")
+    np.testing.assert_allclose(
+        found(x).toarray(), dif.jacobian(f, x, backend=backend).reshape(8, 8), rtol=1e-12
+    )
+
+
 # Entries.
 
 
