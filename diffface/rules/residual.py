@@ -131,7 +131,8 @@ class Residual:
     def _of_parts(self, parts: Arrays) -> tuple[Arrays, Arrays]:
         x = parts[0] if len(parts) == 1 else parts[0] + 1j * parts[1]
         (found,), _ = self._of_x((x,))
-        if is_complex(self._adapter, found) and len(parts) == 1:
+        # A complex step makes both complex
+        if is_complex(self._adapter, found) and not is_complex(self._adapter, x):
             raise NotDifferentiableError(
                 "The residual must be real where x is, got complex numbers; make x complex."
             )

@@ -215,6 +215,20 @@ def test_an_equilibrium_layer(backend):
     np.testing.assert_allclose(h(p["b"]), second, rtol=1e-9)
 
 
+@pytest.mark.parametrize("make", [dif.implicit, dif.fixed_point], ids=["implicit", "fixed point"])
+def test_complex_steps(make):
+    residual = cubic if make is dif.implicit else lambda x, p: x - cubic(x, p) / (3 * x**2 + 1)
+    root = make(residual, by_scipy)
+    loss = lambda p: np.sum(root(p) ** 2)
+    prepared = dif.prepare_jacobian(root, P + 1, backend="complex-step")
+    np.testing.assert_allclose(prepared(P), np.diag(FIRST), rtol=1e-10, atol=1e-12)
+    found = dif.gradient(loss, P, backend="complex-step")
+    np.testing.assert_allclose(found, 2 * ROOT * FIRST, rtol=1e-10)
+    wrong = dif.implicit(lambda x, p: x + 1j * p, lambda p: p)
+    with pytest.raises(dif.NotDifferentiableError):
+        dif.gradient(lambda p: np.sum(wrong(p)), P, backend="complex-step")
+
+
 def test_modules_of_torch_among_the_parameters():
     """``z = tanh(0.3 m(z) + x)``, beside the derivative through the iteration."""
     import torch
