@@ -1,16 +1,17 @@
 """Derivatives on a GPU: whether they are those of the processor, and how long they take.
 
-    python -m benchmarks.gpu [file]
+    python -m benchmarks.gpu [file] [--device cpu]
 
-For PyTorch and JAX, each where it finds a CUDA device: every operator of a Gaussian mixture, and a
-training step of a transformer block (PyTorch), prepared and not, beside the processor's results
-and the framework's own gradient. What it prints is also written to the file, by default
-``benchmarks/gpu.txt``; without a device that says so.
+For PyTorch and JAX, each where it finds a CUDA device: the smoke part of the conformance suite on
+arrays that are there; every operator of a Gaussian mixture, and a training step of a transformer
+block (PyTorch), prepared and not, beside the processor's results and the framework's own gradient.
+What it prints is also written to the file, by default ``benchmarks/gpu.txt``; without a device that
+says so. With ``--device cpu`` all of it runs on the processor at small sizes, to try the script.
 """
 
+import argparse
 import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,54 +23,113 @@ import torch
 
 import diffface as dif
 from benchmarks.models import block
+from diffface.backends.arrays import NUMPY, ArrayLibrary
+from diffface.backends.registry import resolve
 from diffface.benchmark.problems import GMM
+from diffface.testing import scenarios
+from diffface.testing.case import cases
+from diffface.testing.limits import known_limits
+from diffface.testing.many import run_many
+from diffface.testing.names import operator_of
+from diffface.testing.protocol import run
 
 # Points, dimensions, components.
 SMALL, LARGE = (200, 2, 3), (10_000, 32, 25)
 OPERATORS = ("gradient", "value_and_gradient", "hvp", "hessian", "pushforward", "pullback")
+
+# Of the conformance suite, and how prepared calls must run.
+QUICK = ("number to number", "vector to number", "everything")
+BUILT = ("xla", "replay")
 
 Line = tuple[bool, str]
 
 
 def main() -> None:
     """Print what was found, and write it down; fail where a result is wrong."""
-    target = Path(sys.argv[1]) if sys.argv[1:] else Path(__file__).with_name("gpu.txt")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("file", nargs="?", default=Path(__file__).with_name("gpu.txt"), type=Path)
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    options = parser.parse_args()
+    failed, text = False, ""
+    for right, line in report(options.device):
+        print(said := f"{'' if right else 'WRONG '}{line}", flush=True)
+        text += f"{said}\n"
+        failed |= not right
+    options.file.write_text(text)
+    raise SystemExit(failed)
+
+
+def report(where: str) -> Iterator[Line]:
+    """What is right and wrong on ``"cuda"`` or ``"cpu"``, as it is found."""
     head = f"Python {platform.python_version()}, torch {torch.__version__}, jax {jax.__version__}"
-    lines: list[Line] = [(True, head)]
+    yield True, head
     for name, backend in (("torch", on_torch), ("jax", on_jax)):
-        found = backend()
+        found = backend(where)
         if found is None:
-            lines.append((True, f"{name}: there is no CUDA device here, so that it has not run."))
+            yield True, f"{name}: there is no CUDA device here, so that it has not run."
             continue
         device, place, wait = found
-        lines.append((True, f"{name}: {device}"))
-        lines += [*conforms(name, place), *timed(name, place, wait)]
-    text = "".join(f"{'' if right else 'WRONG '}{line}\n" for right, line in lines)
-    print(text, end="")
-    target.write_text(text)
-    raise SystemExit(not all(right for right, _ in lines))
+        yield True, f"{name}: {device}"
+        yield from smoke(name, place)
+        yield from conforms(name, place)
+        yield from timed(name, place, wait, SMALL if where == "cpu" else LARGE)
 
 
 Place = Callable[[Any], Any]
 Found = tuple[str, Place, Callable[[], None]] | None
 
 
-def on_torch() -> Found:
+def on_torch(device: str) -> Found:
     """The device, how an array comes there, and how to wait for it."""
+    place = lambda array: torch.as_tensor(array, dtype=torch.float32, device=device)
+    if device == "cpu":
+        return "processor", place, lambda: None
     if not torch.cuda.is_available():
         return None
-    place = lambda array: torch.as_tensor(array, dtype=torch.float32, device="cuda")
     return torch.cuda.get_device_name(), place, torch.cuda.synchronize
 
 
-def on_jax() -> Found:
+def on_jax(device: str) -> Found:
     """Likewise; JAX's calls are waited for by their results."""
     try:
-        device = jax.devices("gpu")[0]
+        there = jax.devices("cpu" if device == "cpu" else "gpu")[0]
     except RuntimeError:
         return None
-    place = lambda array: jax.device_put(np.asarray(array, np.float32), device)
-    return device.device_kind, place, lambda: None
+    place = lambda array: jax.device_put(np.asarray(array, np.float32), there)
+    return there.device_kind, place, lambda: None
+
+
+class Placed:
+    """The arrays of a library, on the device where ``place`` brings them: a kind for cases."""
+
+    def __init__(self, library: ArrayLibrary, place: Place) -> None:
+        self.name = library.name
+        self._library = library
+        self._device = library.describe(place(np.zeros(1)))[2]
+
+    def from_numpy(self, array: Any, device: object) -> Any:
+        return self._library.from_numpy(array, self._device)
+
+
+def smoke(name: str, place: Place) -> Iterator[Line]:
+    """The scenarios that conformance's smoke tests take, in every way, on arrays of the device."""
+    library = resolve(name).first_order().arrays
+    placed: Any = Placed(library, place)
+    limits, wrong, count = known_limits(name), [], 0
+    for scenario in scenarios():
+        if scenario.name not in QUICK:
+            continue
+        for case in cases(scenario, (NUMPY, placed)):
+            operator = operator_of(case.function)
+            if case.kind is NUMPY or any(x.covers(scenario.name, operator) for x in limits):
+                continue
+            count += 1
+            try:
+                (run_many if case.many else run)(case, name, BUILT)
+            except Exception as error:  # noqa: BLE001 - each is reported
+                wrong.append(f"    {case}: {str(error).splitlines()[0]}")
+    yield not wrong, f"  conformance: {count} cases, {len(wrong)} wrong"
+    yield from ((False, line) for line in wrong)
 
 
 def moved(args: Any, place: Place) -> list[Any]:
@@ -124,9 +184,11 @@ def arrays(tree: Any) -> list[Any]:
     return [np.asarray(tree.detach().cpu() if isinstance(tree, torch.Tensor) else tree)]
 
 
-def timed(name: str, place: Place, wait: Callable[[], None]) -> Iterator[Line]:
-    """Milliseconds of a large gradient and a training step, and of the framework's own."""
-    args = moved(GMM.make_args(LARGE, 0), place)
+def timed(
+    name: str, place: Place, wait: Callable[[], None], size: tuple[int, int, int]
+) -> Iterator[Line]:
+    """Milliseconds of a gradient and a training step, and of the framework's own."""
+    args = moved(GMM.make_args(size, 0), place)
     values = plain(args)
     active = tuple(i for i, a in enumerate(args) if not isinstance(a, dif.Const))
     ours = dif.prepare_gradient(GMM.f, *args, backend=name)
@@ -137,7 +199,8 @@ def timed(name: str, place: Place, wait: Callable[[], None]) -> Iterator[Line]:
     yield True, _times("GMM gradient", lambda: ours(*values), lambda: theirs(*values), wait)
     if name == "torch":
         f, model, x = block()
-        model, x = model.cuda(), x.cuda()
+        device = place(np.zeros(1)).device
+        model, x = model.to(device), x.to(device)
         step = dif.prepare_value_and_gradient(f, model, dif.Const(x))
 
         def by_backward() -> None:

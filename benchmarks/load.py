@@ -3,8 +3,9 @@
     python -m benchmarks.load --calls 100000 --interrupts 200
 
 Eight threads call the same prepared callables with arguments that change: no result may be wrong,
-and memory must not grow. Then preparations are interrupted: what was prepared before goes on, what
-is prepared after is right, and no framework's settings have changed. It fails by an exit status.
+and memory must not grow; how far it is, is printed. Then preparations are interrupted: what was
+prepared before goes on, what is prepared after is right, and no framework's settings have changed.
+It fails by an exit status.
 """
 
 import argparse
@@ -46,7 +47,10 @@ def memory():
 
 
 def threads(backend, calls):
-    """Wrong results of so many calls in each of eight threads, and what memory has grown by."""
+    """Wrong results of so many calls in each of eight threads, and what memory has grown by.
+
+    A tenth of them comes first, after which memory counts.
+    """
     x = np.linspace(0.1, 1.0, 6)
     gradient = dif.prepare_gradient(wave, x, dif.Const(1.0), backend=backend)
     lazy = dif.prepare_hvp(wave, backend=backend, argnums=0)
@@ -63,10 +67,16 @@ def threads(backend, calls):
                 wrong += not np.allclose(found, curvature(x, a), rtol=tolerance, atol=tolerance)
         return wrong
 
+    wrong, start = 0, time.perf_counter()
     with ThreadPoolExecutor(THREADS) as pool:
-        wrong = sum(pool.map(work, range(THREADS), [max(calls // 10, 64)] * THREADS))
-        before = memory()
-        wrong += sum(pool.map(work, range(THREADS), [calls] * THREADS))
+        for part in range(11):
+            numbers = range(part * THREADS, (part + 1) * THREADS)
+            wrong += sum(pool.map(work, numbers, [max(calls // 10, 64)] * THREADS))
+            if part == 0:
+                before = memory()
+            seconds, more = time.perf_counter() - start, memory() - before
+            done = f"{part}0 %, {seconds:.0f} s, {wrong} wrong, {more:+.1f} MiB"
+            print(f"  {backend}: {done}", flush=True)
     return wrong, memory() - before
 
 
@@ -152,7 +162,8 @@ def main():
         hits, wrong = interrupts(backend, options.interrupts)
         print(
             f"{backend}: {count} wrong of {THREADS} x {options.calls} calls, {growth:.1f} MiB more;"
-            f" {hits} interrupts, {'; '.join(wrong) or 'nothing broken'}"
+            f" {hits} interrupts, {'; '.join(wrong) or 'nothing broken'}",
+            flush=True,
         )
         failed |= bool(count or wrong) or growth > GROWTH
     raise SystemExit(failed)

@@ -270,4 +270,6 @@ def check_aux(aux: Tree, answer: Tree) -> None:
 
 def _copied(leaf: Any) -> Any:
     kind = library_of(leaf)
-    return leaf if kind is None else kind.from_numpy(np.array(kind.to_numpy(leaf)), None)
+    if kind is None:
+        return leaf
+    return kind.from_numpy(np.array(kind.to_numpy(leaf)), kind.describe(leaf)[2])

@@ -1,5 +1,7 @@
 """Networks trained on scikit-learn's digits: losses are those of the frameworks' own gradients."""
 
+from functools import partial
+
 import equinox as eqx
 import jax
 import numpy as np
@@ -11,6 +13,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 import diffface as dif
+from diffface.prep.executable import Executable
 
 STEPS, BATCH = 200, 64
 
@@ -120,3 +123,53 @@ def test_nnx():
         return dif.prepare_value_and_gradient(loss, model, dif.Const(x), dif.Const(y))
 
     check(losses(ours), losses(lambda *_: nnx.jit(nnx.value_and_grad(loss))))
+
+
+def padded(x, y):
+    """A batch with rows of zeros up to the next power of two, and the weights of its rows."""
+    size = len(x)
+    full = 2 ** max(3, int(np.ceil(np.log2(size))))
+    weights = np.zeros(full, np.float32)
+    weights[:size] = 1.0 / size
+    more = full - size
+    return np.pad(x, ((0, more), (0, 0))), np.pad(y, (0, more)), weights
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("framework", ["torch", "jax"])
+def test_batches_of_many_sizes_take_few_preparations(framework, monkeypatch):
+    """24 sizes, padded to powers of two: the value is that of the batch, and 4 are prepared."""
+    prepared = []
+    monkeypatch.setattr(
+        "diffface.prep.prepared.Executable",
+        lambda plan, *args, **options: prepared.append(plan) or Executable(plan, *args, **options),
+    )
+    draws = np.random.default_rng(0)
+    batches = [
+        (draws.normal(size=(n, 3)).astype(np.float32), draws.normal(size=n).astype(np.float32))
+        for n in draws.permutation(np.arange(41, 65))
+    ] + [(draws.normal(size=(n, 3)).astype(np.float32), np.ones(n, np.float32)) for n in (1, 9, 17)]
+
+    def loss(w, x, y, weights):
+        return (weights * (x @ w - y) ** 2).sum()
+
+    w, values, plain = np.full(3, 0.5, np.float32), [], []
+    if framework == "torch":
+        variable = torch.tensor(w, requires_grad=True)
+        sgd, step = torch.optim.SGD([variable], lr=0.1), None
+        for x, y in torch.utils.data.DataLoader(batches, batch_size=None):
+            given = tuple(map(torch.from_numpy, padded(x.numpy(), y.numpy())))
+            step = step or dif.closure(loss, variable, *given)
+            plain.append(float(((x @ variable.detach() - y) ** 2).mean()))
+            values.append(float(sgd.step(partial(step, *given))))
+    else:
+        sgd, step = optax.sgd(0.1), dif.prepare_value_and_gradient(loss, backend="jax", argnums=0)
+        state = sgd.init(w)
+        for x, y in batches:
+            plain.append(float(np.mean((x @ np.asarray(w) - y) ** 2)))
+            value, gradient = step(w, *padded(x, y))
+            updates, state = sgd.update(gradient, state)
+            w = np.asarray(optax.apply_updates(w, updates))
+            values.append(float(value))
+    np.testing.assert_allclose(values, plain, rtol=1e-5)
+    assert len(prepared) == 4
