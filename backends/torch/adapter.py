@@ -45,7 +45,7 @@ from diffface.backends.torch.variables import (
     zeros_for_none,
 )
 from diffface.backends.torch.vmap import batched, lacks_batching
-from diffface.backends.torch.writing import Writing
+from diffface.backends.torch.writing import Writing, as_read
 
 _AS_IT_IS = nullcontext()
 
@@ -274,7 +274,7 @@ class Torch(Adapter):
         return _AS_IT_IS if torch.compiler.is_compiling() else Writing()
 
     def primitive(self, rule: Rule, x: Arrays) -> Arrays:
-        return call_rule(rule, x)
+        return call_rule(rule, as_read(x))
 
     def is_nested(self) -> bool:
         return NESTED.get() or transformed()

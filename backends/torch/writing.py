@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch._C import _functorch
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
 # Python's operators, by the names of operations
 _OPERATORS = {
@@ -14,6 +14,9 @@ _OPERATORS = {
     "neg": "neg", "abs": "abs", "matmul": "matmul", "rmatmul": "matmul",
 }  # fmt: skip
 
+_IN_PLACE = {
+    "__iadd__", "__idiv__", "__imod__", "__imul__", "__ipow__", "__isub__", "__itruediv__",
+}  # fmt: skip
 # Composed of other operations, and new all the same
 _COMPOSED = {
     "absolute", "cross", "cumulative_trapezoid", "diff", "divide", "float_power", "inner", "kron",
@@ -32,10 +35,17 @@ class Writing(TorchFunctionMode):
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if _reads(func) and not (kwargs and kwargs.get("out") is not None):
-            args = _copied(args)
+        updates = _updates(func)
+        if (updates or _reads(func)) and not (kwargs and kwargs.get("out") is not None):
+            args = (*args[:updates], *_copied(args[updates:]))
             kwargs = kwargs and {name: _copied(x) for name, x in kwargs.items()}
         return func(*args, **(kwargs or {}))
+
+
+def as_read(x: Any) -> Any:
+    """``x`` as an operation with a rule may keep it, which is no function of torch's."""
+    stack = _get_current_function_mode_stack()
+    return _copied(x) if any(type(mode) is Writing for mode in stack) else x
 
 
 def _copied(x: Any) -> Any:
@@ -51,6 +61,12 @@ def _was_written(x: torch.Tensor) -> bool:
             return True
         x = _functorch.get_unwrapped(x)
     return bool(x._version)
+
+
+def _updates(func: Any) -> bool:
+    """Whether ``func`` writes into its first argument, and reads the others."""
+    name = getattr(func, "__name__", "")
+    return name in _IN_PLACE or (name.endswith("_") and not name.endswith("__"))
 
 
 @lru_cache(maxsize=1000)

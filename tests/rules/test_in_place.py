@@ -232,8 +232,12 @@ def test_what_was_written_is_read_and_written_over(backend):
 def test_reading_what_was_written_under_torch(transform):
     import torch
 
+    sin = dif.elementwise(np.sin, np.cos)
+
     def squares(out, x):
-        out[0] = x[0] * x[1]
+        out[0] = x[0]
+        out[0] *= x[1]
+        out[1:] = sin(out[:-1])  # of what is written over
         out[1:] = out[:-1] * x[1:]
 
     e = lambda x: (dif.in_place(squares, like=(2,))(x) ** 2).sum()
