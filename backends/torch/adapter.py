@@ -31,7 +31,7 @@ from diffface.backends.torch.numbers import Refusing, hint, refuse_taken_numbers
 from diffface.backends.torch.primitive import call_rule
 from diffface.backends.torch.processes import refuse_synchronised
 from diffface.backends.torch.pushforward import DUAL, lacks_rule, push_dual, push_functional
-from diffface.backends.torch.state import unchanged
+from diffface.backends.torch.state import Restoring, unchanged
 from diffface.backends.torch.variables import (
     FOLLOW,
     NESTED,
@@ -259,12 +259,12 @@ class Torch(Adapter):
         return xp.eye(rows, columns, k=-offset, dtype=like.dtype, device=like.device)
 
     def scope(self, dtypes: Sequence[np.dtype[Any]]) -> AbstractContextManager[object]:
-        if not torch.is_inference_mode_enabled():
-            return _AS_IT_IS if torch.is_grad_enabled() else torch.enable_grad()
-        scopes = ExitStack()
-        scopes.enter_context(torch.inference_mode(False))
-        scopes.enter_context(torch.enable_grad())
-        return scopes
+        if torch.is_inference_mode_enabled():
+            return Restoring(torch.inference_mode(False), torch.enable_grad())
+        if not torch.is_grad_enabled():
+            return Restoring(torch.enable_grad())
+        # Within another call it is that one which puts all back.
+        return _AS_IT_IS if NESTED.get() else Restoring()
 
     def scratch(self, shape: tuple[int, ...], x: Arrays) -> Array:
         return zeros(shape, x)

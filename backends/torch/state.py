@@ -1,17 +1,20 @@
 """State that a preparation must not change: tensors that a function keeps, and torch's own."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from types import TracebackType
 
 import torch
 from torch._C import _functorch
+from torch._functorch import eager_transforms
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd import forward_ad
 from torch.utils import _python_dispatch
 
 from diffface.backends.recording.reachable import reachable, undisturbed
 from diffface.backends.torch.attention import PlainAttention
-from diffface.backends.torch.pushforward import LEVELS
+from diffface.backends.torch.pushforward import DUAL, LEVELS
+from diffface.backends.torch.variables import FOLLOW, NESTED
 
 # A captured tensor of more elements is data, not a state that the function keeps
 _LARGE = 1 << 22
@@ -44,11 +47,12 @@ class Scopes:
         self._grad = torch.is_grad_enabled()
         self._parallel = torch._C._is_multithreading_enabled()
         self._modes = torch._C._len_torch_dispatch_stack()
-        self._flags = {name: getattr(_python_dispatch, name) for name in _FLAGS}
+        self._flags = [*map(vars(_python_dispatch).get, _FLAGS)]
         self._functions = torch._C._len_torch_function_stack()
         self._transforms = _functorch.get_dynamic_layer_stack_depth()
-        self._level = forward_ad._current_level
+        self._level, self._nesting = forward_ad._current_level, eager_transforms.JVP_NESTING
         self._depth = PlainAttention.depth()
+        self._marks = NESTED.get(), FOLLOW.get(), DUAL.get()
 
     def leave(self) -> None:
         """Leave those that were entered since."""
@@ -56,19 +60,53 @@ class Scopes:
             torch._C._pop_torch_function_stack()
         while torch._C._len_torch_dispatch_stack() > self._modes:
             torch._C._pop_torch_dispatch_stack(None)
-        for name, value in self._flags.items():
+        for name, value in zip(_FLAGS, self._flags, strict=True):
             setattr(_python_dispatch, name, value)
         if _functorch.get_dynamic_layer_stack_depth() > self._transforms:
             _functorch.pop_dynamic_layer_stack_and_undo_to_depth(self._transforms)
         torch._C._set_grad_enabled(self._grad)
         torch._C._set_multithreading_enabled(self._parallel)
         PlainAttention.reach(self._depth)
+        nested, follow, dual = self._marks
+        NESTED.set(nested)
+        FOLLOW.set(follow)
+        DUAL.set(dual)
         with LEVELS:
             while forward_ad._current_level > self._level:
                 try:
                     forward_ad.exit_dual_level()
                 except RuntimeError:  # it was left, but not counted
                     forward_ad._current_level -= 1
+            eager_transforms.JVP_NESTING = min(self._nesting, eager_transforms.JVP_NESTING)
+
+
+class Restoring:
+    """Scopes around a call, which an interrupt leaves as they were before it."""
+
+    __slots__ = ("_before", "_within")
+
+    def __init__(self, *within: AbstractContextManager[object]) -> None:
+        self._within = within
+
+    def __enter__(self) -> None:
+        self._before = Scopes()
+        try:
+            for scope in self._within:
+                scope.__enter__()
+        except BaseException:
+            self._before.leave()
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        try:
+            for scope in reversed(self._within):
+                scope.__exit__(kind, error, trace)
+        finally:
+            if kind is not None:
+                self._before.leave()
 
 
 class Buffers:

@@ -1,6 +1,7 @@
 """What preparing a function leaves behind in what the function can reach: nothing."""
 
 import random
+import sys
 from functools import lru_cache
 from typing import Any
 
@@ -9,8 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from torch._functorch import eager_transforms
 
 import diffface as dif
+from diffface.backends.torch.pushforward import DUAL
+from diffface.backends.torch.variables import FOLLOW, NESTED
 
 X = np.array([1.0, 2.0, 3.0])
 EACH = pytest.mark.parametrize("backend", ["jax", "torch", dif.Torch(compile=True)], ids=str)
@@ -242,3 +246,49 @@ def test_an_interrupt_leaves_no_mode_of_torch() -> None:
     assert torch._C._is_multithreading_enabled()
     assert not flags._is_in_torch_dispatch_mode
     assert torch.equal(dif.gradient(lambda x: (x**2).sum(), torch.ones(3)), 2 * torch.ones(3))
+
+
+class Interrupt:
+    """Raises KeyboardInterrupt where Python looks for signals, at the k-th such place."""
+
+    def __init__(self, k: int) -> None:
+        self.left = k
+
+    def __call__(self, frame: Any, event: str, _: Any) -> None:
+        if event in ("call", "c_return"):
+            self.left -= 1
+            if self.left == 0:
+                sys.setprofile(None)
+                raise KeyboardInterrupt
+
+
+def _scopes() -> Any:
+    return (
+        torch.is_grad_enabled(), torch._C._len_torch_dispatch_stack(),
+        torch._C._len_torch_function_stack(), torch.autograd.forward_ad._current_level,
+        torch._C._functorch.get_dynamic_layer_stack_depth(), eager_transforms.JVP_NESTING,
+        torch.backends.cuda.flash_sdp_enabled(), NESTED.get(), FOLLOW.get(), DUAL.get(),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("operator", ["gradient", "hvp", "hessian"])
+def test_an_interrupt_of_an_unprepared_call_leaves_no_scope_open(operator: str) -> None:
+    x = torch.tensor(X)
+    seeds = {"tangents": x} if operator == "hvp" else {}
+    call = lambda: getattr(dif, operator)(lambda x: (x**3).sum() * x.prod(), x, **seeds)
+    expected, before = call(), _scopes()
+    counting = Interrupt(10**9)
+    sys.setprofile(counting)
+    call()
+    sys.setprofile(None)
+    places = 10**9 - counting.left
+    for k in range(1, places, max(1, places // 41)):
+        try:
+            sys.setprofile(Interrupt(k))
+            call()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.setprofile(None)
+        assert _scopes() == before, k
+    torch.testing.assert_close(call(), expected)
