@@ -68,9 +68,6 @@ class Adapter(ABC):
         How a batch is computed in a compiled program: ``"vectorized"`` where the program is the
         same for any length, ``"unrolled"`` where it grows with it, ``"loop"`` where nothing is
         recorded, ``"in step"`` where in such a loop many points are evaluated at once.
-    writes : bool
-        Whether arrays of the library can be written to while they are differentiated; not where the
-        subclass implements `updated`.
     """
 
     arrays: ClassVar[ArrayLibrary]
@@ -78,14 +75,12 @@ class Adapter(ABC):
     reverse: ClassVar[bool] = False
     black_box: ClassVar[bool] = False
     library: ClassVar[str]
-    writes: ClassVar[bool] = True
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         pushes = (cls.pushforward, cls.pushforwards)
         cls.forward = pushes != (Adapter.pushforward, Adapter.pushforwards)
         cls.reverse = cls.pullback is not Adapter.pullback
-        cls.writes = cls.updated is Adapter.updated
         if not hasattr(cls, "library") and hasattr(cls, "arrays"):
             cls.library = cls.arrays.name
 
@@ -328,24 +323,16 @@ class Adapter(ABC):
             f"`{rule.name}`; write the function without, or use another backend."
         )
 
-    def scratch(self, shape: tuple[int, ...], x: Arrays) -> Array:
-        """Zeros of ``shape``, of the dtype of all of ``x``, for a function of ``x`` to write to."""
+    def scratch(self, shape: tuple[int, ...], x: Arrays) -> Any:
+        """Zeros of ``shape``, of the dtype of all of ``x``, for a function of ``x`` to write to.
+
+        Where arrays of the library cannot be written to, a `Mutable`.
+        """
         return self.xp.zeros(shape, dtype=self.xp.result_type(*x))
 
-    def writing(self) -> AbstractContextManager[object]:
-        """Lets a function write over what its derivative needs; entered where `writes` is True."""
-        return _NOTHING
-
-    def updated(self, array: Array, index: Any, value: Array) -> Array:
-        """A copy of ``array`` with ``value`` at ``index``; asked for where `writes` is False."""
-        raise UnsupportedOperatorError(
-            f"{self!r} cannot differentiate functions that write into arrays; use a backend that "
-            "can."
-        )
-
-    def merged(self, f: Callable[[], Array], plain: Array) -> Array:
-        """``plain``, or the same by fewer operations; it is ``f()``, found element by element."""
-        return plain
+    def written(self, f: Callable[[], Array], memory: Sequence[Any]) -> Array:
+        """``f()``, which writes to ``memory``, a list of what `scratch` made meanwhile."""
+        return f()
 
     def explain(self, error: Exception) -> str | None:
         """Hint for the user if ``error`` came from a function that is not portable; else None."""

@@ -37,12 +37,12 @@ class Mutable:
         # Elements that were written one by one, by their places: one update does for all of them.
         self._written: dict[tuple[int, ...], Array] = {}
         self.writes = 0  # of single elements
-        self.shape: tuple[int, ...] = tuple(array.shape)
-        self.dtype = array.dtype
+        self._shape: tuple[int, ...] = tuple(array.shape)
+        self._dtype = array.dtype
 
     def _part(self, index: Any, shape: tuple[int, ...]) -> "Mutable":
         view = copy(self)
-        view._base, view._index, view.shape = self, index, shape
+        view._base, view._index, view._shape = self, index, shape
         view._array, view._written = None, {}
         if self._positions is None:
             self._positions = np.arange(self.size).reshape(self.shape)
@@ -74,6 +74,16 @@ class Mutable:
         if self._base is None:
             return tuple(int(p) % n for p, n in zip(parts, self.shape, strict=True))
         return tuple(map(int, np.unravel_index(self._positions[parts], self._root.shape)))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As of an array."""
+        return self._shape
+
+    @property
+    def dtype(self) -> Any:
+        """As of an array."""
+        return self._dtype
 
     @property
     def ndim(self) -> int:
@@ -149,14 +159,19 @@ class Mutable:
         return function(*map(_plain, inputs))
 
     def __array_function__(self, f: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        plain = [list(map(_plain, a)) if isinstance(a, list | tuple) else _plain(a) for a in args]
-        return getattr(self._xp, f.__name__)(*plain, **kwargs)
+        return plain_arguments(getattr(self._xp, f.__name__))(*args, **kwargs)
 
     def __jax_array__(self) -> Array:
         return self.value
 
     def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise TypeError("A plain NumPy function was called on an array that is written to.")
+
+    def __getattr__(self, name: str) -> Any:
+        # Nothing that an immutable array gives can be written to in vain.
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self.value, name)
 
     def __bool__(self) -> bool:
         return bool(self.value)
@@ -165,8 +180,21 @@ class Mutable:
         return (self[i] for i in range(len(self)))
 
 
+def plain_arguments(f: Callable[..., Any]) -> Callable[..., Any]:
+    """``f`` of what the arrays are that are written to when it is called."""
+
+    def of_values(*args: Any, **kwargs: Any) -> Any:
+        return f(*map(_deep, args), **{name: _deep(value) for name, value in kwargs.items()})
+
+    return of_values
+
+
 def _plain(value: Any) -> Any:
     return value.value if isinstance(value, Mutable) else value
+
+
+def _deep(value: Any) -> Any:
+    return list(map(_plain, value)) if isinstance(value, list | tuple) else _plain(value)
 
 
 def _repeats(shape: tuple[int, ...], index: Any) -> bool:

@@ -59,7 +59,7 @@ ROWS = {
     "autograd": Row(
         "diffface.backends.autograd.adapter", "Autograd", ("autograd",), "autograd",
         "autograd.numpy.numpy_boxes:ArrayBox", "diffface.backends.autograd.arrays:BOXES",
-        "diffface.backends.autograd.namespace.namespace:namespace",
+        "diffface.backends.autograd.namespace.namespace:namespace_of",
     ),
     "numpy": Row("diffface.backends.numpy.finite_differences", "FiniteDifferences"),
     "complex-step": Row("diffface.backends.numpy.complex_step", "ComplexStep"),

@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, final
@@ -20,10 +20,11 @@ from diffface.backends.autograd.arrays import BOXES
 from diffface.backends.autograd.namespace import namespace
 from diffface.backends.autograd.primitive import call_rule
 from diffface.backends.autograd.recorder import record
-from diffface.backends.autograd.writing import write
+from diffface.backends.autograd.writing import Written, write, written
 from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.errors import UnsupportedOperatorError
 from diffface.backends.generic import loop
+from diffface.backends.mutable import Mutable
 from diffface.backends.recording.agreement import check_agreement
 from diffface.backends.recording.numbers import build_with_numbers
 from diffface.backends.rule import Rule
@@ -91,6 +92,8 @@ class Autograd(Adapter):
         return read_derivative(self, dependence, program, examples, primals, order)
 
     def lift(self, value: object, like: Array) -> Array:
+        if isinstance(value, Mutable):
+            value = value.value
         if isbox(value) or isinstance(value, np.ndarray | np.number | np.bool_):
             return value
         if isinstance(value, bool | int | float | complex):
@@ -100,8 +103,11 @@ class Autograd(Adapter):
     def scope(self, dtypes: Sequence[np.dtype[Any]]) -> AbstractContextManager[object]:
         return _TRACING
 
-    def updated(self, array: Array, index: Any, value: Array) -> Array:
-        return write(array, index, value)
+    def scratch(self, shape: tuple[int, ...], x: Arrays) -> Any:
+        return Written(super().scratch(shape, x), write, self.xp)
+
+    def written(self, f: Callable[[], Array], memory: Sequence[Any]) -> Array:
+        return written(f)
 
     def primitive(self, rule: Rule, x: Arrays) -> Arrays:
         return call_rule(rule, x)

@@ -9,6 +9,7 @@ from autograd.tracer import getval
 
 from diffface.backends.arrays import ArrayLibrary, NumPyArrays
 from diffface.backends.compiled import Array
+from diffface.backends.mutable import Mutable
 from diffface.backends.recording.names import Names
 
 
@@ -30,6 +31,8 @@ class Boxes(NumPyArrays):
         return True
 
     def traced(self, array: Array) -> Array:
+        if isinstance(array, Mutable):
+            return array.value
         # Numbers become arrays, which have a shape and a dtype.
         try:
             _ = array.dtype

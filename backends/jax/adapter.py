@@ -21,11 +21,14 @@ from diffface.backends.jax.compile import coarsest_unit, compile_xla
 from diffface.backends.jax.elements import merged
 from diffface.backends.jax.primitive import call_rule
 from diffface.backends.jax.writing import updated
+from diffface.backends.mutable import Mutable
 from diffface.backends.recording.agreement import check_agreement
 from diffface.backends.recording.reachable import Belongings, undisturbed
 from diffface.backends.recording.user_frame import users_stacklevel
 from diffface.backends.rule import Rule
 
+# So many writes of single elements are worth a second look at what is computed for them.
+_MANY = 16
 # Single elements of an array of one axis.
 _ELEMENTS = jax.lax.GatherDimensionNumbers((), (0,), (0,))
 
@@ -161,11 +164,12 @@ class JAX(Adapter):
     def undisturbed(self, f: object) -> AbstractContextManager[object]:
         return _unchanged(f)
 
-    def updated(self, array: Array, index: Any, value: Array) -> Array:
-        return updated(array, index, value)
+    def scratch(self, shape: tuple[int, ...], x: Arrays) -> Any:
+        return Mutable(super().scratch(shape, x), updated, jnp)
 
-    def merged(self, f: Callable[[], Array], plain: Array) -> Array:
-        return merged(f, plain)
+    def written(self, f: Callable[[], Array], memory: Sequence[Any]) -> Array:
+        y = f()
+        return merged(f, y) if sum(a.writes for a in memory) > _MANY else y
 
     def primitive(self, rule: Rule, x: Arrays) -> Arrays:
         return call_rule(rule, x)

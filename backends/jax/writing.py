@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
 from diffface.backends.compiled import Array
+from diffface.backends.mutable import Mutable
 
 
 def updated(array: Array, index: Any, value: Any) -> Array:
@@ -41,3 +43,9 @@ def _window(shape: tuple[int, ...], index: Any) -> tuple[list[int], list[int], l
         sizes.append(max(stop - start, 0))
         kept.append(sizes[-1])
     return starts, sizes, kept
+
+
+# Functions of JAX take no objects that stand for arrays; they get the array of that moment.
+jax.tree_util.register_pytree_node(
+    Mutable, lambda array: ((array.value,), None), lambda _, values: next(iter(values))
+)

@@ -27,6 +27,7 @@ from diffface.backends.torch.levels import (
     transformed,
     uses_norms,
 )
+from diffface.backends.torch.memory import Memory, as_read
 from diffface.backends.torch.numbers import Refusing, hint, refuse_taken_numbers
 from diffface.backends.torch.primitive import call_rule
 from diffface.backends.torch.processes import refuse_synchronised
@@ -45,7 +46,6 @@ from diffface.backends.torch.variables import (
     zeros_for_none,
 )
 from diffface.backends.torch.vmap import batched, lacks_batching
-from diffface.backends.torch.writing import Writing, as_read
 
 _AS_IT_IS = nullcontext()
 
@@ -269,9 +269,10 @@ class Torch(Adapter):
     def scratch(self, shape: tuple[int, ...], x: Arrays) -> Array:
         return zeros(shape, x)
 
-    def writing(self) -> AbstractContextManager[object]:
+    def written(self, f: Callable[[], Array], memory: Sequence[Any]) -> Array:
         # torch.compile follows the function itself, and writes new values in place of old ones.
-        return _AS_IT_IS if torch.compiler.is_compiling() else Writing()
+        with _AS_IT_IS if torch.compiler.is_compiling() else Memory(memory):
+            return f()
 
     def primitive(self, rule: Rule, x: Arrays) -> Arrays:
         return call_rule(rule, as_read(x))

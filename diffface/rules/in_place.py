@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from diffface.backends.adapter import Adapter
 from diffface.backends.errors import InvalidArgumentError, NotDifferentiableError
 from diffface.backends.mutable import Mutable
 from diffface.backends.owner import belongs_to_a_backend, evaluating, owner_of
@@ -136,23 +135,18 @@ def _called(
     made: list[Any] = []
 
     def memory(shape: tuple[int, ...]) -> Any:
-        made.append(_fresh(adapter, lifted, shape))
+        made.append(adapter.scratch(shape, lifted))
         return made[-1]
 
     def written() -> Any:
-        with adapter.writing():
-            return _written(f, memory(shape), _guarded(args, memory), kwargs)
+        return _written(f, memory(shape), _guarded(args, memory), kwargs)
 
-    y = written()
-    by_elements = sum(a.writes for a in made if isinstance(a, Mutable)) > _MANY
-    return adapter.merged(written, y) if by_elements else y
+    return adapter.written(written, made)
 
 
 # Arguments that are no trees and carry no derivative. Differences call a function often.
 _SINGLE = {np.ndarray, float, complex, int, bool, np.float64, np.float32}
 _DOUBLE, _COMPLEX = np.dtype(np.float64), np.dtype(np.complex128)
-# So many writes of single elements are worth a second look at what is computed for them.
-_MANY = 16
 
 
 def _on_numpy(f: Callable[..., Any], shape: tuple[int, ...], args: tuple[Any, ...]) -> Any:
@@ -185,11 +179,6 @@ def _read_only(array: Any) -> Any:
     view = array.view()
     view.setflags(write=False)
     return view
-
-
-def _fresh(adapter: Adapter, x: tuple[Any, ...], shape: tuple[int, ...]) -> Any:
-    array = adapter.scratch(shape, x)
-    return array if adapter.writes else Mutable(array, adapter.updated, adapter.xp)
 
 
 def _guarded(

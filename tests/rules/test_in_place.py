@@ -2,9 +2,13 @@
 
 import inspect
 
+import autograd.numpy as anp
 import cloudpickle
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 from helpers import AD, BACKENDS, STRATEGY
 
 import diffface as dif
@@ -252,6 +256,85 @@ def test_reading_what_was_written_under_torch(transform):
     a, b = x.detach().T
     expected = torch.stack([2 * a * b**2 + 2 * a * b**4, 2 * a**2 * b + 4 * a**2 * b**3], 1)
     torch.testing.assert_close(found.detach(), expected)
+
+
+def product(out, x):
+    out[0] = x[0]
+    for i in range(1, N):
+        out[i] = out[i - 1] * x[i]
+
+
+def reads_itself(out, x):
+    xp = dif.namespace(x)
+    out[:] = x * x
+    out[1:] = xp.exp(out[1:]) + out[:-1] * out[1:]
+    out[...] = xp.where(x > 0.2, out, x) + xp.multiply(x, out)
+    out *= out
+    out[:] = (x @ out) * xp.sin(out) - x * out[::1] + xp.stack([out, x])[0] * out.sum()
+    out[:] = dif.in_place(product)(out)
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+@pytest.mark.parametrize("mode", ["forward", "reverse"])
+@every_ad
+def test_what_was_written_is_read_and_overwritten(backend, mode, prepared):
+    x = X + 0.1
+    if backend == "jax" and not prepared:
+        return  # a kernel for every index; what JAX compiles is the same
+    for f in (product, reads_itself):
+        g = dif.in_place(f)
+        if prepared:
+            j = dif.prepare_jacobian(g, X + 0.3, backend=backend, mode=mode, fallback="error")(x)
+        else:
+            j = dif.jacobian(g, x, backend=backend, mode=mode)
+        h = 1e-30  # NumPy's own complex step
+        for k in range(N):
+            out = np.zeros(N, complex)
+            f(out, x + 1j * h * np.eye(N)[k])
+            np.testing.assert_allclose(j[:, k], out.imag / h, rtol=1e-12, atol=1e-13)
+
+
+def test_a_product_with_what_is_overwritten_later():
+    """By functions of the frameworks themselves, which see no box in such an array."""
+
+    def with_autograd(out, x):
+        out[:] = 2.0
+        y = anp.multiply(x, out)
+        out[:] = 5 * y
+
+    def with_jax(out, x):
+        out[:] = 2.0
+        y = jnp.multiply(x, out)
+        out[:] = 5 * y
+
+    def hidden(out, x):
+        jax.jit(lambda memory: memory.__setitem__(0, 1.0))(out)
+
+    with pytest.raises(dif.NotDifferentiableError, match=r"passes an array that it writes to.*anp"):
+        dif.jacobian(dif.in_place(with_autograd), X, backend="autograd")
+    found = dif.prepare_jacobian(dif.in_place(with_jax), X, backend="jax")(X)
+    np.testing.assert_allclose(found, 10 * np.eye(N))
+    with pytest.raises(TypeError, match="immutable"):
+        dif.jacobian(dif.in_place(hidden), X, backend="jax")
+
+
+def test_functions_of_torch_that_write_and_that_look():
+    def f(out, x):
+        out[:] = x
+        torch.nn.functional.relu(out, inplace=True)
+        out.reshape(2, 2)[0] *= x[2:] ** 2
+        out.view(N)[1] = out[0] * x[0]
+        out[2:] = dif.gradient(lambda z: (z**3).sum(), out)[2:]
+
+    for mode in ("forward", "reverse"):
+        for j in (
+            dif.jacobian(dif.in_place(f), X, backend="torch", mode=mode),
+            dif.prepare_jacobian(dif.in_place(f), X + 1, backend="torch", mode=mode)(X),
+        ):
+            a, _, c, d = X
+            want = [[c**2, 0, 2 * a * c, 0], [2 * a * c**2, 0, 2 * a**2 * c, 0],
+                    [0, 0, 6 * c, 0], [0, 0, 0, 6 * d]]  # fmt: skip
+            np.testing.assert_allclose(j, want, rtol=1e-12)
 
 
 def test_numbers_alone_are_doubles():

@@ -21,6 +21,8 @@ from diffface.backends.autograd.namespace import fft as _fft
 from diffface.backends.autograd.namespace import linalg as _linalg
 from diffface.backends.autograd.namespace import reductions as _reductions
 from diffface.backends.autograd.namespace import shapes as _shapes
+from diffface.backends.autograd.writing import WRITING
+from diffface.backends.mutable import plain_arguments
 
 # autograd.numpy's integer types are subclasses of its own, which are no dtypes to NumPy.
 _CONSTANTS = {
@@ -41,11 +43,11 @@ class Namespace:
         How it presents itself.
     own : dict of str to object
         The names that differ from the fallback.
-    fallback : module
+    fallback : module or Namespace
         Where every other name is looked up.
     """
 
-    def __init__(self, name: str, own: dict[str, Any], fallback: ModuleType) -> None:
+    def __init__(self, name: str, own: dict[str, Any], fallback: Any) -> None:
         self.__name__ = name
         self.__dict__.update(own)
         self._fallback = fallback
@@ -58,6 +60,22 @@ class Namespace:
 
     def __repr__(self) -> str:
         return f"<array namespace {self.__name__!r}>"
+
+
+class Reading(Namespace):
+    """A namespace whose functions take arrays that are being written to, too, as they are now."""
+
+    def __init__(self, namespace: Namespace) -> None:
+        super().__init__(namespace.__name__, {}, namespace)
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._fallback, name)
+        if isinstance(found, Namespace):
+            found = Reading(found)
+        elif callable(found) and not isinstance(found, type):
+            found = plain_arguments(found)
+        self.__dict__[name] = found
+        return found
 
 
 def _exports(*modules: ModuleType) -> dict[str, Any]:
@@ -77,3 +95,9 @@ namespace = Namespace(
     anp,
 )
 """`autograd.numpy` with the array API standard's names and rules."""
+_reading = Reading(namespace)
+
+
+def namespace_of(*arrays: Any) -> Namespace:
+    """The namespace of boxes, in the function that asks for it."""
+    return _reading if WRITING.get() else namespace
