@@ -173,7 +173,9 @@ def _by_columns(adapter: Adapter, f: Function, at: Point) -> tuple[Arrays, Array
     def some(start: int, count: int) -> tuple[Arrays, Arrays]:
         nonlocal leaves
         asked, part = value and leaves is None, (start, count)
-        y, columns, aux = adapter.columns(f, x, chunk_size=chunk_size, value=asked, part=part)
+        # A black box takes points, of which there are several for each column.
+        points = None if adapter.reverse else chunk_size
+        y, columns, aux = adapter.columns(f, x, chunk_size=points, value=asked, part=part)
         leaves = len(y) if leaves is None else leaves
         return columns, y + aux
 

@@ -22,7 +22,7 @@ def scalar(p: Any, q: Any) -> Any:
 
 def tree(p: Any, q: Any) -> Any:
     xp = dif.namespace(q)
-    return {"u": xp.sin(p["a"]) * xp.sum(q**2), "v": p["a"][:, 1] * q[0]}
+    return {"u": xp.sin(p["a"]) * xp.sum(q**2), "v": p["a"][:, 1] * q[0], "empty": q[:0]}
 
 
 @pytest.mark.parametrize("chunk_size", [3, 7])
