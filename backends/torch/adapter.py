@@ -13,7 +13,7 @@ import torch
 from diffface.backends.adapter import Adapter, Function, Pull
 from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.errors import InvalidArgumentError, MissingRuleError
-from diffface.backends.generic import loop, push_of_rows, size, slices, stack
+from diffface.backends.generic import Some, loop, push_of_rows, size, slices, stack
 from diffface.backends.rule import Rule
 from diffface.backends.torch.arrays import TORCH
 from diffface.backends.torch.deferred import deferred
@@ -234,6 +234,16 @@ class Torch(Adapter):
 
     def at_points(self, call: Pull, points: Arrays, chunk_size: int | None = None) -> Arrays:
         return batched(call, points, chunk_size, self.randomness)
+
+    def repeated(self, call: Some) -> Some:
+        # Each evaluation of a random function has the same draw.
+        state = torch.get_rng_state()
+
+        def repeated(start: int, count: int) -> tuple[Arrays, Arrays]:
+            torch.set_rng_state(state)
+            return call(start, count)
+
+        return repeated
 
     def build(self, program: Program, examples: Arrays) -> Compiled:
         from diffface.backends.torch.graph.build import build

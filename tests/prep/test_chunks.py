@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from helpers import BACKENDS, make, plain
 
 import diffface as dif
@@ -66,6 +67,22 @@ def test_rows_by_chunks() -> None:
             prepared = dif.prepare_jacobian(f, x, **options)
             np.testing.assert_allclose(prepared(x), whole, atol=1e-14)
             np.testing.assert_allclose(prepared(x + 1), whole, atol=1e-14)
+
+
+@pytest.mark.parametrize("mode", ["forward", "reverse"])
+@pytest.mark.filterwarnings("ignore:`f` cannot be recorded:diffface.PreparationWarning")
+def test_all_chunks_share_one_draw(mode: str) -> None:
+    x = torch.linspace(1.0, 2.0, 32)
+    f = lambda x: torch.nn.functional.dropout(x, 0.5)
+    for jacobian in (dif.jacobian, lambda f, x, **o: dif.prepare_jacobian(f, x, **o)(x)):
+        found = []
+        for options in ({}, {"chunk_size": 4}):
+            torch.manual_seed(0)
+            found.append(jacobian(lambda x: f(x).sum().expand(32), x, mode=mode, **options))
+        for matrix in found:
+            assert (matrix == matrix[0]).all()
+            assert set(matrix[0].tolist()) == {0.0, 2.0}
+        assert (found[0] == found[1]).all()
 
 
 def _leaves(result: Any) -> list[Any]:
