@@ -9,6 +9,7 @@ from typing import Any, Literal, final
 import array_api_compat.torch as xp
 import numpy as np
 import torch
+from torch._C._dynamo.eval_frame import set_eval_frame
 
 from diffface.backends.adapter import Adapter, Function, Pull
 from diffface.backends.compiled import Array, Arrays, Compiled, Program
@@ -281,8 +282,15 @@ class Torch(Adapter):
 
     def written(self, f: Callable[[], Array], memory: Sequence[Any]) -> Array:
         # torch.compile follows the function itself, and writes new values in place of old ones.
-        with _AS_IT_IS if torch.compiler.is_compiling() else Memory(memory):
+        if torch.compiler.is_compiling():
             return f()
+        # What torch.compile leaves out of a graph runs as it is: it could not follow the mode.
+        follow = set_eval_frame(None)
+        try:
+            with Memory(memory):
+                return f()
+        finally:
+            set_eval_frame(follow)
 
     def primitive(self, rule: Rule, x: Arrays) -> Arrays:
         return call_rule(rule, as_read(x))

@@ -337,6 +337,22 @@ def test_functions_of_torch_that_write_and_that_look():
             np.testing.assert_allclose(j, want, rtol=1e-12)
 
 
+@pytest.mark.slow
+def test_reading_what_was_written_in_compiled_code():
+    import torch
+
+    def products(out, x):
+        out[0] = x[0] * 1.0
+        for i in range(1, N):
+            out[i] = out[i - 1] * x[i]
+
+    g = dif.in_place(products)
+    x = torch.tensor(X + 1, requires_grad=True)
+    y = torch.compile(lambda x: g(x)[-1], backend="eager")(x)
+    (found,) = torch.autograd.grad(y, x)
+    torch.testing.assert_close(found, y.detach() / x.detach())
+
+
 def test_numbers_alone_are_doubles():
     assert dif.in_place(lambda out, a: out.__setitem__(0, a / 3), like=(1,))(2.0) == 2.0 / 3
 
