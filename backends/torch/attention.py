@@ -28,7 +28,7 @@ class PlainAttention:
     @classmethod
     def depth(cls) -> int:
         """How often this thread has entered."""
-        return cls._depths.get(threading.get_ident(), 0)
+        return cls._depths.get(threading.get_ident(), 0) if cls._depths else 0
 
     @classmethod
     def reach(cls, depth: int) -> None:

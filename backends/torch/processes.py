@@ -1,13 +1,16 @@
 """What torch computes in several processes, and what no derivative sees of it."""
 
 import sys
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import torch
 
 from diffface.backends.errors import NotDifferentiableError
 from diffface.backends.recording.reachable import reachable
+
+# Missing where torch was built without.
+_initialized: Callable[[], bool] = getattr(torch.distributed, "is_initialized", bool)
 
 
 def is_distributed(array: object) -> bool:
@@ -41,7 +44,7 @@ def refuse_synchronised(f: object) -> None:
     Elsewhere, as in `torch.func.functional_call`, each process would go on with its own gradient,
     without a word.
     """
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+    if not _initialized():
         return
     for found in reachable(f):
         if isinstance(found, torch.nn.parallel.DistributedDataParallel):

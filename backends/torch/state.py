@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
+from typing import Any
 
 import torch
 from torch._C import _functorch
@@ -21,6 +22,7 @@ _LARGE = 1 << 22
 
 # What torch notes of the modes of dispatch besides these
 _FLAGS = [name for name in vars(_python_dispatch) if name.startswith("_is_in_")]
+_NO_FLAGS = (False,) * len(_FLAGS)
 
 
 @contextmanager
@@ -28,11 +30,11 @@ def unchanged(f: object) -> Iterator[None]:
     """Put back what ``f`` changes of generators and of tensors: to prepare it is no call of it."""
     with undisturbed(f):
         random, buffers = torch.get_rng_state(), Buffers(f)
-        scopes = Scopes()
+        before = scopes()
         try:
             yield
         except KeyboardInterrupt:
-            scopes.leave()
+            leave(before)
             raise
         finally:
             buffers.restore()
@@ -40,44 +42,46 @@ def unchanged(f: object) -> Iterator[None]:
                 torch.set_rng_state(random)
 
 
-class Scopes:
+def scopes() -> tuple[Any, ...]:
     """The scopes of torch that this thread is in, of which an interrupt may skip the ends."""
+    modes = torch._C._len_torch_dispatch_stack()
+    # A tuple of plain values, which garbage collection need not look at: calls make one each.
+    return (
+        torch._C._len_torch_function_stack(), modes,
+        tuple(map(vars(_python_dispatch).get, _FLAGS)) if modes else _NO_FLAGS,
+        _functorch.get_dynamic_layer_stack_depth(), torch.is_grad_enabled(),
+        torch._C._is_multithreading_enabled(), PlainAttention.depth(), NESTED.get(), FOLLOW.get(),
+        DUAL.get(), forward_ad._current_level, eager_transforms.JVP_NESTING,
+    )  # fmt: skip
 
-    def __init__(self) -> None:
-        self._grad = torch.is_grad_enabled()
-        self._parallel = torch._C._is_multithreading_enabled()
-        self._modes = torch._C._len_torch_dispatch_stack()
-        self._flags = [*map(vars(_python_dispatch).get, _FLAGS)]
-        self._functions = torch._C._len_torch_function_stack()
-        self._transforms = _functorch.get_dynamic_layer_stack_depth()
-        self._level, self._nesting = forward_ad._current_level, eager_transforms.JVP_NESTING
-        self._depth = PlainAttention.depth()
-        self._marks = NESTED.get(), FOLLOW.get(), DUAL.get()
 
-    def leave(self) -> None:
-        """Leave those that were entered since."""
-        while torch._C._len_torch_function_stack() > self._functions:
-            torch._C._pop_torch_function_stack()
-        while torch._C._len_torch_dispatch_stack() > self._modes:
-            torch._C._pop_torch_dispatch_stack(None)
-        for name, value in zip(_FLAGS, self._flags, strict=True):
-            setattr(_python_dispatch, name, value)
-        if _functorch.get_dynamic_layer_stack_depth() > self._transforms:
-            _functorch.pop_dynamic_layer_stack_and_undo_to_depth(self._transforms)
-        torch._C._set_grad_enabled(self._grad)
-        torch._C._set_multithreading_enabled(self._parallel)
-        PlainAttention.reach(self._depth)
-        nested, follow, dual = self._marks
-        NESTED.set(nested)
-        FOLLOW.set(follow)
-        DUAL.set(dual)
-        with LEVELS:
-            while forward_ad._current_level > self._level:
-                try:
-                    forward_ad.exit_dual_level()
-                except RuntimeError:  # it was left, but not counted
-                    forward_ad._current_level -= 1
-            eager_transforms.JVP_NESTING = min(self._nesting, eager_transforms.JVP_NESTING)
+def leave(before: tuple[Any, ...]) -> None:
+    """Leave the scopes that were entered since `scopes` said those ``before``."""
+    (
+        functions, modes, flags, transforms, grad, parallel, depth, nested, follow, dual, level,
+        nesting,
+    ) = before  # fmt: skip
+    while torch._C._len_torch_function_stack() > functions:
+        torch._C._pop_torch_function_stack()
+    while torch._C._len_torch_dispatch_stack() > modes:
+        torch._C._pop_torch_dispatch_stack(None)
+    for name, value in zip(_FLAGS, flags, strict=True):
+        setattr(_python_dispatch, name, value)
+    if _functorch.get_dynamic_layer_stack_depth() > transforms:
+        _functorch.pop_dynamic_layer_stack_and_undo_to_depth(transforms)
+    torch._C._set_grad_enabled(grad)
+    torch._C._set_multithreading_enabled(parallel)
+    PlainAttention.reach(depth)
+    NESTED.set(nested)
+    FOLLOW.set(follow)
+    DUAL.set(dual)
+    with LEVELS:
+        while forward_ad._current_level > level:
+            try:
+                forward_ad.exit_dual_level()
+            except RuntimeError:  # it was left, but not counted
+                forward_ad._current_level -= 1
+        eager_transforms.JVP_NESTING = min(nesting, eager_transforms.JVP_NESTING)
 
 
 class Restoring:
@@ -89,12 +93,12 @@ class Restoring:
         self._within = within
 
     def __enter__(self) -> None:
-        self._before = Scopes()
+        self._before = scopes()
         try:
             for scope in self._within:
                 scope.__enter__()
         except BaseException:
-            self._before.leave()
+            leave(self._before)
             raise
 
     def __exit__(
@@ -106,7 +110,7 @@ class Restoring:
                 scope.__exit__(kind, error, trace)
         finally:
             if kind is not None:
-                self._before.leave()
+                leave(self._before)
 
 
 class Buffers:
