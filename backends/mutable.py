@@ -168,7 +168,6 @@ class Mutable:
         raise TypeError("A plain NumPy function was called on an array that is written to.")
 
     def __getattr__(self, name: str) -> Any:
-        # Nothing that an immutable array gives can be written to in vain.
         if name.startswith("_"):
             raise AttributeError(name)
         return getattr(self.value, name)
@@ -190,7 +189,13 @@ def plain_arguments(f: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _plain(value: Any) -> Any:
-    return value.value if isinstance(value, Mutable) else value
+    if not isinstance(value, Mutable):
+        return value
+    value = value.value
+    if type(value) is np.ndarray:  # nothing has been recorded yet; a write to a view would be lost
+        value = value.view()
+        value.flags.writeable = False
+    return value
 
 
 def _deep(value: Any) -> Any:
@@ -264,3 +269,21 @@ for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
 for _name in ("neg", "abs", "pos"):
     _op = getattr(operator, _name)
     setattr(Mutable, f"__{_name}__", lambda self, op=_op: op(self.value))
+
+
+def _refused(name: str) -> property:
+    def refuse(self: Mutable) -> NoReturn:
+        raise NotDifferentiableError(
+            f"`{name}` of an array that a function writes to would be no view of it here, as it is "
+            f"with NumPy; take slices, or `(out * 1.0).{name}`."
+        )
+
+    return property(refuse)
+
+
+# Read later, these would still show what was there when they were taken.
+for _name in (
+    "T", "diagonal", "flat", "imag", "mT", "ravel", "real", "reshape", "squeeze", "swapaxes",
+    "transpose", "view",
+):  # fmt: skip
+    setattr(Mutable, _name, _refused(_name))

@@ -318,6 +318,31 @@ def test_a_product_with_what_is_overwritten_later():
         dif.jacobian(dif.in_place(hidden), X, backend="jax")
 
 
+@pytest.mark.parametrize("backend", ["jax", "autograd"])
+@pytest.mark.parametrize("name", ["reshape", "T"])
+def test_no_view_but_slices(name, backend):
+    """It would not show what is written after it was taken."""
+
+    def f(out, x):
+        view = getattr(out, name)
+        out[0] = x[0]
+        out[1] = view[0]
+
+    with pytest.raises(dif.NotDifferentiableError, match="would be no view"):
+        dif.jacobian(dif.in_place(f), X, backend=backend)
+
+
+@pytest.mark.parametrize("backend", ["jax", "autograd"])
+def test_a_write_to_what_is_no_view(backend):
+    def f(out, x):
+        shaped = dif.namespace(x).reshape(out, (2, 2))
+        out[0] = x[0]
+        shaped[1] = 2.0
+
+    with pytest.raises((TypeError, ValueError), match=r"no view|writes into an argument"):
+        dif.jacobian(dif.in_place(f), X, backend=backend)
+
+
 def test_functions_of_torch_that_write_and_that_look():
     def f(out, x):
         out[:] = x
