@@ -21,8 +21,7 @@ from diffface.backends.registry import resolve
 from diffface.backends.rule import Active, Output, Puller, Pusher, among
 from diffface.prep.arguments.tree import Spec, unflatten
 from diffface.rules.arguments import Arguments
-from diffface.rules.by_basis import transpose_by_basis
-from diffface.rules.host_derivative import HostDerivative
+from diffface.rules.host_derivative import HostDerivative, transpose_by_basis
 from diffface.rules.ladder import Derivative
 from diffface.rules.operation import Operation, Ruled
 

@@ -1,7 +1,9 @@
 """A derivative that is NumPy code, as an operation of the host that has no derivative itself."""
 
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
+
+import numpy as np
 
 from diffface.backends.compiled import Arrays
 from diffface.backends.errors import NotDifferentiableError
@@ -55,3 +57,24 @@ class HostDerivative(Rule):
             "black_box=True, or take finite differences of first derivatives: "
             'backend=diffface.SecondOrder("numpy", ...).'
         )
+
+
+def transpose_by_basis(linear: Callable[[Arrays], Arrays], domain: Arrays, given: Arrays) -> Arrays:
+    """``L^H given`` for the linear function ``L``, which takes arrays like ``domain``.
+
+    By the real inner product ``Re<a, b>``: complex arrays have two real dimensions an element.
+    """
+    found = []
+    for i, array in enumerate(domain):
+        result = np.zeros(array.shape, array.dtype)
+        for k in range(array.size):
+            for unit in (1.0, 1j) if array.dtype.kind == "c" else (1.0,):
+                seeds = [np.zeros(a.shape, a.dtype) for a in domain]
+                seeds[i].reshape(-1)[k] = unit
+                result.reshape(-1)[k] += unit * _inner(linear(tuple(seeds)), given)
+        found.append(result)
+    return tuple(found)
+
+
+def _inner(x: Arrays, y: Arrays) -> Any:
+    return sum(float(np.real(np.vdot(a, b))) for a, b in zip(x, y, strict=True))
