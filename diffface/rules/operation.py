@@ -1,6 +1,8 @@
 """One call of a function with rules, on flat arrays: its value and what its results look like."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Protocol
 
 import numpy as np
@@ -156,3 +158,21 @@ def copied(array: Any) -> Any:
 
 def _shown(outputs: Sequence[Output]) -> str:
     return ", ".join(f"{o.dtype.name} {o.shape}" for o in outputs) or "nothing"
+
+
+# Functions with rules, and one value for each of their parameters.
+Calls = list[tuple[Any, tuple[Any, ...]]]
+
+# Where to note them; None as long as nobody wants to know.
+notes: ContextVar[Calls | None] = ContextVar("notes", default=None)
+
+
+@contextmanager
+def noted_calls() -> Iterator[Calls]:
+    """The calls that are made inside, in order."""
+    calls: Calls = []
+    token = notes.set(calls)
+    try:
+        yield calls
+    finally:
+        notes.reset(token)

@@ -14,7 +14,7 @@ from diffface.prep.operator import Operator
 from diffface.rules.arguments import is_array, is_inexact
 from diffface.rules.bridge import Bridge
 from diffface.rules.custom_rule import CustomRule
-from diffface.rules.noted import Calls, noted_calls
+from diffface.rules.operation import Calls, noted_calls
 from diffface.rules.parameters import called
 from diffface.testing.comparison.agreement import beside, rows
 from diffface.testing.comparison.findings import Evidence
