@@ -13,8 +13,7 @@ from diffface.backends.whole import called_while_tracing, leave_whole
 from diffface.prep.arguments.tree import flatten, leaves_of, unflatten
 from diffface.rules.arguments import Arguments, is_array, split
 from diffface.rules.derivatives import RuledOperation
-from diffface.rules.ladder import Derivative, Names, Table
-from diffface.rules.operation import Operation, copied, notes, protected
+from diffface.rules.operation import Derivative, Names, Operation, Table, copied, notes, protected
 from diffface.rules.parameters import called, signature_of, tells_none
 
 Rule = Callable[..., Any]

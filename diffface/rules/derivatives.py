@@ -22,8 +22,7 @@ from diffface.backends.rule import Active, Output, Puller, Pusher, among
 from diffface.prep.arguments.tree import Spec, unflatten
 from diffface.rules.arguments import Arguments
 from diffface.rules.host_derivative import HostDerivative, transpose_by_basis
-from diffface.rules.ladder import Derivative
-from diffface.rules.operation import Operation, Ruled
+from diffface.rules.operation import Derivative, Operation, Ruled
 
 
 @dataclass(frozen=True, slots=True)

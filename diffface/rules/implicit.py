@@ -8,7 +8,7 @@ from diffface.backends.compiled import Array, Arrays
 from diffface.prep.arguments.tree import flatten, unflatten
 from diffface.rules.arguments import is_array, is_inexact
 from diffface.rules.custom_rule import CustomRule
-from diffface.rules.ladder import Derivative
+from diffface.rules.operation import Derivative
 from diffface.rules.residual import LinearSolve, Residual, adapter_of
 
 
