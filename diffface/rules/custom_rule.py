@@ -11,10 +11,9 @@ from diffface.backends.owner import evaluating, owner_of
 from diffface.backends.registry import resolve
 from diffface.backends.whole import called_while_tracing, leave_whole
 from diffface.prep.arguments.tree import flatten, leaves_of, unflatten
-from diffface.rules.arguments import Arguments, is_array, split
+from diffface.rules.arguments import Arguments, called, is_array, signature_of, split, tells_none
 from diffface.rules.derivatives import RuledOperation
 from diffface.rules.operation import Derivative, Names, Operation, Table, copied, notes, protected
-from diffface.rules.parameters import called, signature_of, tells_none
 
 Rule = Callable[..., Any]
 

@@ -15,9 +15,8 @@ from diffface.backends.registry import resolve
 from diffface.operators.calculus import jacobian
 from diffface.prep.arguments.tree import flatten, unflatten
 from diffface.prep.operator import Mode, Point, Settings
-from diffface.rules.arguments import is_array, is_inexact, parts
+from diffface.rules.arguments import ignored, is_array, is_inexact, parts, passed_on, signature_of
 from diffface.rules.custom_rule import custom_rule
-from diffface.rules.parameters import ignored, passed_on, signature_of
 
 LinearSolve = Callable[[Callable[[Array], Array], Array], Array]
 

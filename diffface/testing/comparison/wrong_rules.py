@@ -11,11 +11,10 @@ from diffface.operators.pushforward import PUSHFORWARD
 from diffface.prep.arguments.const import Const
 from diffface.prep.arguments.tree import flatten, unflatten
 from diffface.prep.operator import Operator
-from diffface.rules.arguments import is_array, is_inexact
+from diffface.rules.arguments import called, is_array, is_inexact
 from diffface.rules.bridge import Bridge
 from diffface.rules.custom_rule import CustomRule
 from diffface.rules.operation import Calls, noted_calls
-from diffface.rules.parameters import called
 from diffface.testing.comparison.agreement import beside, rows
 from diffface.testing.comparison.findings import Evidence
 from diffface.testing.comparison.reference import reference_at
