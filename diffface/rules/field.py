@@ -11,7 +11,7 @@ from diffface.backends.adapter import Adapter
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import CannotRecord, InvalidArgumentError
 from diffface.backends.rule import among
-from diffface.rules.bridged import Flat, Inner, pulled
+from diffface.rules.bridge import Flat, Inner, pulled
 
 
 class Program:

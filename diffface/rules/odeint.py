@@ -12,7 +12,7 @@ from diffface.backends.owner import owner_of
 from diffface.backends.registry import resolve
 from diffface.prep.arguments.tree import flatten, leaves_of, unflatten
 from diffface.rules.arguments import Arguments, is_array, is_inexact, split
-from diffface.rules.bridged import Inner
+from diffface.rules.bridge import Inner
 from diffface.rules.field import Field
 from diffface.rules.operation import copied
 from diffface.rules.solution import Path
