@@ -1,9 +1,10 @@
 """An operation with derivatives of its own, as the ``primitive`` of an adapter takes it."""
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -84,3 +85,22 @@ def among(values: Sequence[Any], places: Sequence[int], others: Sequence[Any]) -
     for i, value in zip(places, values, strict=True):
         found[i] = value
     return tuple(found)
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def called_while_tracing(method: F) -> F:
+    """``method``, which compilers call when they come to it, instead of tracing what it does."""
+    method._dynamo_marked_constant = True  # type: ignore[attr-defined]  # read by torch
+    return method
+
+
+def leave_whole(f: Callable[..., Any]) -> None:
+    """Have compilers take this very object for one operation, which torch itself looks through.
+
+    That is known to a compiler that comes to ``f`` after this call.
+    """
+    dynamo = sys.modules.get("torch._dynamo")
+    if dynamo is not None:
+        dynamo.allow_in_graph(f)

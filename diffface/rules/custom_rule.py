@@ -9,7 +9,7 @@ from diffface.backends.adapter import Adapter
 from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.owner import evaluating, owner_of
 from diffface.backends.registry import resolve
-from diffface.backends.whole import called_while_tracing, leave_whole
+from diffface.backends.rule import called_while_tracing, leave_whole
 from diffface.prep.arguments.tree import flatten, leaves_of, unflatten
 from diffface.rules.arguments import Arguments, called, is_array, signature_of, split, tells_none
 from diffface.rules.derivatives import RuledOperation
