@@ -1,19 +1,49 @@
 """What a function can reach besides its arguments: its closure, its globals, and what they hold."""
 
+import dis
 import gc
 import random
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import _lru_cache_wrapper, partial
+from functools import _lru_cache_wrapper, lru_cache, partial
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
 
-from diffface.backends.recording.unseeded import makes_unseeded
 from diffface.backends.recording.user_frame import in_library
+
+_MAKERS = {"RandomState", "Random", "SeedSequence", "default_rng"}
+# What may stand between a name and its call.
+_BETWEEN = {"CACHE", "EXTENDED_ARG", "PRECALL", "PUSH_NULL"}
+
+
+def makes_unseeded(x: object) -> bool:
+    """Whether ``x`` is a function of the user's with a call like ``default_rng()`` in its code."""
+    return (
+        isinstance(x, FunctionType)
+        and not in_library(x.__code__.co_filename)
+        and _calls_maker(x.__code__)
+    )
+
+
+@lru_cache(maxsize=1024)
+def _calls_maker(code: CodeType) -> bool:
+    before = just = None
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in _BETWEEN:
+            continue
+        if instruction.opname == "CALL" and just is not None:
+            by_none = just.opname == "LOAD_CONST" and just.argval is None
+            maker = {0: just, 1: before if by_none else None}.get(instruction.arg or 0)
+            if maker is not None and maker.argval in _MAKERS:
+                return True
+        before, just = just, instruction
+    inner = (each for each in code.co_consts if isinstance(each, CodeType))
+    return any(map(_calls_maker, inner))
+
 
 # Larger containers are data, and hold nothing of interest
 _MANY = 10_000
