@@ -1,5 +1,8 @@
 """Names for the objects that emitted source refers to."""
 
+from functools import lru_cache
+from types import CodeType
+
 
 class Names:
     """Binds objects to identifiers, the same object always to the same.
@@ -31,3 +34,24 @@ class Names:
         self.namespace[name] = value
         self._known[id(value)] = name
         return name
+
+
+# Longer texts are not kept: they are rarely emitted twice, and take memory.
+_SHORT = 10_000
+
+
+def code(source: str, title: str) -> CodeType:
+    """``source`` compiled; ``title`` stands for its file in tracebacks."""
+    return (_known if len(source) < _SHORT else _compile)(source, title)
+
+
+def _compile(source: str, title: str) -> CodeType:
+    return compile(source, title, "exec")
+
+
+_known = lru_cache(maxsize=128)(_compile)
+
+
+def forget() -> None:
+    """Compile every text anew, as in a fresh process."""
+    _known.cache_clear()

@@ -28,7 +28,7 @@ from diffface.backends.autograd.recorder.scatter import Touched, update_lines
 from diffface.backends.autograd.recorder.source import argument, empty, expression
 from diffface.backends.compiled import Compiled, Program
 from diffface.backends.recording.lifetimes import Lifetimes
-from diffface.backends.recording.source import code
+from diffface.backends.recording.names import code
 
 # A view costs about as much as a copy of so many elements.
 _MANY = 1000

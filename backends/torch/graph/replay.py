@@ -20,7 +20,7 @@ from torch.autograd.graph import increment_version
 
 from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.recording.lifetimes import Lifetimes
-from diffface.backends.recording.source import code
+from diffface.backends.recording.names import code
 from diffface.backends.torch.graph.lowering import lower
 from diffface.backends.torch.graph.memory import is_whole, lifetimes_of
 from diffface.backends.torch.graph.spelling import Spelling
