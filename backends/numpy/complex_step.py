@@ -21,7 +21,7 @@ from diffface.backends.numpy.complex_step_stencil import (
 )
 from diffface.backends.numpy.primitive import step_by_rule
 from diffface.backends.owner import evaluating
-from diffface.backends.recording.perturb import perturb
+from diffface.backends.recording.agreement import perturb
 from diffface.backends.registry import resolve
 from diffface.backends.rule import Rule
 

@@ -5,14 +5,37 @@ differs while it is recorded: the exact type of an array, a counter, the time.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from diffface.backends.arrays import ArrayLibrary
-from diffface.backends.bfloat16 import eps_of, kind_of, widened
+from diffface.backends.bfloat16 import EPS, eps_of, is_bfloat16, kind_of, narrowed, widened
 from diffface.backends.compiled import Array, Arrays, Program
 from diffface.backends.errors import CannotRecord, Disagreement
-from diffface.backends.recording.perturb import perturb
+
+
+def perturb(x: Any) -> Any:
+    """An array or number with every floating-point element moved by some thousandths.
+
+    Each moves differently, zeros as well; what is not a number becomes one.
+    """
+    dtype = np.result_type(x)
+    if kind_of(dtype) not in "fc":
+        return x
+    if is_bfloat16(dtype):
+        return narrowed(_moved(widened(x), 16 * EPS), dtype)
+    moved = np.asarray(_moved(x, 1e-3), dtype)
+    if isinstance(x, np.ndarray):
+        return moved
+    return moved[()] if isinstance(x, np.generic) else moved.item()
+
+
+def _moved(x: Any, size: float) -> Any:
+    steps = size * np.cos(1 + np.arange(np.size(x))).reshape(np.shape(x))
+    finite = np.where(np.isfinite(x), x, 1.0)
+    return finite + steps * (1 + np.abs(finite))
+
 
 # Terms that cancel may leave so many roundings of the largest element.
 _CANCELLED = 1e4

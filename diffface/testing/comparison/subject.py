@@ -9,7 +9,7 @@ import numpy as np
 from diffface.backends.adapter import Adapter
 from diffface.backends.arrays import ArrayLibrary
 from diffface.backends.libraries import library_of
-from diffface.backends.recording.perturb import perturb
+from diffface.backends.recording.agreement import perturb
 from diffface.backends.registry import Backend
 from diffface.operators.value import value
 from diffface.prep.arguments.bind import bind, signature_of
