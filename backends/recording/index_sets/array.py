@@ -21,9 +21,9 @@ from diffface.backends.recording.index_sets.hidden import (
     here,
     leaves,
     refuse,
+    unknown,
 )
 from diffface.backends.recording.index_sets.ufuncs import cumulated, elementwise, matmul, reduced
-from diffface.backends.recording.index_sets.unknown import unknown
 from diffface.backends.recording.report import Report
 
 # Methods of arrays that change them.
