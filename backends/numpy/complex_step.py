@@ -20,9 +20,8 @@ from diffface.backends.numpy.complex_step_stencil import (
     unit_steps_directly,
 )
 from diffface.backends.numpy.primitive import step_by_rule
-from diffface.backends.owner import evaluating
 from diffface.backends.recording.agreement import perturb
-from diffface.backends.registry import resolve
+from diffface.backends.registry import evaluating, resolve
 from diffface.backends.rule import Rule
 
 _Pushed = tuple[Arrays, Arrays, Arrays]

@@ -11,7 +11,7 @@ import numpy as np
 from diffface.backends.adapter import Adapter
 from diffface.backends.compiled import Arrays
 from diffface.backends.libraries import library_of
-from diffface.backends.owner import belongs_to_a_backend
+from diffface.backends.registry import belongs_to_a_backend
 from diffface.prep.arguments.tree import Spec, derivative_of, flatten, leaves_like, unflatten
 
 _ANY = inspect.Signature(

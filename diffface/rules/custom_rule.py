@@ -7,8 +7,7 @@ from typing import Any, overload
 
 from diffface.backends.adapter import Adapter
 from diffface.backends.errors import InvalidArgumentError
-from diffface.backends.owner import evaluating, owner_of
-from diffface.backends.registry import resolve
+from diffface.backends.registry import evaluating, owner_of, resolve
 from diffface.backends.rule import called_while_tracing, leave_whole
 from diffface.prep.arguments.tree import flatten, leaves_of, unflatten
 from diffface.rules.arguments import Arguments, called, is_array, signature_of, split, tells_none

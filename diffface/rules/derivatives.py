@@ -16,8 +16,7 @@ import numpy as np
 from diffface.backends.adapter import Adapter
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import NotDifferentiableError
-from diffface.backends.owner import computing
-from diffface.backends.registry import resolve
+from diffface.backends.registry import computing, resolve
 from diffface.backends.rule import Active, Output, Puller, Pusher, among
 from diffface.prep.arguments.tree import Spec, unflatten
 from diffface.rules.arguments import Arguments

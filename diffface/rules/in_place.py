@@ -10,7 +10,7 @@ import numpy as np
 
 from diffface.backends.errors import InvalidArgumentError, NotDifferentiableError
 from diffface.backends.mutable import Mutable
-from diffface.backends.owner import belongs_to_a_backend, evaluating, owner_of
+from diffface.backends.registry import belongs_to_a_backend, evaluating, owner_of
 from diffface.prep.arguments.const import Const
 from diffface.prep.arguments.tree import flatten, leaves_of, unflatten
 from diffface.rules.arguments import is_array

@@ -8,8 +8,7 @@ import numpy as np
 from diffface.backends.adapter import Adapter
 from diffface.backends.compiled import Arrays
 from diffface.backends.errors import InvalidArgumentError, NotDifferentiableError
-from diffface.backends.owner import owner_of
-from diffface.backends.registry import resolve
+from diffface.backends.registry import owner_of, resolve
 from diffface.prep.arguments.tree import flatten, leaves_of, unflatten
 from diffface.rules.arguments import Arguments, is_array, is_inexact, split
 from diffface.rules.bridge import Inner

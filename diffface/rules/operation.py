@@ -11,7 +11,7 @@ import numpy as np
 from diffface.backends.adapter import Adapter
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import NotDifferentiableError
-from diffface.backends.owner import evaluating
+from diffface.backends.registry import evaluating
 from diffface.backends.rule import Output, Rule
 from diffface.prep.arguments.tree import Spec, flatten
 from diffface.rules.arguments import Arguments, followed

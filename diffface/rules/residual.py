@@ -10,8 +10,7 @@ from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import NotDifferentiableError
 from diffface.backends.generic import is_complex
 from diffface.backends.namespace import namespace
-from diffface.backends.owner import computing, owner_of
-from diffface.backends.registry import resolve
+from diffface.backends.registry import computing, owner_of, resolve
 from diffface.operators.calculus import jacobian
 from diffface.prep.arguments.tree import flatten, unflatten
 from diffface.prep.operator import Mode, Point, Settings
