@@ -25,7 +25,7 @@ from benchmarks.cells import COMPILED, one_thread
 from benchmarks.sparse_cases import CASES, Case, ba1, heat
 from benchmarks.sparse_page import curves, table
 from diffface.benchmark.timing import Effort, Timed, interleave, ratio, wait
-from diffface.operators.value import prepare_value
+from diffface.operators.call import prepare_value
 from diffface.sparse.coloring import color_hessian, color_jacobian
 
 BACKENDS: dict[str, Any] = {

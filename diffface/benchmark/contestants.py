@@ -21,7 +21,7 @@ from diffface.benchmark.by_hand.library import Example, library_tools
 from diffface.benchmark.flags import Flag
 from diffface.benchmark.task import Task, as_array, own
 from diffface.benchmark.timing import First, Timed, first, lag, numbers, wait, waiting
-from diffface.operators.value import prepare_value
+from diffface.operators.call import prepare_value
 from diffface.prep.arguments.const import plain
 from diffface.prep.prepared import Prepared
 from diffface.testing.names import ORDER, operator_of

@@ -4,17 +4,25 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Unpack
 
 from diffface.backends import registry
+from diffface.backends.compiled import Arrays
 from diffface.backends.errors import InvalidArgumentError, NotDifferentiableError
 from diffface.backends.libraries import library_of
 from diffface.backends.registry import Backend, resolve
-from diffface.operators.options import NO_SETTINGS, PREPARATION, check_choice, settings
+from diffface.operators.options import (
+    NO_SETTINGS,
+    PREPARATION,
+    Options,
+    PrepareOptions,
+    check_choice,
+    settings,
+)
 from diffface.prep.arguments.bind import Call, bind
 from diffface.prep.arguments.tree import leaves_of
 from diffface.prep.derivation import evaluate
-from diffface.prep.operator import Operator, Recipe, Settings
+from diffface.prep.operator import Operator, Part, Point, Recipe, Settings
 from diffface.prep.plan import plan_for
 from diffface.prep.prepared import Prepared
 from diffface.sparse import prepared as sparse
@@ -141,3 +149,24 @@ def refuse(f: object) -> NoReturn:
         f"`f` must be callable, got {type(f).__name__}; the function comes first, then its "
         "arguments."
     )
+
+
+def _derive(at: Point) -> tuple[tuple[Arrays, ...], Arrays]:
+    y, aux = at.f(at.x)
+    return (y,), aux
+
+
+# None of the operators that users know.
+VALUE = Operator({(0,): "value"}, _derive, (Part.VALUE,), keywords=Options.__optional_keys__)
+
+
+def value(f: Callable[..., Any], /, *args: Any, **options: Unpack[Options]) -> Any:
+    """``f(*args)`` as a backend computes it, on arrays of its own."""
+    return call(VALUE, (0,), f, args, options)
+
+
+def prepare_value(
+    f: Callable[..., Any], /, *example_args: Any, **options: Unpack[PrepareOptions]
+) -> Prepared[Any]:
+    """Prepare ``f`` itself for repeated calls: compiled as its derivatives are."""
+    return prepare(VALUE, (0,), f, example_args, options)

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from diffface.backends.errors import InvalidArgumentError
+from diffface.operators.call import prepare_value
 from diffface.operators.gradient import prepare_gradient
 from diffface.operators.hessian import prepare_hessian
 from diffface.operators.jacobian import prepare_jacobian
-from diffface.operators.value import prepare_value
 from diffface.optimize.vector_function import VectorFunction
 from diffface.prep.arguments.const import Const
 

@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 
 from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.libraries import library_of
-from diffface.operators.call import backend_for
+from diffface.operators.call import backend_for, prepare_value
 from diffface.operators.gradient import prepare_value_and_gradient
-from diffface.operators.value import prepare_value
 from diffface.optimize.constrained import Constrained, Parameters
 from diffface.optimize.objective import Objective, one_number
 from diffface.optimize.options import FunctionOptions, check

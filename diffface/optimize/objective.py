@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffface.backends.adapter import Adapter
+from diffface.operators.call import prepare_value, value
 from diffface.operators.gradient import (
     gradient,
     prepare_gradient,
@@ -16,7 +17,6 @@ from diffface.operators.gradient import (
 )
 from diffface.operators.hessian import hessian, prepare_hessian
 from diffface.operators.hvp import hvp, prepare_hvp
-from diffface.operators.value import prepare_value, value
 from diffface.optimize.dense_solvers import refuse_dense_solvers
 from diffface.optimize.ipopt import IpoptProblem
 from diffface.optimize.options import ProblemOptions

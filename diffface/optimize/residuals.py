@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.libraries import library_of
+from diffface.operators.call import prepare_value, value
 from diffface.operators.jacobian import (
     jacobian,
     prepare_jacobian,
@@ -17,7 +18,6 @@ from diffface.operators.jacobian import (
 )
 from diffface.operators.pullback import prepare_pullback, pullback
 from diffface.operators.pushforward import prepare_pushforward, pushforward
-from diffface.operators.value import prepare_value, value
 from diffface.optimize.dense_solvers import refuse_dense_solvers
 from diffface.optimize.options import ProblemOptions
 from diffface.optimize.vector_function import (

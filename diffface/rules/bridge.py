@@ -12,7 +12,7 @@ from diffface.backends.compiled import Array, Arrays
 from diffface.backends.libraries import library_of
 from diffface.backends.registry import Backend, resolve
 from diffface.backends.rule import Active, Output, Puller, Pusher, Rule, among
-from diffface.operators.value import prepare_value
+from diffface.operators.call import prepare_value
 from diffface.prep.arguments.const import Const
 from diffface.prep.arguments.tree import flatten, unflatten
 from diffface.rules.arguments import Arguments

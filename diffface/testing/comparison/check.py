@@ -7,8 +7,8 @@ import numpy as np
 
 from diffface.backends.errors import InvalidArgumentError, NotDifferentiableError
 from diffface.backends.registry import Backend
+from diffface.operators.call import VALUE
 from diffface.operators.listing import operators as operators_of
-from diffface.operators.value import VALUE
 from diffface.prep.operator import Operator
 from diffface.testing.comparison.agreement import beside, rows
 from diffface.testing.comparison.explain import explain, no_result

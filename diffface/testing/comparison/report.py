@@ -11,8 +11,8 @@ import diffface
 from diffface.backends.errors import DifffaceError, PreparationWarning
 from diffface.backends.recording.user_frame import users_line
 from diffface.backends.registry import Backend
+from diffface.operators.call import prepare_value, value
 from diffface.operators.listing import main_name
-from diffface.operators.value import prepare_value, value
 from diffface.prep.arguments.const import plain
 from diffface.prep.operator import Operator, Part, Seeds
 from diffface.testing.comparison.subject import Arrays, Subject, cotangents, numbers, tangents

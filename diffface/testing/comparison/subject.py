@@ -11,7 +11,7 @@ from diffface.backends.arrays import ArrayLibrary
 from diffface.backends.libraries import library_of
 from diffface.backends.recording.agreement import perturb
 from diffface.backends.registry import Backend
-from diffface.operators.value import value
+from diffface.operators.call import value
 from diffface.prep.arguments.bind import bind, signature_of
 from diffface.prep.arguments.signature import Leaf, Signature
 from diffface.prep.arguments.tree import RESULTS, flatten, paths, unflatten
