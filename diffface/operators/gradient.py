@@ -7,8 +7,14 @@ from diffface.backends.compiled import Arrays
 from diffface.backends.errors import MissingRuleError
 from diffface.backends.generic import gradient_by_basis
 from diffface.operators.call import call, prepare
-from diffface.operators.options import BareOptions, BarePrepareOptions, Options, PrepareOptions
-from diffface.operators.result_types import Argument, Module
+from diffface.operators.options import (
+    Argument,
+    BareOptions,
+    BarePrepareOptions,
+    Module,
+    Options,
+    PrepareOptions,
+)
 from diffface.prep.arguments.const import Const
 from diffface.prep.operator import Operator, Part, Point
 from diffface.prep.prepared import Prepared

@@ -9,13 +9,14 @@ from diffface.backends.compiled import Arrays
 from diffface.operators.calculus import gradient_function, jacobian
 from diffface.operators.call import call, prepare_matrix
 from diffface.operators.options import (
+    Array,
     BareMatrixOptions,
     BarePrepareMatrixOptions,
     MatrixOptions,
     PrepareDenseOptions,
     PrepareOptions,
+    Scalar,
 )
-from diffface.operators.result_types import Array, Scalar
 from diffface.prep.arguments.const import Const
 from diffface.prep.operator import Operator, Part, Point
 from diffface.prep.prepared import Prepared

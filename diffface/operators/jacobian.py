@@ -9,13 +9,15 @@ from diffface.backends.compiled import Arrays
 from diffface.operators.calculus import jacobian as derive_jacobian
 from diffface.operators.call import call, prepare_matrix
 from diffface.operators.options import (
+    Array,
     BareMatrixOptions,
     BarePrepareMatrixOptions,
+    HasShape,
     MatrixOptions,
+    Module,
     PrepareDenseOptions,
     PrepareOptions,
 )
-from diffface.operators.result_types import Array, HasShape, Module
 from diffface.prep.arguments.const import Const
 from diffface.prep.operator import Operator, Part, Point
 from diffface.prep.prepared import Prepared

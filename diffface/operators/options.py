@@ -1,14 +1,41 @@
 """Keywords common to the operators, and their checks."""
 
 import difflib
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypedDict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, Protocol, TypedDict, TypeVar
 
 import numpy as np
 
 from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.registry import Backend
 from diffface.prep.operator import Mode, Settings
+
+
+class HasShape(Protocol):
+    """An array of any library; no tree of arrays."""
+
+    @property
+    def shape(self) -> Any: ...
+
+    @property
+    def dtype(self) -> Any: ...
+
+
+class Module(Protocol):
+    """A ``torch.nn.Module``, whose derivative is a dict."""
+
+    def named_parameters(self) -> Iterator[tuple[str, Any]]: ...
+
+
+# One active argument, whose derivative has its type.
+Argument = TypeVar("Argument")
+
+# One array, whose Jacobian and Hessian have its type.
+Array = TypeVar("Array", bound=HasShape)
+
+# What a NumPy array has; a matrix has other axes than its argument, which its type would say.
+Scalar = TypeVar("Scalar", bound=np.generic)
+
 
 # The names of diffface's own backends. One from outside is passed as an object, for type checkers.
 BackendName = Literal["jax", "torch", "autograd", "numpy", "complex-step"]

@@ -7,12 +7,12 @@ from diffface.backends.compiled import Arrays
 from diffface.operators import calculus
 from diffface.operators.call import call, prepare
 from diffface.operators.options import (
+    Argument,
     BareOptions,
     BarePrepareOptions,
     PrepareOptions,
     SeededOptions,
 )
-from diffface.operators.result_types import Argument
 from diffface.prep.arguments.const import Const
 from diffface.prep.operator import Operator, Part, Point, Seeds
 from diffface.prep.prepared import Prepared
