@@ -72,12 +72,12 @@ from diffface.operators.second_derivative import (
 )
 from diffface.operators.sparsity import hessian_sparsity, jacobian_sparsity
 from diffface.optimize.closure import closure
+from diffface.optimize.constrained import interval, positive, simplex
 from diffface.optimize.constraint import constraint
 from diffface.optimize.log_density import LogDensity, log_density
 from diffface.optimize.objective import Objective, objective
 from diffface.optimize.ravel import ravel
 from diffface.optimize.residuals import Residuals, residuals
-from diffface.optimize.transforms import interval, positive, simplex
 from diffface.optimize.unravel import Unravel
 from diffface.prep.arguments.const import Const
 from diffface.prep.prepared import Prepared

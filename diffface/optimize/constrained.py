@@ -1,7 +1,10 @@
 """A log density of constrained parameters, as one of a vector without constraints."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from math import log
+from typing import Any, final
 
 import numpy as np
 
@@ -9,9 +12,129 @@ from diffface.backends.adapter import Adapter
 from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.namespace import namespace
 from diffface.optimize.ravel import ravel_with
-from diffface.optimize.transforms import Transform
 from diffface.optimize.unravel import carries
 from diffface.prep.arguments.tree import SORTED, flatten, unflatten
+
+
+class Transform(ABC):
+    """A smooth map from vectors without constraints onto the allowed values of one leaf."""
+
+    @abstractmethod
+    def constrain(self, u: Any, xp: Any) -> tuple[Any, Any]:
+        """``(t(u), log |det dt/du|)`` by the functions of ``xp``; the second is one number."""
+
+    @abstractmethod
+    def free(self, x: Any) -> Any:
+        """``u`` with ``t(u) = x``, both NumPy arrays.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If ``x`` is not allowed, or lies on the edge of what is.
+        """
+
+
+@final
+@dataclass(frozen=True)
+class Positive(Transform):
+    """``x = exp(u)``, whose log-Jacobian is the sum of ``u``."""
+
+    def constrain(self, u: Any, xp: Any) -> tuple[Any, Any]:
+        return xp.exp(u), xp.sum(u)
+
+    def free(self, x: Any) -> Any:
+        if not np.all(x > 0):
+            raise InvalidArgumentError(f"a positive parameter must be greater than 0, got {x}.")
+        return np.log(x)
+
+
+@final
+@dataclass(frozen=True)
+class Interval(Transform):
+    """``x = lower + (upper - lower) (1 + tanh(u / 2)) / 2``, a scaled logistic function.
+
+    Its derivative is ``(upper - lower) / (2 cosh(u / 2))**2``.
+    """
+
+    lower: float
+    upper: float
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.lower) and np.isfinite(self.upper) and self.lower < self.upper):
+            raise InvalidArgumentError(
+                f"an interval needs finite bounds, lower < upper, got {self.lower} and "
+                f"{self.upper}; for one bound, shift a positive parameter in your function."
+            )
+
+    def constrain(self, u: Any, xp: Any) -> tuple[Any, Any]:
+        width = self.upper - self.lower
+        x = self.lower + width * (0.5 + 0.5 * xp.tanh(0.5 * u))
+        # Analytic, where the usual forms with abs(u) have no second derivative at 0.
+        log_jacobian = xp.sum(log(width) - 2 * xp.log(2 * xp.cosh(0.5 * u)))
+        return x, log_jacobian
+
+    def free(self, x: Any) -> Any:
+        if not np.all((self.lower < x) & (x < self.upper)):
+            raise InvalidArgumentError(
+                f"a parameter must lie between {self.lower} and {self.upper}, got {x}."
+            )
+        return np.log(x - self.lower) - np.log(self.upper - x)
+
+
+@final
+@dataclass(frozen=True)
+class Simplex(Transform):
+    """Positive numbers along the last axis whose sum is 1, by additive log-ratios.
+
+    ``x = exp([u, 0]) / sum(exp([u, 0]))``, with the determinant ``prod(x)`` (J. Aitchison, The
+    Statistical Analysis of Compositional Data, 1986, section 6.4).
+    """
+
+    def constrain(self, u: Any, xp: Any) -> tuple[Any, Any]:
+        parts = xp.concat([u, xp.zeros_like(u[..., :1])], axis=-1)
+        log_x = parts - xp.log(xp.sum(xp.exp(parts), axis=-1, keepdims=True))
+        return xp.exp(log_x), xp.sum(log_x)
+
+    def free(self, x: Any) -> Any:
+        if np.shape(x)[-1:] < (2,):
+            raise InvalidArgumentError(
+                f"a simplex needs a last axis of 2 elements or more, got the shape {np.shape(x)}."
+            )
+        if not (np.all(x > 0) and np.allclose(np.sum(x, axis=-1), 1)):
+            raise InvalidArgumentError(
+                f"parameters on a simplex must be positive and have the sum 1, got {x}."
+            )
+        return np.log(x[..., :-1]) - np.log(x[..., -1:])
+
+
+positive = Positive()
+simplex = Simplex()
+
+
+def interval(lower: float, upper: float) -> Interval:
+    """Parameters between two bounds, for ``log_density(transforms=...)``.
+
+    Parameters
+    ----------
+    lower, upper : float
+        Finite, ``lower < upper``; both are excluded.
+
+    Returns
+    -------
+    Interval
+        The logistic function, scaled.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If the bounds are not two finite numbers in this order.
+    """
+    for bound in (lower, upper):
+        if np.ndim(bound):
+            raise InvalidArgumentError(
+                f"bounds of an interval are numbers, got {bound!r}; make a leaf for each interval."
+            )
+    return Interval(float(lower), float(upper))
 
 
 class Constrained:
