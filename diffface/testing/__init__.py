@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from diffface.benchmark.report import Benchmark
     from diffface.benchmark.row import Measurement
     from diffface.benchmark.timing import Effort
-    from diffface.testing.closed_form.scenario import Scenario
-    from diffface.testing.closed_form.table import scenarios
+    from diffface.testing.closed_form.scenario import Scenario, scenarios
     from diffface.testing.comparison.check import check
     from diffface.testing.comparison.report import Comparison, Finding, Report
     from diffface.testing.limits import Limit
@@ -63,7 +62,7 @@ _HOMES = {
     "benchmark": "diffface.benchmark.measure",
     "check": "diffface.testing.comparison.check",
     "conformance": "diffface.testing.suite",
-    "scenarios": "diffface.testing.closed_form.table",
+    "scenarios": "diffface.testing.closed_form.scenario",
 }
 
 

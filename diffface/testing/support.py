@@ -8,8 +8,7 @@ import numpy as np
 
 from diffface.backends.registry import resolve
 from diffface.testing.case import Case, Preparation
-from diffface.testing.closed_form.scenario import Scenario
-from diffface.testing.closed_form.table import scenarios
+from diffface.testing.closed_form.scenario import Scenario, scenarios
 from diffface.testing.names import ORDER
 from diffface.testing.point import OPERATORS, supported
 from diffface.testing.protocol import adapter_of, run

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
 from typing import Any
 
 from diffface.testing.trees import Tree
@@ -74,3 +76,21 @@ class Scenario:
     holomorphic: bool = False
     operators: tuple[str, ...] | None = None
     core: bool = False
+
+
+_TOPICS = ("shapes", "structure", "arguments", "trees", "algebra")
+
+
+@cache
+def scenarios() -> tuple[Scenario, ...]:
+    """All scenarios that diffface's own backends are run through.
+
+    Returns
+    -------
+    tuple of Scenario
+        With unique names.
+    """
+    modules = (import_module(f"diffface.testing.closed_form.{topic}") for topic in _TOPICS)
+    table = tuple(scenario for module in modules for scenario in module.SCENARIOS)
+    assert len({scenario.name for scenario in table}) == len(table)
+    return table
