@@ -27,8 +27,7 @@ from diffface.backends.arrays import NUMPY, ArrayLibrary
 from diffface.backends.registry import resolve
 from diffface.benchmark.problems import GMM
 from diffface.testing import scenarios
-from diffface.testing.case import cases
-from diffface.testing.limits import known_limits
+from diffface.testing.case import cases, known_limits
 from diffface.testing.many import run_many
 from diffface.testing.names import operator_of
 from diffface.testing.protocol import run

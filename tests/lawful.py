@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 import diffface as dif
 from diffface.backends.registry import ROWS, resolve
-from diffface.testing.limits import known_limits
+from diffface.testing.case import known_limits
 from diffface.testing.protocol import relative
 from diffface.testing.trees import leaves, mapped, rebuild, wave
 

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from diffface.benchmark.report import Benchmark
     from diffface.benchmark.row import Measurement
     from diffface.benchmark.timing import Effort
+    from diffface.testing.case import Limit
     from diffface.testing.closed_form.scenario import Scenario, scenarios
     from diffface.testing.comparison.check import check
     from diffface.testing.comparison.report import Comparison, Finding, Report
-    from diffface.testing.limits import Limit
     from diffface.testing.suite import conformance
 else:
 
@@ -54,7 +54,7 @@ _HOMES = {
     "Benchmark": "diffface.benchmark.report",
     "Effort": "diffface.benchmark.timing",
     "Finding": "diffface.testing.comparison.report",
-    "Limit": "diffface.testing.limits",
+    "Limit": "diffface.testing.case",
     "Measurement": "diffface.benchmark.row",
     "Report": "diffface.testing.comparison.report",
     "Comparison": "diffface.testing.comparison.report",

@@ -6,10 +6,9 @@ import pytest
 
 from diffface.backends.arrays import NUMPY, ArrayLibrary
 from diffface.backends.registry import Backend, resolve
-from diffface.testing.case import Case, cases
+from diffface.testing.case import Case, Limit, cases, known_limits
 from diffface.testing.closed_form.scenario import Scenario
 from diffface.testing.closed_form.scenario import scenarios as default_scenarios
-from diffface.testing.limits import Limit, known_limits
 from diffface.testing.many import run_many
 from diffface.testing.names import operator_of
 from diffface.testing.point import shape_class

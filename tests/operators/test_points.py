@@ -10,9 +10,8 @@ from helpers import BACKENDS, EVERYWHERE, FIRST, PREPARED, SECOND, make, quartic
 import diffface as dif
 from diffface.backends.arrays import NUMPY
 from diffface.backends.registry import resolve
-from diffface.testing.case import Case
+from diffface.testing.case import Case, known_limits
 from diffface.testing.closed_form.scenario import scenarios
-from diffface.testing.limits import known_limits
 from diffface.testing.many import run_many
 from diffface.testing.point import shape_class, supported
 

@@ -6,8 +6,7 @@ import pytest
 import diffface as dif
 from diffface.backends.registry import ROWS, missing, resolve
 from diffface.testing import scenarios
-from diffface.testing.case import Case
-from diffface.testing.limits import known_limits
+from diffface.testing.case import Case, known_limits
 from diffface.testing.point import arguments, points, shape_class, supported
 from diffface.testing.trees import leaves
 
