@@ -28,9 +28,9 @@ from diffface.backends.registry import resolve
 from diffface.benchmark.problems import GMM
 from diffface.testing import scenarios
 from diffface.testing.case import cases, known_limits
-from diffface.testing.many import run_many
 from diffface.testing.names import operator_of
 from diffface.testing.protocol import run
+from diffface.testing.suite import run_many
 
 # Points, dimensions, components.
 SMALL, LARGE = (200, 2, 3), (10_000, 32, 25)

@@ -12,8 +12,8 @@ from diffface.backends.arrays import NUMPY
 from diffface.backends.registry import resolve
 from diffface.testing.case import Case, known_limits
 from diffface.testing.closed_form.scenario import scenarios
-from diffface.testing.many import run_many
 from diffface.testing.point import shape_class, supported
+from diffface.testing.suite import run_many
 
 RNG = np.random.default_rng(0)
 X, A = RNG.normal(size=(5, 3)), RNG.normal(size=(5, 3))
