@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 
 from benchmarks.cells import CELLS, one_thread
 from benchmarks.pairs import pair
-from diffface.benchmark.plot import COLOURS, decades, tidy
+from diffface.benchmark.report import COLOURS, decades, tidy
 
 
 def measure(only: str) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import numpy as np
 
 import diffface as dif
 from benchmarks.sparse_cases import CASES
-from diffface.benchmark.plot import COLOURS, MARKERS, handle, tidy
+from diffface.benchmark.report import COLOURS, MARKERS, handle, tidy
 from diffface.benchmark.row import digits, duration
 from diffface.sparse.picture import draw
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import matplotlib as mpl
 
-from diffface.benchmark.plot import COLOURS
+from diffface.benchmark.report import COLOURS
 
 
 def reset(gallery_conf: dict[str, Any], name: str) -> None:
