@@ -8,8 +8,7 @@ import autograd.builtins
 import autograd.numpy
 from autograd.differential_operators import make_hvp, make_jvp
 
-from diffface.benchmark.by_hand.flat import by_block, flat, vector
-from diffface.benchmark.by_hand.library import Example, Library
+from diffface.benchmark.by_hand.library import Example, Library, by_block, flat, vector
 
 
 def _gradient(example: Example) -> Callable[[], Any]:

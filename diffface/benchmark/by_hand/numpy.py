@@ -9,8 +9,7 @@ import numpy as np
 from diffface.backends.adapter import Adapter
 from diffface.backends.compiled import Array
 from diffface.backends.numpy.finite_differences import FiniteDifferences
-from diffface.benchmark.by_hand.flat import by_block, flat, vector
-from diffface.benchmark.by_hand.library import ByHand, Example, Library
+from diffface.benchmark.by_hand.library import ByHand, Example, Library, by_block, flat, vector
 
 STEP = 1e-20
 
