@@ -16,8 +16,7 @@ from diffface.benchmark.problems.hand import HAND_COMPLICATED, HAND_SIMPLE
 from diffface.benchmark.problems.mixtures import GMM, KMEANS, LSE
 from diffface.benchmark.problems.networks import LSTM, MLP
 from diffface.benchmark.problems.ode import BRUSSELATOR, ODE
-from diffface.benchmark.problems.problem import Problem
-from diffface.benchmark.problems.rosenbrock import ROSENBROCK
+from diffface.benchmark.problems.problem import ROSENBROCK, Problem
 from diffface.prep.arguments.const import plain
 
 PROBLEMS = (
