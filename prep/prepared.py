@@ -13,12 +13,12 @@ from diffface.prep.arguments.pickled import pack, unpack
 from diffface.prep.arguments.seeds import batch_of
 from diffface.prep.arguments.signature import Signature
 from diffface.prep.derivation import evaluate
-from diffface.prep.entry import ShownSignature, weakly
 from diffface.prep.executable import Executable, Fallback
 from diffface.prep.flat_function import evaluated_by
 from diffface.prep.operator import Recipe, Seeds
 from diffface.prep.plan import Plan, plan_for
 from diffface.prep.portable import Portable
+from diffface.prep.writer import ShownSignature, weakly
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
