@@ -6,16 +6,70 @@ from typing import Any
 
 import numpy as np
 
+from diffface.backends.adapter import Adapter, Function
 from diffface.backends.arrays import ArrayLibrary
 from diffface.backends.chunks import Filled
-from diffface.backends.compiled import Array, Arrays, Program
+from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.prep.arguments.seeds import batch_of
 from diffface.prep.deferred import attached, deferred
 from diffface.prep.flat_function import FlatFunction, OutputStructure
-from diffface.prep.inner import Inner
-from diffface.prep.operator import Point, Seeds
+from diffface.prep.operator import First, Point, Seeds
 from diffface.prep.plan import Plan
 from diffface.prep.result import fresh
+
+
+class Inner:
+    """The first derivatives that another backend differentiates again, compiled.
+
+    Parameters
+    ----------
+    adapter : Adapter
+        Who computes them.
+    flat : callable
+        ``flat(constants)`` is the user's function.
+    """
+
+    __slots__ = ("_adapter", "_flat", "_known")
+
+    def __init__(self, adapter: Adapter, flat: Callable[[Arrays], Function]) -> None:
+        self._adapter = adapter
+        self._flat = flat
+        # By the signature that the outer backend asks for.
+        self._known: dict[Any, tuple[Compiled, int]] = {}
+
+    def function(self, first: First, constants: Arrays) -> Function:
+        """``first`` of the user's function, as a function of the primals alone."""
+
+        def run(x: Arrays) -> tuple[Arrays, Arrays]:
+            key = tuple([(a.shape, a.dtype) for a in x])
+            known = self._known.get(key)
+            if known is None:
+                known = self._known[key] = self._build(first, x, constants)
+            compiled, count = known
+            outputs = compiled.run(*x, *constants)
+            return outputs[:count], outputs[count:]
+
+        return run
+
+    def _build(self, first: First, x: Arrays, constants: Arrays) -> tuple[Compiled, int]:
+        count = 0
+
+        def program(*inputs: Array) -> Arrays:
+            nonlocal count
+            derivatives, rest = first(self._flat(inputs[len(x) :]), inputs[: len(x)])
+            count = len(derivatives)
+            return derivatives + rest
+
+        def function(*inputs: Array) -> Arrays:
+            y, aux = self._flat(inputs[len(x) :])(inputs[: len(x)])
+            return y + aux
+
+        compiled = self._adapter.build(program, (*x, *constants))
+        self._adapter.check_record(function, (*x, *constants))
+        if not count:
+            compiled.run(*x, *constants)
+        return compiled, count
+
 
 _NOTHING = nullcontext()
 
