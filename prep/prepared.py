@@ -9,7 +9,6 @@ from diffface.backends.errors import Disagreement, InvalidArgumentError, Prepara
 from diffface.backends.registry import Backend
 from diffface.prep.arguments.bind import Call, bind, bind_like, named
 from diffface.prep.arguments.mismatch import fits, report, resembles
-from diffface.prep.arguments.pickled import pack, unpack
 from diffface.prep.arguments.seeds import batch_of
 from diffface.prep.arguments.signature import Signature
 from diffface.prep.derivation import evaluate
@@ -17,7 +16,7 @@ from diffface.prep.executable import Executable, Fallback
 from diffface.prep.flat_function import evaluated_by
 from diffface.prep.operator import Recipe, Seeds
 from diffface.prep.plan import Plan, plan_for
-from diffface.prep.portable import Portable
+from diffface.prep.portable import Portable, pack, unpack
 from diffface.prep.writer import ShownSignature, weakly
 
 if TYPE_CHECKING:

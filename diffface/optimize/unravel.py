@@ -10,9 +10,9 @@ from diffface.backends.adapter import Adapter
 from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.libraries import library_of
 from diffface.prep.arguments.const import Const
-from diffface.prep.arguments.pickled import Shape
 from diffface.prep.arguments.signature import Leaf
 from diffface.prep.arguments.tree import SORTED, Spec, flatten, unflatten
+from diffface.prep.portable import Shape
 
 
 class Unravel:

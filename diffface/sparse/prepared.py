@@ -20,11 +20,10 @@ from diffface.operators.options import PREPARATION, check_choice, settings
 from diffface.prep.arguments.bind import Call, bind, bind_like, named
 from diffface.prep.arguments.const import Const
 from diffface.prep.arguments.mismatch import report, resembles
-from diffface.prep.arguments.pickled import pack, unpack
 from diffface.prep.arguments.signature import Signature
 from diffface.prep.operator import Operator, Recipe, Settings
 from diffface.prep.plan import Plan, plan_for
-from diffface.prep.portable import Portable
+from diffface.prep.portable import Portable, pack, unpack
 from diffface.sparse.pattern import Sparsity
 from diffface.sparse.specialised import Specialised
 
