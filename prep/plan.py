@@ -15,14 +15,12 @@ from diffface.prep.arguments.axes import Axes, split, stacked
 from diffface.prep.arguments.bind import Call, describe
 from diffface.prep.arguments.seeds import Lead
 from diffface.prep.arguments.signature import Argument, Leaf, Signature, by_value, parameter
-from diffface.prep.carry import constants_to, primals_to
+from diffface.prep.carry import Kept, any_traced, check_carried, constants_to, primals_to
 from diffface.prep.deferred import may_defer
 from diffface.prep.flat_function import FlatFunction, OutputStructure
-from diffface.prep.kept import Kept
 from diffface.prep.operator import Operator, Recipe, Seeds, Settings
 from diffface.prep.points import Points
 from diffface.prep.result import Result
-from diffface.prep.traced import any_traced, check_carried
 from diffface.prep.validate import check_mode, find_problem
 
 

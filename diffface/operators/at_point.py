@@ -15,9 +15,9 @@ from diffface.operators.pullback import PULLBACK
 from diffface.operators.pushforward import PUSHFORWARD
 from diffface.prep.arguments import seeds as _seeds
 from diffface.prep.arguments.bind import bind
+from diffface.prep.carry import Kept
 from diffface.prep.deferred import attached
 from diffface.prep.flat_function import OutputStructure
-from diffface.prep.kept import Kept
 from diffface.prep.operator import Operator, Part, Recipe
 from diffface.prep.plan import plan_for
 from diffface.prep.result import fresh, to_caller

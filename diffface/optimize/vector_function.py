@@ -17,8 +17,8 @@ from diffface.optimize.options import ProblemOptions, check
 from diffface.optimize.ravel import floating, ravel_with
 from diffface.prep.arguments.bind import bind
 from diffface.prep.arguments.tree import SORTED, flatten, unflatten
+from diffface.prep.carry import check_carried
 from diffface.prep.portable import Portable
-from diffface.prep.traced import check_carried
 
 # (result of f, x, adapter) -> result as the optimizer needs it; runs inside the prepared program.
 Finish = Callable[[Any, Any, Adapter], Any]
