@@ -10,7 +10,7 @@ import optree
 from diffface.backends.arrays import PYTHON, ArrayLibrary
 from diffface.backends.libraries import library_of
 from diffface.backends.recording.names import Names, code
-from diffface.backends.unchanging import frozen, is_atom
+from diffface.backends.recording.reachable import frozen, is_atom
 from diffface.prep.arguments.static import Static, state_of
 from diffface.prep.arguments.tree import NAMESPACE, Spec
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from diffface.backends.arrays import Subtree
-from diffface.backends.unchanging import frozen, is_atom
+from diffface.backends.recording.reachable import frozen, is_atom
 
 
 def subtree(value: object) -> Subtree | None:

@@ -4,9 +4,11 @@ import dis
 import gc
 import random
 import sys
+import types
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from enum import Enum
 from functools import _lru_cache_wrapper, lru_cache, partial
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -14,6 +16,20 @@ from typing import Any
 import numpy as np
 
 from diffface.backends.recording.user_frame import in_library
+
+# Objects of these types never change, and are the same where they and their types are equal.
+_UNCHANGING = {
+    str, bytes, int, bool, type(None), type(...), type(NotImplemented), range,
+    types.FunctionType, types.BuiltinFunctionType, types.ModuleType, np.ufunc,
+}  # fmt: skip
+# Types of other objects that never change, which libraries add to: such an object is as it was.
+frozen: set[type] = set()
+
+
+def is_atom(value: object) -> bool:
+    """Whether ``value`` can never change."""
+    return type(value) in _UNCHANGING or isinstance(value, type | Enum | np.dtype)
+
 
 _MAKERS = {"RandomState", "Random", "SeedSequence", "default_rng"}
 # What may stand between a name and its call.

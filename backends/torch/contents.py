@@ -12,8 +12,7 @@ import torch
 from torch import nn
 
 from diffface.backends.errors import NotDifferentiableError
-from diffface.backends.recording.reachable import reachable
-from diffface.backends.unchanging import is_atom
+from diffface.backends.recording.reachable import is_atom, reachable
 
 # What never changes besides `is_atom`.
 _NUMBERS_AND_MARKS = (

@@ -14,9 +14,9 @@ from torch._C import _len_torch_dispatch_stack
 
 from diffface.backends.arrays import Subtree
 from diffface.backends.errors import NotDifferentiableError
+from diffface.backends.recording.reachable import frozen
 from diffface.backends.torch.contents import Contents
 from diffface.backends.torch.processes import synchronises
-from diffface.backends.unchanging import frozen
 
 # Modules of which it is remembered what they are made of.
 _CAPACITY = 64

@@ -14,7 +14,7 @@ import numpy as np
 
 from diffface.backends.arrays import ArrayLibrary
 from diffface.backends.libraries import library_of
-from diffface.backends.unchanging import frozen, is_atom
+from diffface.backends.recording.reachable import frozen, is_atom
 from diffface.prep.arguments.tree import attributes
 
 # They change whenever they are used; recorders look after random numbers themselves.
