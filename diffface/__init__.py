@@ -28,8 +28,12 @@ from diffface.operators.call import using
 from diffface.operators.derivative import (
     derivative,
     prepare_derivative,
+    prepare_second_derivative,
     prepare_value_and_derivative,
+    prepare_value_derivative_and_second_derivative,
+    second_derivative,
     value_and_derivative,
+    value_derivative_and_second_derivative,
 )
 from diffface.operators.gradient import (
     gradient,
@@ -63,12 +67,6 @@ from diffface.operators.pushforward import (
     prepare_value_and_pushforward,
     pushforward,
     value_and_pushforward,
-)
-from diffface.operators.second_derivative import (
-    prepare_second_derivative,
-    prepare_value_derivative_and_second_derivative,
-    second_derivative,
-    value_derivative_and_second_derivative,
 )
 from diffface.operators.sparsity import hessian_sparsity, jacobian_sparsity
 from diffface.optimize.closure import closure
