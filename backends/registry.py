@@ -1,4 +1,4 @@
-"""Backends by name: diffface's own, registered ones, plug-ins. Each is loaded when asked for."""
+"""Backends by name: diffface's own, registered ones, plug-ins; and which one owns a value."""
 
 import difflib
 import importlib

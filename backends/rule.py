@@ -90,6 +90,10 @@ def among(values: Sequence[Any], places: Sequence[int], others: Sequence[Any]) -
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+# `torch.compile` meets functions with rules before any backend does. It is not imported for them,
+# which would take seconds.
+
+
 def called_while_tracing(method: F) -> F:
     """``method``, which compilers call when they come to it, instead of tracing what it does."""
     method._dynamo_marked_constant = True  # type: ignore[attr-defined]  # read by torch

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import diffface as dif
 from benchmarks.cells import one_thread, point, rosenbrock
 from benchmarks.pairs import pair
-from diffface.backends.recording import source as _source
+from diffface.backends.recording import names
 from diffface.benchmark.row import COLUMNS, duration
 from diffface.testing import benchmark
 
@@ -28,7 +28,7 @@ def recording(forget: bool) -> float:
 
     def prepare() -> object:
         if forget:
-            _source.forget()
+            names.forget()
         return dif.prepare_gradient(rosenbrock, x, backend="autograd")
 
     return pair(prepare, lambda: by_hand(x)).ratio

@@ -1,4 +1,4 @@
-"""Arguments brought to the array library that computes with them."""
+"""Arguments brought to the library that computes with them: copied, traced or kept to compare."""
 
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Functions in pickles: by name, or by value where they have none and cloudpickle is there."""
+"""Prepared callables in pickles: functions by name or by value, descriptions for arrays."""
 
 import pickle
 import sys

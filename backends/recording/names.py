@@ -1,4 +1,4 @@
-"""Names for the objects that emitted source refers to."""
+"""Emitted source: names for the objects that it refers to, and the code that it is."""
 
 from functools import lru_cache
 from types import CodeType

@@ -1,4 +1,4 @@
-"""Derivatives with respect to one number."""
+"""First and second derivatives with respect to one number."""
 
 from collections.abc import Callable
 from typing import Any, Unpack, overload

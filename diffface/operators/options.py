@@ -1,4 +1,4 @@
-"""Keywords common to the operators, and their checks."""
+"""Keywords common to the operators, their checks, and the types that overloads name."""
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence

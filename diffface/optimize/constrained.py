@@ -1,4 +1,8 @@
-"""A log density of constrained parameters, as one of a vector without constraints."""
+"""Constrained parameters, and a log density of them, as functions of vectors without constraints.
+
+Samplers move in all of R^n. A density of constrained parameters x = t(u) is there the density
+p(t(u)) |det dt/du|, whose second factor each transform gives as a logarithm.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Arguments of one call as flat arrays, and other arrays put in their places."""
+"""Arguments of one call, by parameter, as flat arrays, and other arrays put in their places."""
 
 import inspect
 from collections import OrderedDict

@@ -1,4 +1,4 @@
-"""A derivative that is NumPy code, as an operation of the host that has no derivative itself."""
+"""Derivatives that are NumPy code: as operations of the host, and one mode from the other."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn

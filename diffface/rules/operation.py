@@ -1,4 +1,4 @@
-"""One call of a function with rules, on flat arrays: its value and what its results look like."""
+"""A call of a function with rules on flat arrays: its value, its rules, and who notes it."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

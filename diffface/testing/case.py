@@ -1,4 +1,4 @@
-"""One way to ask one question: a scenario, a function of diffface, how prepared, which arrays."""
+"""One question: a scenario, a function of diffface, how prepared, which arrays; and who cannot."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

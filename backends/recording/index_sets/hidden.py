@@ -1,4 +1,4 @@
-"""What functions of index sets may not look at: values."""
+"""What index sets hide: values, and how functions that are not known depend on them."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn

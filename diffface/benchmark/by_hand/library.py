@@ -1,4 +1,4 @@
-"""What benchmarks use of a library directly, and in which module of this folder it stands."""
+"""What benchmarks use of a library directly, and where, and functions of one vector for it."""
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""What a test problem is: a portable function, and arguments of any size from a seed."""
+"""What a test problem is: a portable function, and arguments of any size; and the simplest."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A function whose derivatives are known in closed form."""
+"""Functions whose derivatives are known in closed form, and the table of all of them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
