@@ -92,7 +92,7 @@ def _add(graph: Graph, a: Node, b: Node, dtype: Any) -> Node | None:
         return _apply(graph, np.subtract, a, b.args[0])
     if _is_negated(a):
         return _apply(graph, np.subtract, b, a.args[0])
-    return None
+    return _shift(graph, a, b, 1, dtype) or _shift(graph, b, a, 1, dtype)
 
 
 def _is_negated(x: Node) -> bool:
@@ -105,7 +105,31 @@ def _subtract(graph: Graph, a: Node, b: Node, dtype: Any) -> Node | None:
         return a
     if _is_negated(b):
         return _apply(graph, np.add, a, b.args[0])
+    return _shift(graph, a, b, -1, dtype)
+
+
+def _shift(graph: Graph, a: Node, b: Node, sign: int, dtype: Any) -> Node | None:
+    """Turn ``(x + c) + d`` into ``x + (c + d)`` for constant arrays, no element of both non-zero.
+
+    Sums with seeds are such, and as nothing is added to zero, nothing is rounded otherwise.
+    """
+    if not (_is_array(b, dtype) and a.fn in (np.add, np.subtract) and a.shape == b.shape):
+        return None
+    for k, c in enumerate(a.args):
+        x = a.args[1 - k]
+        if not _is_array(c, dtype) or x.dtype != dtype or not x.shape == c.shape == b.shape:
+            continue
+        if not ((c.value != 0) & (b.value != 0)).any():
+            subtracted = a.fn is np.subtract and k == 1
+            fn = np.add if (sign > 0) != subtracted else np.subtract
+            both = _apply(graph, fn, c, b)
+            return _apply(graph, a.fn, *((both, x) if k == 0 else (x, both)))
     return None
+
+
+def _is_array(x: Node, dtype: Any) -> bool:
+    """Whether `x` is a constant array of real numbers of this dtype."""
+    return x.is_constant and x.shape != () and x.dtype == dtype and dtype.kind == "f"
 
 
 def _multiply(graph: Graph, a: Node, b: Node, dtype: Any) -> Node | None:
@@ -120,6 +144,9 @@ def _multiply(graph: Graph, a: Node, b: Node, dtype: Any) -> Node | None:
         return _merge(graph, a, b, dtype)
     if a is b and dtype.kind == "f":
         return graph.node(np.square, (a,), {}, a.shape, dtype)
+    for x, y in ((a, b), (b, a)):
+        if _is_array(y, dtype) and (merged := _merge_array(graph, x, y, dtype)) is not None:
+            return merged
     # Move a sign outwards, where an addition may absorb it.
     for x, y in ((a, b), (b, a)):
         if (
@@ -212,11 +239,31 @@ def _merge(graph: Graph, a: Node, b: Node, dtype: Any) -> Node | None:
         return _apply(graph, np.multiply, a.args[0], graph.constant(-d))
     x, c = _factor(a)
     if c is None or x.dtype != dtype or dtype.itemsize < 4:
-        return None
+        return _merge_array(graph, a, b, dtype)
     factors = float(c), float(d), float(c) * float(d)
     if all(_MODERATE[0] < abs(v) < _MODERATE[1] for v in factors):
         return _apply(graph, np.multiply, x, graph.constant(factors[2]))
     return None
+
+
+def _merge_array(graph: Graph, a: Node, b: Node, dtype: Any) -> Node | None:
+    """Turn ``(x * c) * d`` into ``x * (c * d)``, where one of the constants is an array."""
+    if a.fn is not np.multiply or dtype.itemsize < 4:
+        return None
+    for x, c in (a.args, a.args[::-1]):
+        fits = c.is_constant and common_shape(c.shape, b.shape) in (c.shape, b.shape)
+        if not (fits and x.dtype == c.dtype == dtype and (c.shape or b.shape)):
+            continue
+        if _is_moderate(c) and _is_moderate(b):
+            both = _apply(graph, np.multiply, c, b)
+            return _apply(graph, np.multiply, x, both) if _is_moderate(both) else None
+    return None
+
+
+def _is_moderate(x: Node) -> bool:
+    """Whether constant factors are zero, or of a size at which they may be merged."""
+    size = np.abs(x.value)
+    return bool(((size == 0) | ((_MODERATE[0] < size) & (size < _MODERATE[1]))).all())
 
 
 _RULES = {

@@ -179,7 +179,9 @@ class Graph:
         if not varies and shape is not None and is_foldable(fn):
             values = {name: substitute(item, _value) for name, item in kwargs.items()}
             with np.errstate(all="ignore"):
-                return self.constant(fn(*substitute(args, _value), **values))
+                folded = self.constant(fn(*substitute(args, _value), **values))
+            self._known[key] = folded
+            return folded
         self._known[key] = node
         self.nodes.append(node)
         return node
