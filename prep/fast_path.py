@@ -9,20 +9,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import optree
 
 from diffface.backends.arrays import ArrayLibrary
 from diffface.backends.compiled import Arrays, Compiled
 from diffface.backends.errors import CannotRecord
 from diffface.prep.arguments.axes import stacked
 from diffface.prep.arguments.const import Const
-from diffface.prep.arguments.signature import Argument, Place
+from diffface.prep.arguments.signature import Argument, Place, Signature
 from diffface.prep.arguments.static import Static
 from diffface.prep.arguments.tree import (
     NAMESPACE,
     RESULTS,
     Spec,
-    flatten,
     leaves_like,
     unflatten,
 )
@@ -148,7 +146,7 @@ def _arguments(
     """Expressions for the primals, then the constants."""
     signature, inner, outer = plan.signature, plan.inner.arrays, plan.outer.arrays
     leaves = {
-        i: writer.unpack(names[i], argument.spec, len(argument.leaves), f"t{i}")
+        i: writer.unpack(_plain(writer, names[i], i, signature), argument.spec, f"t{i}")
         for i, argument in enumerate(signature.arguments)
     }
     passed: list[str] = []
@@ -164,6 +162,16 @@ def _arguments(
     return passed
 
 
+def _plain(writer: Writer, name: str, position: int, signature: Signature) -> str:
+    """The argument without a ``Const``, which may be around one that is constant."""
+    if position in signature.active or position >= len(writer.parameters):
+        return name
+    writer.lines.append(
+        f"{name}_p = {name}.value if type({name}) is {writer.names(Const)} else {name}"
+    )
+    return f"{name}_p"
+
+
 def _constants(
     writer: Writer, leaves: Sequence[str], argument: Argument, active: bool,
     examples: Iterator[Any], library: ArrayLibrary,
@@ -173,7 +181,8 @@ def _constants(
     for leaf, known in zip(leaves, argument.leaves, strict=True):
         if isinstance(known, Argument):
             writer.lines.append(f"if type({leaf}) is not {writer.names(Const)}: {MISS}")
-            held = writer.unpack(f"{leaf}.value", known.spec, len(known.leaves), f"{leaf}_c")
+            writer.lines.append(f"{leaf}_c = {leaf}.value")
+            held = writer.unpack(f"{leaf}_c", known.spec, f"{leaf}_c")
             passed += _constants(writer, held, known, False, examples, library)
         elif isinstance(known, Static):
             writer.static(leaf, known)
@@ -224,8 +233,7 @@ def _seed(
 ) -> list[str]:  # fmt: skip
     name = f"s{len(writer.lines)}"
     writer.lines.append(f"{name} = {entry}")
-    count = 1 if spec is None else spec.num_leaves
-    leaves = writer.unpack(name, spec, count, f"{name}_v", namespace)
+    leaves = writer.unpack(name, spec, f"{name}_v", namespace)
     if active is not None:
         leaves = [leaves[n] for n in active]
     return [
@@ -287,19 +295,10 @@ def _results(
     if plan.settings.has_aux:
         tree, noted = names(plan.result.tree), names(structure)
         return [*run, f"return {tree}(({', '.join(exits)},), {noted})"]
-    places = [_Place(i) for i in range(len(outputs))]
+    places = [_Place() for _ in outputs]
     tree = plan.result.tree(places, structure)
-    if isinstance(tree, _Place):
-        return [*run, f"return {exits[0]}"]
-    found, spec = flatten(tree, RESULTS)
-    ordered = ", ".join(exits[place.index] for place in found)
-    if spec == flatten(tuple(found), RESULTS)[1]:
-        return [*run, f"return ({ordered},)"]
-    return [*run, f"return {names(optree.tree_unflatten)}({names(spec)}, ({ordered},))"]
+    return [*run, f"return {writer.pack(tree, dict(zip(map(id, places), exits, strict=True)))}"]
 
 
 class _Place:
     """Stands for an output while the structure of the result is learnt."""
-
-    def __init__(self, index: int) -> None:
-        self.index = index

@@ -1,7 +1,7 @@
 """The source of an entry to a compiled program, and the entries that need none."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from weakref import WeakMethod
 
@@ -12,7 +12,7 @@ from diffface.backends.libraries import library_of
 from diffface.backends.recording.names import Names, code
 from diffface.backends.recording.reachable import frozen, is_atom
 from diffface.prep.arguments.static import Static, state_of
-from diffface.prep.arguments.tree import NAMESPACE, Spec
+from diffface.prep.arguments.tree import NAMESPACE, RESULTS, Spec, flatten
 
 # What a prepared callable is called with: `(*args, tangents=, cotangents=, out=, kwargs=)`.
 Entry = Callable[..., Any]
@@ -54,19 +54,60 @@ class Writer:
         self.foreign = False
 
     def unpack(
-        self, tree: str, spec: Spec | None, count: int, prefix: str, namespace: str = NAMESPACE
+        self, tree: str, spec: Spec | None, prefix: str, namespace: str = NAMESPACE
     ) -> list[str]:
         """Names of the leaves of ``tree``, which must have the structure ``spec``."""
-        if spec is None:
+        if spec is None or spec.is_leaf():
             return [tree]
+        if spec.kind is optree.PyTreeKind.NONE:
+            self.guards.append(f"{tree} is None")
+            return []
+        children = self._children(tree, spec)
+        if children is None:
+            return self._flatten(tree, spec, prefix, namespace)
+        names = [f"{prefix}_{i}" for i in range(spec.num_children)]
+        self.lines.append(f"{_row(names)} = {children}" if names else "")
+        parts = zip(names, spec.children(), strict=True)
+        return [leaf for a, child in parts for leaf in self.unpack(a, child, a, namespace)]
+
+    def _children(self, tree: str, spec: Spec) -> str | None:
+        """An expression for the children of a built-in container, guarded; None of any other."""
+        cls: Any = spec.type
+        if cls is dict:
+            keys = spec.entries()
+            if any(type(key) is not str for key in keys):
+                return None
+            alike, children = f"(*{tree},) == {tuple(keys)!r}", f"{tree}.values()"
+        elif cls in (list, tuple):
+            alike, children = f"len({tree}) == {spec.num_children}", tree
+        else:
+            return None
+        self.lines.append(self.check([f"type({tree}) is {self.names(cls)}", alike]))
+        return children
+
+    def _flatten(self, tree: str, spec: Spec, prefix: str, namespace: str) -> list[str]:
         flat = f"{self.names(optree.tree_flatten)}({tree}, namespace={namespace!r})"
-        leaves = [f"{prefix}_{i}" for i in range(count)]
+        leaves = [f"{prefix}_{i}" for i in range(spec.num_leaves)]
         self.lines += [
             f"{prefix}, {prefix}_spec = {flat}",
             f"if {prefix}_spec != {self.names(spec)}: {MISS}",
-            f"{''.join(f'{leaf}, ' for leaf in leaves)} = {prefix}" if leaves else "",
+            f"{_row(leaves)} = {prefix}" if leaves else "",
         ]
         return leaves
+
+    def pack(self, tree: Any, leaves: Mapping[int, str]) -> str:
+        """An expression for a tree like ``tree``, whose leaves, by their ids, are ``leaves``."""
+        if tree is None or id(tree) in leaves:
+            return leaves.get(id(tree), "None")
+        if type(tree) in (list, tuple):
+            children = _row([self.pack(child, leaves) for child in tree])
+            return f"[{children}]" if type(tree) is list else f"({children})"
+        if type(tree) is dict and all(type(key) is str for key in tree):
+            items = [f"{key!r}: {self.pack(child, leaves)}" for key, child in tree.items()]
+            return f"{{{', '.join(items)}}}"
+        found, spec = flatten(tree, RESULTS)
+        ordered = _row([leaves[id(leaf)] for leaf in found])
+        return f"{self.names(optree.tree_unflatten)}({self.names(spec)}, ({ordered}))"
 
     def carry_in(self, a: str, example: Any, target: ArrayLibrary, constant: bool = False) -> str:
         """The leaf ``a``, guarded to be like ``example``, as an array of ``target``."""
@@ -125,6 +166,10 @@ class Writer:
 def _came(*args: Any) -> list[Any]:
     """The arguments that did come."""
     return [a for a in args if a is not MISSING]
+
+
+def _row(names: Sequence[str]) -> str:
+    return "".join(f"{name}, " for name in names)
 
 
 # What a call takes by keyword; the function's own keywords come in `kwargs`.

@@ -56,9 +56,20 @@ def test_unprepared_with_a_dict() -> None:
     assert len(files) <= 60, files
 
 
+def weighted(x: Any, c: Any) -> Any:
+    return (x**2 * c["a"]).sum()
+
+
 @pytest.mark.parametrize(
     ("f", "x"), [(square, X), (square_and_cube, {"a": X, "b": X})], ids=["array", "dict"]
 )
 def test_prepared(f: Callable[..., Any], x: Any) -> None:
     g = dif.prepare_gradient(f, x, backend="autograd")
     assert len(calls_of_ours(lambda: g(x))) == 2
+
+
+def test_prepared_with_a_constant() -> None:
+    g = dif.prepare_gradient(weighted, X, dif.Const({"a": X}), backend="autograd")
+    marked = dif.Const({"a": X})
+    for c in ({"a": X}, marked):
+        assert len(calls_of_ours(lambda c=c: g(X, c))) == 2

@@ -7,7 +7,7 @@ import re
 from collections import OrderedDict
 from decimal import Decimal
 from struct import Struct
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -68,6 +68,63 @@ def test_ordered_and_default_dicts_are_other_structures() -> None:
     g = dif.prepare_gradient(lambda p: p["a"] ** 2, {"a": 1.0}, backend="numpy")
     with pytest.raises(dif.PreparationMismatchError):
         g(OrderedDict(a=1.0))
+
+
+class Keyed(dict[str, Any]):
+    pass
+
+
+class Pair(NamedTuple):
+    a: Any
+    b: Any
+
+
+class Row(list[Any]):
+    pass
+
+
+STRUCTURE = {"a": [X, (X, None)], "b": {}, "c": Pair(X, {1: X})}
+OTHER_STRUCTURES = {
+    "subclass of a dict": Keyed(STRUCTURE),
+    "OrderedDict": OrderedDict(STRUCTURE),
+    "subclass of a list": {**STRUCTURE, "a": Row(STRUCTURE["a"])},
+    "tuple for a list": {**STRUCTURE, "a": (X, (X, None))},
+    "longer list": {**STRUCTURE, "a": [X, (X, None), X]},
+    "shorter tuple": {**STRUCTURE, "a": [X, (X,)]},
+    "leaf for None": {**STRUCTURE, "a": [X, (X, X)]},
+    "None for a leaf": {**STRUCTURE, "a": [None, (X, None)]},
+    "tree for a leaf": {**STRUCTURE, "a": [[X], (X, None)]},
+    "leaf for a tree": {**STRUCTURE, "c": X},
+    "key": {**STRUCTURE, "b": {"d": X}},
+    "one key more": {**STRUCTURE, "d": X},
+    "other key": {**STRUCTURE, "c": Pair(X, {2: X})},
+    "tuple for a namedtuple": {**STRUCTURE, "c": (X, {1: X})},
+    "array in Const": {**STRUCTURE, "a": [dif.Const(X), (X, None)]},
+}
+
+
+@pytest.mark.parametrize("name", OTHER_STRUCTURES)
+def test_other_structures_do_not_pass_for_the_prepared_one(name: str) -> None:
+    for part in ("active", "constant"):
+        g = _of_structures(part)
+        with pytest.raises((dif.PreparationMismatchError, dif.NotDifferentiableError)):
+            other = OTHER_STRUCTURES[name]
+            g(*((other, X) if part == "active" else (X, other)))
+
+
+@functools.cache
+def _of_structures(part: str) -> Any:
+    if part == "active":
+        f = lambda p, x: (p["a"][0] * p["a"][1][0] * p["c"].a * p["c"].b[1] * x).sum()
+        g = dif.prepare_gradient(f, STRUCTURE, dif.Const(X), backend="autograd")
+        expected = {"a": [X**4, (X**4, None)], "b": {}, "c": Pair(X**4, {1: X**4})}
+        for x in (X, dif.Const(X)):
+            assert repr(g(STRUCTURE, x)) == repr(expected)
+        return g
+    f = lambda x, p: (p["a"][0] * p["a"][1][0] * p["c"].a * p["c"].b[1] * x).sum()
+    g = dif.prepare_gradient(f, X, dif.Const(STRUCTURE), backend="autograd")
+    same(g(X, STRUCTURE), X**4, FIRST["autograd"])
+    return g
 
 
 @dataclasses.dataclass
