@@ -12,10 +12,9 @@ from diffface.backends.registry import owner_of, resolve
 from diffface.prep.arguments.tree import flatten, leaves_of, unflatten
 from diffface.rules.arguments import Arguments, is_array, is_inexact, split
 from diffface.rules.bridge import Inner
-from diffface.rules.field import Field
+from diffface.rules.field import Field, Solver
 from diffface.rules.operation import copied
 from diffface.rules.solution import Path
-from diffface.rules.solver import Solver
 
 
 def odeint(

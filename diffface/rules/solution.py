@@ -10,9 +10,8 @@ from diffface.backends.adapter import Adapter
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import NotDifferentiableError
 from diffface.backends.rule import Active, Output, Puller, Pusher, Rule, among
-from diffface.rules.field import Field, Packing, TangentField, size_of
+from diffface.rules.field import Field, Packing, Solver, TangentField, check_times, size_of
 from diffface.rules.operation import described
-from diffface.rules.solver import Solver, check_times
 
 
 class _Part(Rule):
