@@ -5,8 +5,7 @@ from typing import Any
 
 from diffface.backends.listing import BackendInfo, list_backends
 from diffface.benchmark.by_hand.library import library_tools
-from diffface.cli.progress import progress
-from diffface.cli.usage import one_of, show, split
+from diffface.cli.usage import one_of, progress, show, split
 from diffface.testing.support import probes, reasons_table, support, support_table
 from diffface.testing.text_table import Table
 

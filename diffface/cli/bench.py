@@ -10,9 +10,8 @@ from typing import Any
 from diffface.backends.recording.user_frame import users_line
 from diffface.benchmark.measure import first_operator
 from diffface.benchmark.problems import PROBLEMS, Problem
-from diffface.cli.progress import progress
 from diffface.cli.target import arguments, listed_backends, load
-from diffface.cli.usage import UsageError, one_of, show, split
+from diffface.cli.usage import UsageError, one_of, progress, show, split
 from diffface.testing import Benchmark, Effort, benchmark
 from diffface.testing.names import FIXED_POINT, FUNCTIONS, named
 

@@ -4,9 +4,8 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from diffface.cli.progress import progress
 from diffface.cli.target import arguments, listed_backends, load
-from diffface.cli.usage import UsageError, one_of, show, split
+from diffface.cli.usage import UsageError, one_of, progress, show, split
 from diffface.testing import Report, check
 from diffface.testing.names import ORDER
 

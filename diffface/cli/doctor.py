@@ -12,8 +12,7 @@ import numpy as np
 
 import diffface
 from diffface.backends.listing import BackendInfo, list_backends
-from diffface.cli.progress import progress
-from diffface.cli.usage import show
+from diffface.cli.usage import progress, show
 from diffface.testing.text_table import Table
 
 # What was looked at, its state, its version, those that are supported, and what to do.

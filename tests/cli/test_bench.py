@@ -9,7 +9,7 @@ import pytest
 
 from diffface.cli import bench as _bench
 from diffface.cli import main
-from diffface.cli import progress as _progress
+from diffface.cli import usage as _usage
 from diffface.testing import Benchmark
 
 QUICK = ["--rounds", "1", "--backends", "autograd", "--wide"]
@@ -155,8 +155,8 @@ def test_without_rich_progress_is_a_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr(_progress.importlib.util, "find_spec", lambda name: None)
-    with _progress.progress(3) as say:
+    monkeypatch.setattr(_usage.importlib.util, "find_spec", lambda name: None)
+    with _usage.progress(3) as say:
         say("one")
         say("two")
     err = capsys.readouterr().err
