@@ -128,3 +128,9 @@ class Kept:
                 "sees another constant; copy it first, or pass memory to scribble into as "
                 "`diffface.Cache` to a function made by `diffface.in_place`."
             )
+
+
+def carries(x: Any) -> bool:
+    """Whether a vector is one that a function gets when it is differentiated or traced."""
+    plain = isinstance(x, (np.ndarray, list, tuple))
+    return not plain or (isinstance(x, np.ndarray) and x.dtype.kind == "c")

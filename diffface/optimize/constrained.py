@@ -16,8 +16,8 @@ from diffface.backends.adapter import Adapter
 from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.namespace import namespace
 from diffface.optimize.ravel import ravel_with
-from diffface.optimize.unravel import carries
 from diffface.prep.arguments.tree import SORTED, flatten, unflatten
+from diffface.prep.carry import carries
 
 
 class Transform(ABC):

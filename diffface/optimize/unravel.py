@@ -12,6 +12,7 @@ from diffface.backends.libraries import library_of
 from diffface.prep.arguments.const import Const
 from diffface.prep.arguments.signature import Leaf
 from diffface.prep.arguments.tree import SORTED, Spec, flatten, unflatten
+from diffface.prep.carry import carries
 from diffface.prep.portable import Shape
 
 
@@ -282,12 +283,6 @@ class Unravel:
     def _described(self) -> str:
         shapes = [leaf.shape for leaf in self._leaves]
         return f"{self._spec or 'a leaf'} of shapes {shapes}"
-
-
-def carries(x: Any) -> bool:
-    """Whether a vector is one that a function gets when it is differentiated or traced."""
-    plain = isinstance(x, (np.ndarray, list, tuple))
-    return not plain or (isinstance(x, np.ndarray) and x.dtype.kind == "c")
 
 
 def _part(x: Any, at: slice, shape: tuple[int, ...]) -> Any:
