@@ -19,9 +19,8 @@ from diffface.backends.errors import (
     UnknownBackendError,
     UnsupportedOperatorError,
 )
-from diffface.backends.listing import BackendInfo, list_backends
 from diffface.backends.namespace import namespace
-from diffface.backends.registry import register_backend
+from diffface.backends.registry import BackendInfo, list_backends, register_backend
 from diffface.backends.second_order import SecondOrder
 from diffface.operators.at_point import linearize, vjp
 from diffface.operators.call import using

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from diffface.backends.listing import BackendInfo, list_backends
+from diffface.backends.registry import BackendInfo, list_backends
 from diffface.benchmark.by_hand.library import library_tools
 from diffface.cli.usage import one_of, progress, show, split
 from diffface.testing.support import probes, reasons_table, support, support_table

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import diffface
-from diffface.backends.listing import BackendInfo, list_backends
+from diffface.backends.registry import BackendInfo, list_backends
 from diffface.cli.usage import progress, show
 from diffface.testing.text_table import Table
 

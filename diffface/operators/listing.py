@@ -12,7 +12,7 @@ from importlib.metadata import version
 from typing import Any, get_args, get_type_hints, is_typeddict
 
 import diffface.operators
-from diffface.backends.listing import backend_class
+from diffface.backends.registry import backend_class
 from diffface.operators.options import PREPARATION
 from diffface.prep.operator import Operator, Part
 

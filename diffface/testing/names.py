@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from diffface.backends.listing import list_backends
-from diffface.backends.registry import Backend, resolve
+from diffface.backends.registry import Backend, list_backends, resolve
 
 
 def named(asked: Sequence[str | Backend] | None) -> dict[str, Backend]:
