@@ -44,7 +44,8 @@ _OPTIONS = {
     "scalar_asserts": False,
     "size_asserts": False,
 }
-
+# A kernel of fewer numbers runs on one thread: to wake up others takes longer than it does
+_SERIAL = 1 << 14
 
 # Padding, and what the C++ compiler turns into vector instructions by itself
 _PADS = {aten.slice_scatter.default, aten.constant_pad_nd.default}
@@ -119,7 +120,8 @@ def _compile(module: fx.GraphModule, examples: Arrays) -> Compiled:
     graph, constants = _with_constants_as_inputs(module)
     _copy_old_outputs(graph)
     inputs = [node.meta["val"] for node in graph.graph.nodes if node.op == "placeholder"]
-    with config.patch(_OPTIONS), torch.no_grad():
+    chunk = max(config.cpp.min_chunk_size, _SERIAL // torch.get_num_threads())
+    with config.patch({**_OPTIONS, "cpp.min_chunk_size": chunk}), torch.no_grad():
         with FakeTensorMode():
             fakes = [torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in inputs]
             table = select_decomp_table()

@@ -90,6 +90,16 @@ def test_compiled_constants_that_are_not_contiguous() -> None:
     same(plain(g(Y)), plain(2 * Y * matrix.T))
 
 
+@pytest.mark.slow
+def test_compiled_kernels_of_few_numbers_run_on_one_thread() -> None:
+    f = lambda x: (x.sin() ** 2).sum(1)
+    x = torch.linspace(0.5, 1.5, 10_000, dtype=F64).reshape(1000, 10)
+    g = dif.prepare_gradient(lambda x: f(x).sum(), x, backend=dif.Torch(compile=True))
+    assert g.strategy == "inductor"
+    assert "omp parallel" not in g.native.source
+    np.testing.assert_allclose(plain(g(x + 1)), plain(torch.sin(2 * (x + 1))), rtol=1e-12)
+
+
 def test_compiled_results_that_are_views() -> None:
     f = lambda x: x[::2, 1::2] ** 2
     g = dif.prepare_value_and_jacobian(f, Y, backend=dif.Torch(compile=True), fallback="error")
