@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, final
 
 import jax
@@ -116,10 +116,7 @@ class JAX(Adapter):
         return y, dy, None, aux
 
     def gather(self, flat: Array, index: Array) -> Array:
-        # No element is compared with the bounds.
-        return jax.lax.gather(
-            flat, index[:, None], _ELEMENTS, (1,), mode=jax.lax.GatherScatterMode.PROMISE_IN_BOUNDS
-        )
+        return _gather(flat, index)
 
     def eye(self, rows: int, columns: int, offset: int, like: Array) -> Array:
         return jnp.eye(rows, columns, k=-offset, dtype=like.dtype)
@@ -248,6 +245,13 @@ def warn_of_draws() -> None:
         UserWarning,
         stacklevel=users_stacklevel(),
     )
+
+
+@partial(jax.jit, inline=True)
+def _gather(flat: Array, index: Array) -> Array:
+    # No element is compared with the bounds.
+    mode = jax.lax.GatherScatterMode.PROMISE_IN_BOUNDS
+    return jax.lax.gather(flat, index[:, None], _ELEMENTS, (1,), mode=mode)
 
 
 def _conj(arrays: Arrays) -> Arrays:

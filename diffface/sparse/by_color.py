@@ -48,7 +48,7 @@ class ByColor:
     ) -> None:  # fmt: skip
         self._whole = whole
         self._plan, self._outputs, self._y, c = plan, outputs, y, compression
-        self._coloring, self._nnz = c.coloring, c.sparsity.nnz
+        self._coloring, self._count = c.coloring, len(c.order)
         # A Hessian's rows are its columns.
         by_row = plan.operator.order == 1
         self._directions = [_Direction(c, False, k, False) for k in range(c.coloring.forward)]
@@ -78,7 +78,7 @@ class ByColor:
 
     def __call__(self, *args: Any, kwargs: Mapping[str, Any] | None = None) -> Any:
         plan = self._plan
-        table = _Scattered(self._nnz) if self._table is None else self._table.filled()
+        table = _Scattered(self._count) if self._table is None else self._table.filled()
         aux, place = plan.settings.has_aux, len(plan.wanted) - 1
         first, several = None, aux or place > 0
         for n, direction in enumerate(self._directions):
@@ -146,13 +146,13 @@ class _Direction:
 class _Scattered:
     """Entries that are written one direction after the other: no more memory than themselves."""
 
-    def __init__(self, nnz: int) -> None:
-        self._nnz = nnz
+    def __init__(self, count: int) -> None:
+        self._count = count
         self._entries: Any = None
 
     def write(self, n: int, direction: _Direction, flat: Any, dtype: Any) -> None:
         if self._entries is None:
-            self._entries = np.empty(self._nnz, dtype)
+            self._entries = np.empty(self._count, dtype)
         self._entries[direction.targets] = flat[direction.sources]
 
     def entries(self) -> Any:
@@ -168,7 +168,7 @@ class _Table:
     def __init__(self, compression: Compression, directions: Sequence[_Direction]) -> None:
         width = max(compression.sparsity.shape)
         self._shape = len(directions), width
-        self._index = np.empty(compression.sparsity.nnz, np.intp)
+        self._index = np.empty(len(compression.order), np.intp)
         for n, direction in enumerate(directions):
             self._index[direction.targets] = n * width + direction.sources
         # Popping and appending are safe from many threads.

@@ -30,8 +30,9 @@ class Compression:
         The pattern, colored.
     inputs, outputs : sequence of (shape, dtype, device)
         The primals, and what is differentiated: the results of ``f``, or its gradient.
-    order : array of int, shape (nnz,)
-        The entries, as indices into those of the pattern, in the order they are wanted in.
+    order : array of int
+        The entries that are wanted, as indices into those of the pattern, in the order they are
+        wanted in.
     adapter : Adapter
         Who derives. Its constants are made here, since a recorder must not see how.
     chunk_size : int, optional
@@ -62,7 +63,7 @@ class Compression:
         if not np.array_equal(found, np.arange(len(order))):
             inverse = np.empty(len(order), int)
             inverse[found] = np.arange(len(order))
-            self.permutation = _held(inverse, inputs, adapter)
+            self.permutation = held(inverse, inputs, adapter)
 
     def _part(
         self, reverse: bool, chosen: range, colors: Any, leaves: Described, adapter: Adapter
@@ -80,7 +81,7 @@ class Compression:
             # As bits: what a compiler holds of constants, it holds several times.
             seeds.append(adapter.arrays.from_numpy(ones.reshape(len(chosen), *shape), device))
         index = (color[which] - chosen.start) * length + place
-        return _Part(reverse, len(chosen), tuple(seeds), which, _held(index, leaves, adapter))
+        return _Part(reverse, len(chosen), tuple(seeds), which, held(index, leaves, adapter))
 
     def moved(self, part: "_Part") -> Any:
         """The input that moved for each entry: of one read from the other triangle, its row."""
@@ -139,7 +140,8 @@ class _Part:
         self.index = index
 
 
-def _held(index: Any, leaves: Described, adapter: Adapter) -> Array:
+def held(index: Any, leaves: Described, adapter: Adapter) -> Array:
+    """An array of indices, of the library and on the device that the program runs on."""
     fits = index.max(initial=0) < 2**31
     kind = adapter.arrays.index if fits else np.int64
     return adapter.arrays.from_numpy(index.astype(kind), leaves[0][2] if leaves else None)

@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from diffface.backends.errors import MissingRuleError, SparsityError
 from diffface.backends.registry import Backend
 from diffface.prep.arguments.bind import bind_like, named
-from diffface.prep.arguments.tree import unflatten
 from diffface.prep.derivation import evaluate
 from diffface.prep.operator import Operator, Recipe, Settings
 from diffface.prep.plan import Plan, plan_for
 from diffface.prep.prepared import Prepared
 from diffface.sparse.agreement import Check, rebuilt
 from diffface.sparse.detect import Subject, find
-from diffface.sparse.matrices import Block, blocks_of, check_plain
+from diffface.sparse.matrices import Matrices
 from diffface.sparse.pattern import Sparsity
 
 if TYPE_CHECKING:
@@ -67,18 +64,15 @@ class Specialised:
     def complete(self) -> Specialised:
         """Settle what more than the pattern is needed for."""
         with self.plan.inner.scope(self.plan.dtypes):
-            self._blocks, order = self._matrices()
-            self._order = None if np.array_equal(order, np.arange(len(order))) else order
+            self._matrices = Matrices(
+                self.plan, self.sparsity, self._inputs, self.outputs, self.y,
+                self._options.get("format"),
+            )  # fmt: skip
             self._compress()
+        order = self._matrices.order
         rows, cols = self.sparsity.rows[order], self.sparsity.cols[order]
         self._check = Check(self.plan, self._f, rows, cols, self._evaluated)
-        self._chosen = self._in_structure()
         return self
-
-    def _matrices(self) -> tuple[list[Block], Any]:
-        shapes = [d[0] for d in self.outputs]
-        form = self._options.get("format")
-        return blocks_of(self.sparsity, shapes, self.plan.signature.primals, form)
 
     # The program.
 
@@ -108,10 +102,10 @@ class Specialised:
         from diffface.sparse.compress import Compression, compressed_hessian, compressed_jacobian
 
         plan = self.plan
-        order = np.arange(self.sparsity.nnz) if self._order is None else self._order
         self._compression: Compression = Compression(
-            self.sparsity, self._inputs, self.outputs, order, plan.outer, plan.settings.chunk_size
-        )
+            self.sparsity, self._inputs, self.outputs, self._matrices.computed, plan.outer,
+            plan.settings.chunk_size,
+        )  # fmt: skip
         make = compressed_hessian if plan.operator.order == 2 else compressed_jacobian
         self._operator: Operator = make(plan.operator, self._compression)
 
@@ -204,7 +198,7 @@ class Specialised:
 
         def run() -> Any:
             raw = self._eager(self._primals, self._constants)
-            self._check(self._part(raw), self._primals, self._constants)
+            self._check(self._all(raw), self._primals, self._constants)
             return raw
 
         return self._assembled(self._attempt(run))
@@ -220,30 +214,11 @@ class Specialised:
 
     def data(self, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> Any:
         """The values in the order of `structure`."""
-        values = self._part(self._checked(args, kwargs))
-        if self._chosen is None:
-            return values
-        if type(values) is np.ndarray:
-            return values.take(self._chosen, mode="clip")
-        return values[self._chosen]
+        return self._matrices.data(self._part(self._checked(args, kwargs)))
 
     def structure(self) -> tuple[Any, Any]:
         """Rows and columns, row by row; of a Hessian the lower triangle."""
-        rows, cols = self.sparsity.rows, self.sparsity.cols
-        if self.plan.operator.order == 2:
-            lower = rows >= cols
-            rows, cols = rows[lower], cols[lower]
-        return rows.copy(), cols.copy()
-
-    def _in_structure(self) -> Any:
-        """Which of the entries, in their order, `structure` has; None for all as they are."""
-        if self._order is None and self.plan.operator.order == 1:
-            return None
-        inverse = np.arange(self.sparsity.nnz)
-        if self._order is not None:
-            inverse[self._order] = np.arange(self.sparsity.nnz)
-        lower = self.sparsity.rows >= self.sparsity.cols
-        return inverse[lower] if self.plan.operator.order == 2 else inverse
+        return self._matrices.structure()
 
     def _checked(self, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> Any:
         raw = _called(self._entries, args, kwargs)
@@ -256,48 +231,31 @@ class Specialised:
         several = len(self.plan.wanted) > 1 or self.plan.settings.has_aux
         return raw[len(self.plan.wanted) - 1] if several else raw
 
+    def _all(self, raw: Any) -> Any:
+        """Those of all matrices, one after the other."""
+        return self._matrices.all(self._part(raw))
+
     def _assembled(self, raw: Any) -> Any:
-        entries = self._part(raw)
-        if type(entries) is not np.ndarray:
-            check_plain(entries, self.plan.signature.primals)
-        matrices = [b.build(self._own(entries, b)) for b in self._blocks]
-        signature = self.plan.signature
-        width = len(signature.primals)
-        rows = [
-            signature.like_active(matrices[i : i + width]) for i in range(0, len(matrices), width)
-        ]
-        if self.plan.operator.order == 2:
-            whole = signature.like_active(rows)
-        else:
-            whole = rows[0] if self.y is None else unflatten(self.y, rows)
+        whole = self._matrices.build(self._part(raw))
         place = len(self.plan.wanted) - 1
         several = place or self.plan.settings.has_aux
         return (*raw[:place], whole, *raw[place + 1 :]) if several else whole
-
-    def _own(self, entries: Any, block: Any) -> Any:
-        if len(self._blocks) == 1:
-            return entries
-        part = entries[block.start : block.stop]
-        xp = np if isinstance(part, np.ndarray) else self.plan.outer.xp
-        if part.dtype != block.dtype and not xp.isdtype(part.dtype, "complex floating"):
-            return xp.astype(part, block.dtype)
-        return part.copy() if xp is np else part
 
     # The check.
 
     def _evaluated(self, primals: Any, constants: Any) -> Any:
         """The entries, eagerly."""
-        return self._part(self._eager(primals, constants))
+        return self._all(self._eager(primals, constants))
 
     def _check_prepared(
         self, entries: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None
     ) -> None:
         """Check at the examples, and nearby: among zeros, much agrees by chance."""
-        self._check(self._part(_called(entries, args, kwargs)), self._primals, self._constants)
+        self._check(self._all(_called(entries, args, kwargs)), self._primals, self._constants)
         moved = self._check.moved(self._primals)
         try:
             elsewhere = rebuilt(self.plan.signature, args, moved)
-            values = self._part(_called(entries, elsewhere, kwargs))
+            values = self._all(_called(entries, elsewhere, kwargs))
         except Exception:  # noqa: BLE001 - the user's function, out of its domain
             return
         self._check(values, moved, self._constants)
@@ -308,7 +266,7 @@ class Specialised:
         bound = bind_like(plan.signature, args, named(given or {}))
         recipe = Recipe(plan.operator, plan.wanted, self._f, plan.settings)
         _, primals, constants = plan_for(recipe, self._backend, bound)
-        self._check(self._part(raw), primals, constants)
+        self._check(self._all(raw), primals, constants)
 
 
 def _called(entries: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> Any:
