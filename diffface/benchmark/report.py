@@ -85,8 +85,6 @@ class Benchmark:
         ModuleNotFoundError
             If Matplotlib is not installed.
         """
-        from diffface.benchmark.report import plot
-
         plot(self.rows, path)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from diffface.operators.value import prepare_value
+from diffface.operators.call import prepare_value
 
 X = np.array([0.7, -3.0, np.inf, np.nan, 1e-300])
 MASK = np.array([0.0, 1.0, 0.0, -1.0, 1.0])
