@@ -40,9 +40,14 @@ def pytest_report_teststatus(report):
     return ("passed", "", "") if report.passed and not hasattr(report, "wasxfail") else None
 
 
-# Of a test with more cases than this, `make test` runs one in so many, `make test-slow` as many
-# others (of documents, all others), and `make test-all` all. They are always the same.
-MANY, ONE_IN = 24, 6
+# Tests start many processes, each of which would compile diffface's source and theirs anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+# Of a test with more cases than `MANY`, `make test` runs one in so many, `make test-slow` as many
+# others (of documents, all others), and `make test-all` all. Of one with more than `SEVERAL`, the
+# first runs half and the second the other half. They are always the same.
+SEVERAL, MANY, ONE_IN = 12, 24, 8
 DOCUMENTS = ROOT / "tests" / "docs"
 
 
@@ -52,11 +57,14 @@ def pytest_collection_modifyitems(items):
     function = lambda item: item.nodeid.partition("[")[0]
     counts = Counter(map(function, items))
     for item in items:
-        count, draw = counts[function(item)], crc32(item.nodeid.encode()) % ONE_IN
-        if count > MANY and draw:
+        count = counts[function(item)]
+        if count <= SEVERAL:
+            continue
+        draw = crc32(item.nodeid.encode()) % (ONE_IN if count > MANY else 2)
+        if draw:
             item.add_marker(pytest.mark.more)
-            if draw > 1 and not item.path.is_relative_to(DOCUMENTS):
-                item.add_marker(pytest.mark.exhaustive)
+        if draw > 1 and not item.path.is_relative_to(DOCUMENTS):
+            item.add_marker(pytest.mark.exhaustive)
 
 
 class Distribution(NamedTuple):
@@ -71,7 +79,9 @@ def distribution(tmp_path_factory):
     """The sdist of the checkout, and the wheel built from that sdist, as users get them."""
     # A copy: what earlier builds left behind gets into wheels, and tests run at the same time.
     source = tmp_path_factory.mktemp("distribution") / "source"
-    litter = shutil.ignore_patterns(".git", ".venv", ".*_cache", "*.egg-info", "build", "dist")
+    litter = shutil.ignore_patterns(
+        ".git", ".venv", ".*_cache", "__pycache__", "*.egg-info", "build", "dist"
+    )
     shutil.copytree(ROOT, source, ignore=litter)
     subprocess.run(
         [sys.executable, "-m", "build", "--no-isolation", "--outdir", "dist"],

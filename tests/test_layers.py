@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -37,7 +38,11 @@ def files() -> list[Path]:
 
 
 FILES = files()
-TREES = {path: ast.parse(path.read_text()) for path in FILES}
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
 
 
 def module_of(path: Path) -> str:
@@ -61,7 +66,7 @@ def imported_by(nodes: Iterator[ast.AST]) -> Iterator[str]:
 
 def imports(path: Path) -> Iterator[str]:
     """What a file imports, anywhere in it."""
-    return imported_by(ast.walk(TREES[path]))
+    return imported_by(ast.walk(tree(path)))
 
 
 def within(name: str, package: str) -> bool:
@@ -171,7 +176,7 @@ def test_no_condition_on_a_backends_name() -> None:
         for path in FILES:
             # Among adapters, that is the name of the library that most of them compute with.
             names = ROWS.keys() - ({"numpy"} if adapter_of(path) else set())
-            for node in ast.walk(TREES[path]):
+            for node in ast.walk(tree(path)):
                 if isinstance(node, ast.Compare | ast.match_case):
                     test = node.pattern if isinstance(node, ast.match_case) else node
                     if found := named(test) & names:
