@@ -42,7 +42,7 @@ def verdicts(report, backend):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scenario", scenarios()[::12], ids=lambda s: s.name)
+@pytest.mark.parametrize("scenario", scenarios()[::20], ids=lambda s: s.name)
 def test_right_derivatives_agree(scenario):
     report = check(
         scenario.f, *scenario.args, argnums=scenario.argnums, kwargs=scenario.kwargs,
