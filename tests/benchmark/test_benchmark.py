@@ -596,6 +596,7 @@ def test_reports_add_up(report: Benchmark) -> None:
     assert (report + report).rows == report.rows * 2
 
 
+@pytest.mark.slow
 def test_plot(tmp_path: Any) -> None:
     pytest.importorskip("matplotlib")
     found = benchmark(

@@ -268,6 +268,7 @@ def test_derivative_matches_differences(library: str, problem: Problem) -> None:
     np.testing.assert_allclose(jacobian(library, f, args), expected, rtol=2e-7, atol=1e-8 * scale)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("problem", [GMM, LSTM, HAND_SIMPLE, HAND_COMPLICATED], ids=names)
 def test_jax_derivative_matches_autograd(problem: Problem) -> None:
     args = plain(problem.make_args(problem.sizes[0], 3))

@@ -63,6 +63,7 @@ def test_sizes_and_operators(capsys: pytest.CaptureFixture[str]) -> None:
     assert [tuple(row[1:]) for row in found if "," not in row[1]] == wanted
 
 
+@pytest.mark.slow
 def test_backends_with_options(capsys: pytest.CaptureFixture[str]) -> None:
     backends = "autograd, FiniteDifferences(scheme='forward', step=1e-7),SecondOrder('numpy','jax')"
     assert main(["bench", "lse", "--rounds", "1", "--backends", backends]) == 0

@@ -238,6 +238,7 @@ def solved(a: Any) -> Any:
     return xp.sum(xp.linalg.solve(a, a[0]) ** 2) * xp.linalg.det(a)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operator", ["hessian", "jacobian"])
 @PREPARED
 def test_forward_rules_of_torch_that_are_wrong_in_batches_of_batches(

@@ -91,6 +91,7 @@ def hmc():
     return scope["hmc"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", AD)
 def test_the_sampler_has_the_moments_of_a_gaussian(hmc, backend):
     start = {"x": np.zeros(2), "y": 0.0}

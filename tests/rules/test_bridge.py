@@ -183,6 +183,7 @@ def test_under_the_frameworks_own_transformations():
     np.testing.assert_allclose(leaf.grad, D)
 
 
+@pytest.mark.slow
 def test_double_precision_in_many_threads():
     """The x64 flag of JAX is off, and every result is right to the last digits."""
     import jax

@@ -123,6 +123,7 @@ def test_keplers_equation(backend):
     np.testing.assert_allclose(h(M[1], e), second, rtol=1e-12)
 
 
+@pytest.mark.slow
 @every_ad
 def test_hypergradient_of_ridge_regression(backend):
     rng = np.random.default_rng(0)

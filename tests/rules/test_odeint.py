@@ -184,6 +184,7 @@ def test_plain_calls():
     np.testing.assert_allclose(back, Y0, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_under_the_frameworks_own_transformations():
     import jax
     import jax.numpy as jnp

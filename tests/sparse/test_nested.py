@@ -33,6 +33,7 @@ def test_a_matrix_of_scipy_refuses_to():
     )
 
 
+@pytest.mark.slow
 def test_matrices_of_jax_and_torch_do():
     import jax
     import jax.numpy as jnp

@@ -362,6 +362,7 @@ bridged_sine = dif.bridge(wrong_sine, backend="jax")
 wrong_root = dif.implicit(lambda x, p: x * x - p, lambda p: np.sqrt(p) + 0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("f", "clause"),
     [
@@ -386,6 +387,7 @@ def test_custom_rules_that_are_wrong_are_named(f, clause):
     )
 
 
+@pytest.mark.slow
 def test_another_value_on_one_backend():
     def f(x):
         factor = 1.001 if isinstance(x, torch.Tensor) else 1.0
@@ -395,6 +397,7 @@ def test_another_value_on_one_backend():
     assert reasons(report) == {("value", ("torch",))}
 
 
+@pytest.mark.slow
 def test_decisions_that_a_preparation_would_freeze():
     def f(x):
         # What jax.jit shows of an array while it traces.
@@ -481,6 +484,7 @@ def test_nobody_can():
     assert str(report).split("\n\n")[1].startswith("There is no result.\n- no result (jax, ")
 
 
+@pytest.mark.slow
 def test_operators_that_a_backend_refuses():
     report = check(lambda x: xp_of(x).sum(xp_of(x).abs(x)), X + 1)
     assert report.ok, report
@@ -568,6 +572,7 @@ def test_backend_objects():
     }
 
 
+@pytest.mark.slow
 def test_nothing_is_left_changed():
     x = X.copy()
     before = (jax.config.jax_enable_x64, torch.get_default_dtype(), np.geterr())

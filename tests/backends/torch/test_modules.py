@@ -493,6 +493,7 @@ def test_closures_write_to_parameters():
                 assert p.grad is None
 
 
+@pytest.mark.slow
 def test_no_module_is_kept_alive():
     x = torch.ones(2, 3)
     for parent in (False, True):
