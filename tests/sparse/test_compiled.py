@@ -5,6 +5,7 @@ import pytest
 from sparse_cases import tridiagonal
 
 import diffface as dif
+from diffface.operators.call import prepare_value
 
 X = np.linspace(0.5, 1.5, 5)
 
@@ -59,3 +60,24 @@ def test_inductor_leaves_padded_arithmetic_to_the_compiler_of_cpp():
     assert "VecMask" not in found.native.source
     expected = dif.hessian(energy, np.sin(x), backend="autograd")
     np.testing.assert_allclose(found(np.sin(x)).toarray(), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.slow
+def test_inductor_uses_indices_as_they_are_only_where_all_are_within():
+    import torch
+
+    at, outside = torch.tensor([4, 0, 0, 2]), torch.tensor([-1, 0, -5, 2])
+    backend = dif.Torch(compile=True)
+    functions = {
+        "within": (lambda x: torch.sin(x)[at] * x.index_select(0, at), True),
+        "negative": (lambda x: torch.sin(x)[outside], False),
+        "both": (lambda x: torch.sin(x)[at] + x[outside], False),
+        "of values": (lambda x: x[at] * x[torch.argsort(x)][:4], False),
+    }
+    x = np.array([0.3, -1.2, 0.7, 2.0, -0.4])
+    for name, (f, unchecked) in functions.items():
+        found = prepare_value(f, x, backend=backend)
+        assert found.strategy == "inductor", name
+        assert ("out of bounds" not in found.native.source) == unchecked, name
+        expected = f(torch.tensor(-2 * x))
+        np.testing.assert_allclose(found(-2 * x), expected, rtol=1e-15, err_msg=name)

@@ -22,6 +22,13 @@ from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.errors import PreparationWarning
 from diffface.backends.rule import Rule
 from diffface.backends.torch.arrays import TORCH
+from diffface.backends.torch.graph.gathers import (
+    GATHERS,
+    all_within,
+    compute_before_gathers,
+    copied,
+    gather_within,
+)
 from diffface.backends.torch.graph.graph import aten
 from diffface.backends.torch.graph.memory import allocates, lifetimes_of
 from diffface.backends.torch.graph.replay import BELOW, replay
@@ -54,7 +61,6 @@ _ARITHMETIC = {
     aten.full.default, aten.slice.Tensor, aten.select.int, aten.cat.default, aten.clone.default,
     aten.reshape.default, aten.view.default, aten.as_strided.default, *_PADS,
 }  # fmt: skip
-_GATHERS = (aten.index_select.default, aten.index.Tensor, aten.gather.default)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -118,6 +124,7 @@ def _compile(module: fx.GraphModule, examples: Arrays) -> Compiled:
     from torch._inductor.decomposition import select_decomp_table
 
     graph, constants = _with_constants_as_inputs(module)
+    constants, within = gather_within(graph, constants)
     _copy_old_outputs(graph)
     inputs = [node.meta["val"] for node in graph.graph.nodes if node.op == "placeholder"]
     chunk = max(config.cpp.min_chunk_size, _SERIAL // torch.get_num_threads())
@@ -126,12 +133,14 @@ def _compile(module: fx.GraphModule, examples: Arrays) -> Compiled:
             fakes = [torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in inputs]
             table = select_decomp_table()
             graph = make_fx(graph, decomposition_table=table, tracing_mode="fake")(*fakes)
-        _compute_before_gathers(graph)
+        compute_before_gathers(graph)
         # A result's strides are part of what was promised
         output: Any = graph.graph.output_node()
         output.meta["user_visible_output_idxs"] = list(range(len(output.args[0])))
         record_original_output_strides(graph)
-        with config.patch({"cpp.simdlen": 1} if _pads_doubles(graph) else {}):
+        options: dict[str, Any] = {"cpp.simdlen": 1} if _pads_doubles(graph) else {}
+        options["assert_indirect_indexing"] = not all_within(graph, within)
+        with config.patch(options):
             compiled: Any = compile_fx_inner(graph, fakes)
     rules = module.meta["rules"]
     run = _write(compiled.current_callable, graph, examples, constants, rules)
@@ -163,32 +172,10 @@ def _pads_doubles(module: fx.GraphModule) -> bool:
     """
     nodes = [node for node in module.graph.nodes if node.op == "call_function"]
     # Small powers are products.
-    others = [n for n in nodes if n.target not in {*_ARITHMETIC, *_GATHERS}]
+    others = [n for n in nodes if n.target not in {*_ARITHMETIC, *GATHERS}]
     if any(n.target is not aten.pow.Tensor_Scalar or n.args[1] not in range(9) for n in others):
         return False
     return any(n.target in _PADS and n.meta["val"].dtype is torch.float64 for n in nodes)
-
-
-def _compute_before_gathers(module: fx.GraphModule) -> None:
-    """Keep arrays in memory from which about all elements are gathered.
-
-    Inductor would compute each of them anew for each index.
-    """
-    for node in list(module.graph.nodes):
-        if node.target not in _GATHERS or node.args[0].op == "placeholder":
-            continue
-        source, value = node.args[0], node.args[0].meta["val"]
-        if 2 * node.meta["val"].numel() < value.numel():
-            continue
-        copy = _copy(source, node)
-        copy.meta["val"] = value.contiguous()
-        # This is how inductor is told: it works on memory, and on nothing else.
-        place = list(value.shape), list(copy.meta["val"].stride()), 0
-        with module.graph.inserting_before(node):
-            kept = module.graph.call_function(aten.as_strided.default, (copy, *place))
-        kept.meta["val"] = copy.meta["val"]
-        node.replace_input_with(source, kept)
-    module.recompile()
 
 
 def _copy_old_outputs(module: fx.GraphModule) -> None:
@@ -201,16 +188,10 @@ def _copy_old_outputs(module: fx.GraphModule) -> None:
     for node in given:
         memory = lifetimes.memory(node)
         is_new = allocates(node) and memory not in seen and node.meta["val"].is_contiguous()
-        results.append(node if is_new else _copy(node, output))
+        results.append(node if is_new else copied(node, output))
         seen.add(memory)
     output.args = (tuple(results),)
     module.recompile()
-
-
-def _copy(node: fx.Node, before: fx.Node) -> fx.Node:
-    kwargs: Any = {"memory_format": torch.contiguous_format}
-    with before.graph.inserting_before(before):
-        return before.graph.call_function(aten.clone.default, (node,), kwargs)
 
 
 def _write(
