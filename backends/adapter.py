@@ -68,12 +68,15 @@ class Adapter(ABC):
         How a batch is computed in a compiled program: ``"vectorized"`` where the program is the
         same for any length, ``"unrolled"`` where it grows with it, ``"loop"`` where nothing is
         recorded, ``"in step"`` where in such a loop many points are evaluated at once.
+    loops : bool
+        Whether a compiled program can compute the chunks of a batch in a loop of its own.
     """
 
     arrays: ClassVar[ArrayLibrary]
     forward: ClassVar[bool] = False
     reverse: ClassVar[bool] = False
     black_box: ClassVar[bool] = False
+    loops: ClassVar[bool] = False
     library: ClassVar[str]
 
     def __init_subclass__(cls, **options: Any) -> None:

@@ -92,6 +92,10 @@ class ArrayLibrary(ABC):
     def to_numpy(self, array: Array) -> Any:
         """``array`` as a writable NumPy array; shares its memory where the library allows."""
 
+    def read(self, array: Array) -> Any:
+        """``array`` as a NumPy array that is only read from; shares its memory if it can."""
+        return self.to_numpy(array)
+
     @abstractmethod
     def from_numpy(self, array: Any, device: Hashable) -> Array:
         """A NumPy array as an array of this library; may share memory when nothing writes to it."""

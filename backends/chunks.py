@@ -69,10 +69,11 @@ def filled(
                 tables = [library.table((prod(a), size(b)), b) for a in y for b in x]
             if any(table is None for table in tables):
                 return None
-        for place, index, block in _placed(adapter, found, space, start, stop, columns):
-            block = like(adapter, block, x[place % len(x)])
-            if library is not adapter.arrays:
-                block = adapter.arrays.to_numpy(block)
+        if foreign := library is not adapter.arrays:
+            found = tuple(map(adapter.arrays.read, found))
+        for place, index, block in _placed(found, space, start, stop, columns):
+            if not foreign:  # what is written to another array takes its dtype
+                block = like(adapter, block, x[place % len(x)])
             tables[place] = library.put(tables[place], index, block)
         for table in tables:
             library.wait(table)
@@ -81,7 +82,7 @@ def filled(
 
 
 def _placed(
-    adapter: Adapter, found: Arrays, space: Arrays, start: int, stop: int, columns: bool
+    found: Arrays, space: Arrays, start: int, stop: int, columns: bool
 ) -> Iterator[tuple[int, tuple[slice, slice], Array]]:
     """Parts of a chunk: in which block each goes, and where."""
     offset = 0
@@ -90,8 +91,9 @@ def _placed(
         low, high = max(start, offset), min(stop, offset + size(leaf))
         part = slice(low - offset, high - offset)
         for other, a in enumerate(found if low < high else ()):
-            n = prod(a.shape[1:])
-            block = adapter.xp.reshape(a[low - start : high - start], (high - low, n))
+            block = a if high - low == a.shape[0] else a[low - start : high - start]
+            if block.ndim != 2:
+                block = block.reshape((high - low, prod(a.shape[1:])))
             if columns:
                 yield other * len(space) + i, (everything, part), block.T
             else:

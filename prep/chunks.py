@@ -13,6 +13,10 @@ from diffface.prep.flat_function import OutputStructure
 from diffface.prep.operator import Part, Seeds
 from diffface.prep.plan import Plan
 
+# Where a program loops over chunks, a call computes this part of the result, or so many elements,
+# in chunks: few calls, for little more memory.
+PART, ELEMENTS = 32, 2**17
+
 Build = Callable[[Program, Arrays], tuple[Compiled, Arrays]]
 
 
@@ -48,6 +52,10 @@ def build_by_chunks(
         return None
     if any(is_complex(adapter, a) for a in (*x, *y)):
         return None
+    if adapter.loops:
+        total = inputs if columns else outputs
+        most = max(total // PART, ELEMENTS // max(inputs, outputs))
+        chunk *= max(1, min(most, total) // chunk)
     some = Seeds.TANGENTS if columns else Seeds.COTANGENTS
     both = len(x) + len(constants)
 

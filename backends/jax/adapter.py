@@ -46,6 +46,7 @@ class JAX(Adapter):
     arrays = JAX_ARRAYS
     library = "jax"
     batching = "vectorized"
+    loops = True
 
     @property
     def xp(self) -> Any:
@@ -119,7 +120,7 @@ class JAX(Adapter):
         return _gather(flat, index)
 
     def eye(self, rows: int, columns: int, offset: int, like: Array) -> Array:
-        return jnp.eye(rows, columns, k=-offset, dtype=like.dtype)
+        return _eye(rows, columns, -offset, like.dtype)
 
     def build(self, program: Program, examples: Arrays) -> Compiled:
         # A Python number needs no 64 bits: JAX types those weakly.
@@ -182,6 +183,14 @@ class JAX(Adapter):
         if isinstance(error, jax.errors.ConcretizationTypeError):
             return "a number was taken out of a JAX tracer"
         return None
+
+
+@partial(jax.jit, static_argnums=(0, 1, 3), inline=True)
+def _eye(rows: int, columns: int, offset: int, dtype: Any) -> Array:
+    """Part of an identity, compiled once for all offsets."""
+    along = (jax.lax.iota(jnp.int32, n) for n in (rows, columns))
+    down, across = jnp.meshgrid(*along, indexing="ij", sparse=True)
+    return (down + jnp.int32(offset) == across).astype(dtype)
 
 
 @contextmanager

@@ -45,6 +45,9 @@ class JAXArrays(ArrayLibrary):
         # np.asarray of a JAX array is a read-only view; results have to be writable.
         return np.array(array, order="C")
 
+    def read(self, array: Array) -> Any:
+        return np.asarray(array)
+
     def from_numpy(self, array: Any, device: Hashable) -> Array:
         # 64-bit arrays survive only under JAX's x64 flag, which holds for this thread alone.
         with jax.enable_x64(array.dtype.itemsize // (1 + (array.dtype.kind == "c")) == 8):

@@ -99,11 +99,13 @@ def jacobian(
     framework has no rule for that, the other way. Where the seeds of the point are some of the unit
     vectors, it is some of the columns or rows that are asked for.
     """
-    if at.some is Seeds.TANGENTS:
-        return adapter.pushforwards(f, at.x, at.seeds(), value=at.value)
-    if at.some is Seeds.COTANGENTS:
+    if at.some is not Seeds.NONE:
+        seeds, chunk = at.seeds(), at.settings.chunk_size
+        chunk = None if chunk is None or len(seeds[0]) <= chunk else chunk
+        if at.some is Seeds.TANGENTS:
+            return adapter.pushforwards(f, at.x, seeds, chunk_size=chunk, value=at.value)
         y, pull, aux = adapter.pullback(f, at.x, value=at.value)
-        return y, adapter.batch(pull, at.seeds()), aux
+        return y, adapter.batch(pull, seeds, chunk), aux
     make = partial(_jacobian, adapter, f, at, holomorphic=holomorphic)
     if mode != "auto":
         return make(mode=mode)
