@@ -155,5 +155,7 @@ def _fits(
 
 
 def _agree(found: Array, reference: Array, error: Array) -> bool:
-    # Where differences tell nothing, the function is hardly defined.
+    # Where differences tell nothing, the function is hardly defined; of numbers so small that they
+    # lose digits, nothing is known either.
+    error = error + np.finfo(reference.dtype).tiny
     return bool(np.all((np.abs(found - reference) <= error) | ~np.isfinite(reference)))

@@ -226,3 +226,17 @@ def test_the_plain_loop_takes_constant_values_of_any_kind(value):
     with np.errstate(invalid="ignore"):
         found = dif.gradient(lambda x: value, np.array([0.01, 2.0]), backend="numpy")
     np.testing.assert_array_equal(found, np.zeros(2) if np.isfinite(value) else np.full(2, np.nan))
+
+
+@pytest.mark.parametrize("x", [0.0, 1.0])
+@pytest.mark.parametrize("scale", [1.0, 1e-2, 1e-3])
+def test_richardson_of_functions_that_vary_faster_than_its_first_steps(
+    x: float, scale: float
+) -> None:
+    """They are level over these, or repeat themselves: entries agree by chance, or none does."""
+    slopes = {np.tanh: 1.0, np.sin: 1.0, np.arctan: 1.0, lambda t: np.exp(np.minimum(t, 20)): 1.0}
+    for f, slope in slopes.items():
+        found = dif.derivative(
+            lambda t, f=f: f((t - x) / scale), x, backend=dif.FiniteDifferences("richardson")
+        )
+        np.testing.assert_allclose(found * scale, slope, rtol=1e-6)
