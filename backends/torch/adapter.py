@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Literal, final
 
 import array_api_compat.torch as xp
@@ -14,7 +13,7 @@ from torch._C._dynamo.eval_frame import set_eval_frame
 from diffface.backends.adapter import Adapter, Function, Pull
 from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.errors import InvalidArgumentError, MissingRuleError
-from diffface.backends.generic import Some, loop, push_of_rows, size, slices, stack
+from diffface.backends.generic import Some, slices, stack
 from diffface.backends.rule import Rule
 from diffface.backends.torch.arrays import TORCH
 from diffface.backends.torch.deferred import deferred
@@ -26,13 +25,19 @@ from diffface.backends.torch.levels import (
     may_capture,
     names_without_rule,
     transformed,
-    uses_norms,
 )
 from diffface.backends.torch.memory import Memory, as_read
 from diffface.backends.torch.numbers import Refusing, hint, refuse_taken_numbers
 from diffface.backends.torch.primitive import call_rule
 from diffface.backends.torch.processes import refuse_synchronised
-from diffface.backends.torch.pushforward import DUAL, lacks_rule, push_dual, push_functional
+from diffface.backends.torch.pushforward import (
+    DUAL,
+    lacks_rule,
+    linearize_again,
+    push_dual,
+    push_functional,
+    transposed,
+)
 from diffface.backends.torch.state import Restoring, unchanged
 from diffface.backends.torch.variables import (
     FOLLOW,
@@ -49,9 +54,6 @@ from diffface.backends.torch.variables import (
 from diffface.backends.torch.vmap import batched, lacks_batching
 
 _AS_IT_IS = nullcontext()
-
-# Outputs up to which a derivative that is differentiated again takes one pullback each.
-_FEW = 32
 
 
 @final
@@ -102,7 +104,7 @@ class Torch(Adapter):
             except (NotImplementedError, RuntimeError) as error:
                 if not lacks_rule(error):
                     raise
-        y, push, aux = self._linearize_again(f, x) if again else self.linearize(f, x)
+        y, push, aux = linearize_again(self, f, x) if again else self.linearize(f, x)
         return y, push(dx), aux
 
     def pushforwards(
@@ -124,7 +126,7 @@ class Torch(Adapter):
                 if not (lacks_rule(error) or lacks_batching(error)):
                     raise
         try:
-            y, push, aux = self._linearize_again(f, x) if again else self.linearize(f, x)
+            y, push, aux = linearize_again(self, f, x) if again else self.linearize(f, x)
             return y, self.batch(push, seeds, chunk_size), aux
         except MissingRuleError:  # no reverse mode, and no vmap: one after the other
             if again:
@@ -141,35 +143,9 @@ class Torch(Adapter):
             again |= a.requires_grad
         return again
 
-    def _linearize_again(self, f: Function, x: Arrays) -> tuple[Arrays, Pull, Arrays]:
-        """`linearize`, to be differentiated again.
-
-        Of pushforwards, forward or transposed, torch's own derivatives are wrong for some functions
-        (det, solve, norms of layers); those of pullbacks are right, one for each output.
-        """
-        y, pull, aux = self.pullback(f, x)
-        few = sum(map(size, y)) <= _FEW or uses_norms(y)
-        if not few:
-            return y, self._transposed(x, y, pull), aux
-        # One after the other: batched, some rules take another branch (NaN for det).
-        return y, push_of_rows(self, x, y, pull, partial(loop, xp=xp)), aux
-
     def linearize(self, f: Function, x: Arrays) -> tuple[Arrays, Pull, Arrays]:
         y, pull, aux = self.pullback(f, x)
-        return y, self._transposed(x, y, pull), aux
-
-    def _transposed(self, x: Arrays, y: Arrays, pull: Pull) -> Pull:
-        with Following(in_transform() or any(a.requires_grad for a in y)):
-            ones = tuple(map(torch.ones_like, y))
-            _, transposed, _ = self.pullback(lambda dy: (pull(dy), ()), ones)
-
-        def push(dx: Arrays) -> Arrays:
-            try:
-                return transposed(dx)
-            except MissingRuleError:  # of a function that can be differentiated once
-                return push_of_rows(self, x, y, pull, self.batch)(dx)
-
-        return push
+        return y, transposed(self, x, y, pull), aux
 
     def pullback(
         self, f: Function, x: Arrays, *, value: bool = True

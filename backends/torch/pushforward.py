@@ -1,25 +1,32 @@
-"""Pushforwards by dual numbers, and by the transforms of torch.func."""
+"""Pushforwards: by dual numbers, by the transforms of torch.func, or of pullbacks transposed."""
 
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
+import array_api_compat.torch as xp
 import torch
 from torch.autograd import forward_ad
 
-from diffface.backends.adapter import Function, Pull
+from diffface.backends.adapter import Adapter, Function, Pull
 from diffface.backends.compiled import Arrays
+from diffface.backends.errors import MissingRuleError
+from diffface.backends.generic import loop, push_of_rows, size
 from diffface.backends.torch.attention import PlainAttention
-from diffface.backends.torch.levels import captures, in_transform
+from diffface.backends.torch.levels import captures, in_transform, uses_norms
 from diffface.backends.torch.numbers import refuse_taken_numbers
-from diffface.backends.torch.variables import FOLLOW, NESTED, detach, evaluate, leaf
+from diffface.backends.torch.variables import FOLLOW, NESTED, Following, detach, evaluate, leaf
 
 # torch counts levels of forward differentiation in globals that all threads share.
 LEVELS = threading.RLock()
 
 # Set inside a pushforward by dual numbers.
 DUAL: ContextVar[bool] = ContextVar("dual", default=False)
+
+# Outputs up to which a derivative that is differentiated again takes one pullback each.
+_FEW = 32
 
 
 def push_dual(f: Function, x: Arrays, dx: Arrays) -> tuple[Arrays, Arrays, Arrays] | None:
@@ -70,6 +77,35 @@ def push_functional(
     if FOLLOW.get() is False and not in_transform():
         return detach(y), detach(dy), detach(aux)
     return y, dy, aux
+
+
+def linearize_again(adapter: Adapter, f: Function, x: Arrays) -> tuple[Arrays, Pull, Arrays]:
+    """`Adapter.linearize`, to be differentiated again.
+
+    Of pushforwards, forward or transposed, torch's own derivatives are wrong for some functions
+    (det, solve, norms of layers); those of pullbacks are right, one for each output.
+    """
+    y, pull, aux = adapter.pullback(f, x)
+    few = sum(map(size, y)) <= _FEW or uses_norms(y)
+    if not few:
+        return y, transposed(adapter, x, y, pull), aux
+    # One after the other: batched, some rules take another branch (NaN for det).
+    return y, push_of_rows(adapter, x, y, pull, partial(loop, xp=xp)), aux
+
+
+def transposed(adapter: Adapter, x: Arrays, y: Arrays, pull: Pull) -> Pull:
+    """The pushforward, by the pullback of the pullback."""
+    with Following(in_transform() or any(a.requires_grad for a in y)):
+        ones = tuple(map(torch.ones_like, y))
+        _, transpose, _ = adapter.pullback(lambda dy: (pull(dy), ()), ones)
+
+    def push(dx: Arrays) -> Arrays:
+        try:
+            return transpose(dx)
+        except MissingRuleError:  # of a function that can be differentiated once
+            return push_of_rows(adapter, x, y, pull, adapter.batch)(dx)
+
+    return push
 
 
 def lacks_rule(error: Exception) -> bool:
