@@ -126,12 +126,12 @@ def may_capture(f: Any) -> bool:
 
 
 def _may_hold(value: Any, seen: set[int]) -> bool:
+    if isinstance(value, types.FunctionType):
+        return _function_may_hold(value, seen)
     if isinstance(value, _HARMLESS):
         return False
     if isinstance(value, torch.Tensor):
         return bool(value.requires_grad)
-    if isinstance(value, types.FunctionType):
-        return _function_may_hold(value, seen)
     if isinstance(value, types.ModuleType | type):
         name = value.__name__ if isinstance(value, types.ModuleType) else value.__module__
         return name.partition(".")[0] not in _LIBRARIES

@@ -24,6 +24,11 @@ _LARGE = 1 << 22
 _FLAGS = [name for name in vars(_python_dispatch) if name.startswith("_is_in_")]
 _NO_FLAGS = (False,) * len(_FLAGS)
 
+# Every unprepared call asks these
+_functions, _modes = torch._C._len_torch_function_stack, torch._C._len_torch_dispatch_stack
+_grad, _parallel = torch.is_grad_enabled, torch._C._is_multithreading_enabled
+_transforms = _functorch.get_dynamic_layer_stack_depth
+
 
 @contextmanager
 def unchanged(f: object) -> Iterator[None]:
@@ -44,13 +49,11 @@ def unchanged(f: object) -> Iterator[None]:
 
 def scopes() -> tuple[Any, ...]:
     """The scopes of torch that this thread is in, of which an interrupt may skip the ends."""
-    modes = torch._C._len_torch_dispatch_stack()
+    modes = _modes()
     # A tuple of plain values, which garbage collection need not look at: calls make one each.
     return (
-        torch._C._len_torch_function_stack(), modes,
-        tuple(map(vars(_python_dispatch).get, _FLAGS)) if modes else _NO_FLAGS,
-        _functorch.get_dynamic_layer_stack_depth(), torch.is_grad_enabled(),
-        torch._C._is_multithreading_enabled(), PlainAttention.depth(), NESTED.get(), FOLLOW.get(),
+        _functions(), modes, tuple(map(vars(_python_dispatch).get, _FLAGS)) if modes else _NO_FLAGS,
+        _transforms(), _grad(), _parallel(), PlainAttention.depth(), NESTED.get(), FOLLOW.get(),
         DUAL.get(), forward_ad._current_level, eager_transforms.JVP_NESTING,
     )  # fmt: skip
 
@@ -94,19 +97,20 @@ class Restoring:
 
     def __enter__(self) -> None:
         self._before = scopes()
-        try:
-            for scope in self._within:
-                scope.__enter__()
-        except BaseException:
-            leave(self._before)
-            raise
+        if self._within:
+            try:
+                for scope in self._within:
+                    scope.__enter__()
+            except BaseException:
+                leave(self._before)
+                raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:  # fmt: skip
         try:
-            for scope in reversed(self._within):
+            for scope in self._within[::-1]:
                 scope.__exit__(kind, error, trace)
         finally:
             if kind is not None:
