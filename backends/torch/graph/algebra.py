@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from diffface.backends.torch.graph import parts
+from diffface.backends.torch.graph import parts, views
 from diffface.backends.torch.graph.graph import (
     aten,
     aten_names,
@@ -165,16 +165,19 @@ def _sub(node: fx.Node) -> fx.Node | None:
     return _changed(node, aten.sub.Tensor, a, b)
 
 
-# Views
+# Matrices
 
 
-def _t(node: fx.Node) -> fx.Node | None:
-    (source,) = node.args
-    if not isinstance(source, fx.Node) or source.target is not node.target:
+def _bmm(node: fx.Node) -> fx.Node | None:
+    """Products of columns and rows, of which each number is one product."""
+    a, b = node.args
+    x, result = value_of(a), node.meta["val"]
+    if x is None or x.shape[2] != 1 or result.dtype not in (torch.float32, torch.float64):
         return None
-    twice = source.args[0]
-    fits = isinstance(twice, fx.Node) and looks_like(twice.meta["val"], node.meta["val"])
-    return twice if fits else None  # type: ignore[return-value]
+    if sees_sign_of_zero(node):
+        return None
+    new = call(node, aten.mul.Tensor, a, b)
+    return new if looks_like(new.meta["val"], result) else None
 
 
 # Choices
@@ -193,8 +196,10 @@ def _where(node: fx.Node) -> fx.Node | None:
 
 _RULES: dict[Any, Rule] = {
     **parts.RULES,
+    **views.RULES,
     aten.add.Scalar: _add,
     aten.add.Tensor: _add,
+    aten.bmm.default: _bmm,
     aten.div.Scalar: _div,
     aten.div.Tensor: _div,
     aten.mul.Scalar: _mul,
@@ -203,7 +208,6 @@ _RULES: dict[Any, Rule] = {
     aten.pow.Tensor_Scalar: _pow,
     aten.sub.Scalar: _sub,
     aten.sub.Tensor: _sub,
-    aten.t.default: _t,
     aten.where.self: _where,
 }
 

@@ -36,6 +36,11 @@ def by_address(x: Any) -> Any:
     return torch.cat(pieces).reshape(n, 1).as_strided((n,), (1,), 0)
 
 
+def columns_by_rows(x: Any) -> Any:
+    rows = x.new_full((len(x), 1, 2), -3)
+    return torch.bmm(x[:, None, None], rows)[:, 0, 1]
+
+
 # Factors whose products leave the range of float32, or nearly.
 FACTORS = (1e30, 2.0**60, 2.0**-60, 1e-30, 3.0, -1.0, 1.0, 0.5, 2.0**127, -2.0, 2.0**-140)
 BINARY: dict[str, Callable[[Any, float], Any]] = {
@@ -69,6 +74,8 @@ UNARY: dict[str, Callable[[Any], Any]] = {
     "written over": written_over,
     "read back": read_back,
     "by address": by_address,
+    "axes to and fro": lambda x: x[None, :, None].transpose(0, 1).reshape(1, -1, 1).squeeze(2)[0],
+    "columns by rows": columns_by_rows,
     "put into minus zeros": lambda x: torch.slice_scatter(-torch.zeros_like(x), x[1:], 0, 1),
 }
 SPECIAL = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e-30, 1e-45, 3e-39, 3e38, -1e30, 65504.0]
