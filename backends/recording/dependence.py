@@ -163,13 +163,6 @@ def mapped(d: Dependence, targets: Any, sources: Any, shape: Shape) -> Dependenc
     return Dependence(tuple(shape), matrix)
 
 
-def dep_matrix(d: Dependence, shape: Shape) -> Any:
-    """The matrix of ``d`` after broadcasting."""
-    found = broadcast(d, shape)
-    assert found is not None
-    return found.matrix
-
-
 def reduce(d: Maybe, axes: Iterable[int], keepdims: bool = False) -> Maybe:
     """A sum, a mean or a norm over ``axes``."""
     if d is None:

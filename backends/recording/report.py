@@ -69,7 +69,8 @@ class Report:
             ):
                 self.product_of_numbers(*each)
             return
-        first, second = dep.dep_matrix(a, shape), dep.dep_matrix(b, shape)
+        deps = [d for d in (dep.broadcast(d, shape) for d in (a, b)) if d is not None]
+        first, second = (d.matrix for d in deps)
         dep.check_size(int(np.diff(first.indptr) @ np.diff(second.indptr)))
         self._note(*sp.coo_array(first.T.tocsr() @ second).coords)
 

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffface.backends.errors import InvalidArgumentError
-from diffface.backends.libraries import library_of
 from diffface.operators.call import prepare_value, value
 from diffface.operators.jacobian import (
     jacobian,
@@ -24,6 +23,8 @@ from diffface.optimize.vector_function import (
     VectorFunction,
     called_with_data,
     flat,
+    float64,
+    like,
     same,
 )
 
@@ -149,7 +150,7 @@ class Residuals:
         y = self._value(point, function.all_constants(args))
         if function.costly:
             self._left = (point.tobytes(), args, np.array(y))
-        found: NDArray[np.float64] = _float64(y)
+        found: NDArray[np.float64] = float64(y)
         return found
 
     @called_with_data
@@ -168,7 +169,7 @@ class Residuals:
         self.counts["jac"] += 1
         point = function.point(x)
         with function.known(point, self._take(point.tobytes(), args)):
-            return _float64(self._jacobian(point, function.all_constants(args)))
+            return float64(self._jacobian(point, function.all_constants(args)))
 
     @called_with_data
     def fun_and_jac(self, x: Any, *args: Any) -> tuple[NDArray[np.float64], Any]:
@@ -179,7 +180,7 @@ class Residuals:
             return found  # type: ignore[no-any-return]
         self.counts["fun_and_jac"] += 1
         y, matrix = self._both(function.point(x), function.all_constants(args))
-        return _float64(y), _float64(matrix)
+        return float64(y), float64(matrix)
 
     def nlopt(self, result: Any, x: Any, grad: Any) -> None:
         """``f`` at ``x`` into ``result``, the Jacobian into ``grad``: a constraint for ``nlopt``.
@@ -202,14 +203,14 @@ class Residuals:
 
         def push(dx: Any) -> Any:
             self.counts["jvp"] += 1
-            return _float64(
+            return float64(
                 self._pushforward(at, constants, tangents=dx.reshape(-1).astype(at.dtype))
             )
 
         def pull(dy: Any) -> Any:
             self.counts["vjp"] += 1
-            dy = _like(dy.reshape(-1), y)
-            return _float64(self._pullback(at, constants, cotangents=dy))
+            dy = like(dy.reshape(-1), y)
+            return float64(self._pullback(at, constants, cotangents=dy))
 
         shape = (*y.shape, self.unravel.size)
         return LinearOperator(shape, matvec=push, rmatvec=pull, dtype=np.float64)
@@ -295,19 +296,4 @@ class Residuals:
         spare = 0 if self._function.costly else (1 << (m - 1).bit_length()) - m
         x, t = np.pad(x, ((0, spare), (0, 0)), mode="edge"), np.pad(t, (0, spare), mode="edge")
         constants = (np.asarray(t, x.dtype), *self._function.constants[1:])
-        return _float64(prepared(self._function.points(x), constants))[:m]
-
-
-def _float64(result: Any) -> Any:
-    """A result, which data in tensors make a tensor, as a NumPy array."""
-    if hasattr(result, "tocsr"):
-        return result.astype(np.float64, copy=False)
-    kind = library_of(result)
-    return result if kind is None else kind.to_numpy(result).astype(np.float64, copy=False)
-
-
-def _like(dy: Any, y: Any) -> Any:
-    kind = library_of(y)
-    assert kind is not None
-    _, dtype, device = kind.describe(y)
-    return kind.from_numpy(dy.astype(dtype), device)
+        return float64(prepared(self._function.points(x), constants))[:m]

@@ -269,3 +269,19 @@ def flat(y: Any, x: Any, adapter: Adapter) -> Any:
     if len(leaves) > 1:
         return adapter.xp.concat(leaves)
     return leaves[0] if leaves else y
+
+
+def float64(result: Any) -> Any:
+    """A result, which data in tensors make a tensor, as a NumPy array."""
+    if hasattr(result, "tocsr"):
+        return result.astype(np.float64, copy=False)
+    kind = library_of(result)
+    return result if kind is None else kind.to_numpy(result).astype(np.float64, copy=False)
+
+
+def like(dy: Any, y: Any) -> Any:
+    """A NumPy array in the library, dtype and device of ``y``."""
+    kind = library_of(y)
+    assert kind is not None
+    _, dtype, device = kind.describe(y)
+    return kind.from_numpy(dy.astype(dtype), device)

@@ -9,7 +9,6 @@ for its outputs. It shares no state between calls, so it may run in many threads
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -18,20 +17,23 @@ from diffface.backends.autograd.recorder.functions import (
     allocates,
     is_trusted,
     joined,
-    product,
     scatter,
 )
 from diffface.backends.autograd.recorder.graph import Node
 from diffface.backends.autograd.recorder.many import batched
+from diffface.backends.autograd.recorder.places import (
+    fills,
+    lines_into,
+    parts_of,
+    reshaped,
+    written_into,
+)
 from diffface.backends.autograd.recorder.program_names import ProgramNames
 from diffface.backends.autograd.recorder.scatter import Touched, update_lines
 from diffface.backends.autograd.recorder.source import argument, empty, expression
 from diffface.backends.compiled import Compiled, Program
 from diffface.backends.recording.lifetimes import Lifetimes
 from diffface.backends.recording.names import code
-
-# A view costs about as much as a copy of so many elements.
-_MANY = 1000
 
 
 @dataclass(frozen=True)
@@ -131,9 +133,9 @@ class _Writer:
 
     def _give_slots(self, whole: Node) -> None:
         """Let the parts of what is joined be computed in their places."""
-        for part, start, stop in _slots(whole):
-            source = _reshaped(part)
-            if source not in self._slots and source not in self._given and _fills(source):
+        for part, start, stop in parts_of(whole):
+            source = reshaped(part)
+            if source not in self._slots and source not in self._given and fills(source):
                 self._slots[source] = whole, start, stop
                 self._lives.join(source, whole)
 
@@ -156,8 +158,8 @@ class _Writer:
     def _write_joined(self, node: Node) -> None:
         """Copy the parts that are not in their places yet."""
         name = self.names.local[node]
-        for part, start, stop in _slots(node):
-            if self._slots.get(_reshaped(part)) != (node, start, stop):
+        for part, start, stop in parts_of(node):
+            if self._slots.get(reshaped(part)) != (node, start, stop):
                 self._lines.append(f"{name}[{start}:{stop}] = {self.names.operand(part)}")
         self._release(node, None)
 
@@ -171,11 +173,11 @@ class _Writer:
             self._release(node, lender)
         elif given is not None:
             name = given
-            self._lines += _lines_into(self.names, node, given)
+            self._lines += lines_into(self.names, node, given)
             self._release(node, None)
         elif lender is not None:
             name = self.names.local[lender]
-            self._lines.append(_written_into(self.names, node, name))
+            self._lines.append(written_into(self.names, node, name))
             self._release(node, lender)
         else:
             call = expression(self.names, node)
@@ -259,23 +261,6 @@ def _live(outputs: list[Node]) -> list[Node]:
     return sorted(found, key=lambda node: node.index)
 
 
-def _slots(whole: Node) -> list[tuple[Node, int, int]]:
-    """Return the parts of what is joined, and from where to where each of them is."""
-    parts = whole.args[0]
-    ends = list(accumulate((p.shape[0] for p in parts), initial=0))
-    return list(zip(parts, ends, ends[1:], strict=False))
-
-
-def _reshaped(node: Node) -> Node:
-    """Return what `node` shows in another shape."""
-    return node.args[0] if node.fn is np.reshape and len(node.parents) == 1 else node
-
-
-def _fills(node: Node) -> bool:
-    """Whether `node` can be computed in memory that is given, and a copy would cost more."""
-    return node.size >= _MANY and (node.fn in (product, joined) or _is_elementwise(node))
-
-
 def _operands(node: Node) -> tuple[Node, ...]:
     return node.parents
 
@@ -288,33 +273,3 @@ def _owns(node: Node) -> bool:
 def _keeps(node: Node) -> bool:
     # A function of the user's may keep its arguments, or return them again another time.
     return node.fn is not None and not is_trusted(node.fn)
-
-
-def _lines_into(names: ProgramNames, node: Node, target: str) -> list[str]:
-    """Return the lines that write the value of `node` into the array `target`, of any layout.
-
-    Ufuncs, products and repetitions need no memory; all else is copied.
-    """
-    if node.fn is np.broadcast_to:
-        return [f"{target}[...] = {names.operand(node.args[0])}"]
-    factors = node.args[:2]
-    if node.fn in (np.dot, product) and all(x.ndim in (1, 2) for x in factors) and node.shape:
-        # `dot` takes contiguous arrays only; for one and two dimensions it is the same.
-        written = ", ".join(names.operand(x) for x in factors)
-        return [f"{names.bind(np.matmul)}({written}, {target})"]
-    if node.shape and _is_elementwise(node):
-        return [_written_into(names, node, target)]
-    return [f"{target}[...] = {expression(names, node)}"]
-
-
-def _written_into(names: ProgramNames, node: Node, target: str) -> str:
-    # NumPy deprecates a third argument by position for these two; elsewhere it is the fastest way.
-    keyword = "out=" if node.fn in (np.maximum, np.minimum) else ""
-    return f"{expression(names, node)[:-1]}, {keyword}{target})"
-
-
-def _is_elementwise(node: Node) -> bool:
-    fn = node.fn
-    if not isinstance(fn, np.ufunc) or node.kwargs:
-        return False
-    return fn.signature is None and fn.nout == 1 and len(node.args) == fn.nin
