@@ -17,13 +17,7 @@ from diffface.prep.arguments.axes import stacked
 from diffface.prep.arguments.const import Const
 from diffface.prep.arguments.signature import Argument, Place, Signature
 from diffface.prep.arguments.static import Static
-from diffface.prep.arguments.tree import (
-    NAMESPACE,
-    RESULTS,
-    Spec,
-    leaves_like,
-    unflatten,
-)
+from diffface.prep.arguments.tree import NAMESPACE, RESULTS, Spec, leaves_like, unflatten
 from diffface.prep.flat_function import OutputStructure
 from diffface.prep.operator import Seeds
 from diffface.prep.plan import Plan

@@ -11,6 +11,7 @@ import numpy as np
 from diffface.backends.adapter import Adapter
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import NotDifferentiableError
+from diffface.backends.libraries import library_of
 from diffface.backends.registry import evaluating
 from diffface.backends.rule import Output, Rule
 from diffface.prep.arguments.tree import Spec, flatten
@@ -18,6 +19,9 @@ from diffface.rules.arguments import Arguments, followed
 
 # Names of the arguments whose derivative is wanted.
 Names = frozenset[str]
+
+# The tree of a result that is one array.
+_LEAF = flatten(0.0)[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +130,8 @@ class Operation(Rule):
 
     def _results(self, returned: Any, x: Arrays) -> Arrays:
         """Leaves of what ``f(x)`` returned; their tree is noted."""
-        leaves, spec = flatten(returned)
+        alone = library_of(returned) is not None
+        leaves, spec = ([returned], _LEAF) if alone else flatten(returned)
         y = tuple([self._lifted(leaf, x[0]) for leaf in leaves])
         found = spec, tuple(Output(*self.described(a)) for a in y)
         before = self._known.setdefault(self._key(x), found)
