@@ -72,13 +72,13 @@ clean:
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "diffface needs Python 3.11 or later; name one: make PYTHON=python3.12 $(MAKECMDGOALS)")'
-	echo "Installing diffface, JAX, PyTorch, autograd and SciPy into .venv (only this once)"
+	echo "Installing diffface, JAX, PyTorch, autograd and SciPy into .venv (only this once, in some minutes)"
 	$(PYTHON) -m venv .venv
 	$(INSTALL) '.[all]'
 	touch $(INSTALLED)
 
 $(INSTALLED_DEV): $(INSTALLED)
-	echo "Installing what the tests need (only this once)"
+	echo "Installing what the tests need (only this once, in some minutes)"
 	$(INSTALL) '.[all,dev]'
 	touch $(INSTALLED_DEV)
 
