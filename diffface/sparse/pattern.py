@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,7 @@ class Sparsity:
     <sparsity of shape (2, 3), 3 non-zeros>
     """
 
-    __slots__ = ("coloring", "cols", "dense", "rows", "shape")
+    __slots__ = ("_coloring", "_paint", "cols", "dense", "rows", "shape")
 
     def __init__(self, shape: tuple[int, int], rows: Any, cols: Any, dense: str = "") -> None:
         m, n = (int(k) for k in shape)
@@ -61,7 +62,8 @@ class Sparsity:
         self.shape = (m, n)
         self.rows, self.cols = _frozen(i), _frozen(j)
         self.dense = dense
-        self.coloring: Coloring | None = None
+        self._coloring: Coloring | None = None
+        self._paint: Callable[[Any], Coloring] | None = None
 
     @classmethod
     def of(cls, given: Any, name: str = "sparsity") -> Sparsity:
@@ -84,6 +86,18 @@ class Sparsity:
         return cls(matrix.shape, rows, cols)
 
     @property
+    def coloring(self) -> Coloring | None:
+        """How it is colored, once somebody asks; None if nobody has said how."""
+        paint = self._paint
+        if self._coloring is None and paint is not None:
+            self._coloring = paint(self.matrix)
+        return self._coloring
+
+    def color_by(self, paint: Callable[[Any], Coloring]) -> None:
+        """Color `matrix` by ``paint``, when that is needed."""
+        self._paint, self._coloring = paint, None
+
+    @property
     def nnz(self) -> int:
         """How many entries there are."""
         return len(self.rows)
@@ -91,7 +105,8 @@ class Sparsity:
     @property
     def colors(self) -> str:
         """What one evaluation costs, in words."""
-        return "" if self.coloring is None else str(self.coloring)
+        coloring = self.coloring
+        return "" if coloring is None else str(coloring)
 
     @property
     def matrix(self) -> Any:

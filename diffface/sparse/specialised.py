@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from diffface.backends.errors import MissingRuleError, SparsityError
@@ -92,11 +93,10 @@ class Specialised:
     def _color(self, forward: bool, reverse: bool) -> None:
         from diffface.sparse.coloring import color_hessian, color_jacobian
 
-        matrix = self.sparsity.matrix
         if self.plan.operator.order == 2:
-            self.sparsity.coloring = color_hessian(matrix, reverse=not forward)
+            self.sparsity.color_by(partial(color_hessian, reverse=not forward))
         else:
-            self.sparsity.coloring = color_jacobian(matrix, forward=forward, reverse=reverse)
+            self.sparsity.color_by(partial(color_jacobian, forward=forward, reverse=reverse))
 
     def _compress(self) -> None:
         from diffface.sparse.compress import Compression, compressed_hessian, compressed_jacobian
