@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from random_programs import RandomProgram, leaves
 from sparse_cases import compiled
 
 import diffface as dif
@@ -83,3 +84,32 @@ def test_four_hundred_random_functions(backend, start):
 @pytest.mark.exhaustive
 def test_twenty_random_functions_of_jax():
     agrees("jax", range(20))
+
+
+@pytest.mark.parametrize(
+    ("backend", "seeds"),
+    [
+        ("autograd", range(6)),
+        pytest.param("torch", range(6, 12), marks=pytest.mark.slow),
+        *(pytest.param(b, range(12, 60), marks=[pytest.mark.slow, pytest.mark.exhaustive])
+          for b in ("autograd", "torch")),
+    ],
+)  # fmt: skip
+def test_random_programs_of_trees(backend, seeds):
+    for seed in seeds:
+        p = RandomProgram(seed)
+        prepared = dif.prepare_jacobian(p.vector, p.example, backend=backend, sparsity="trace")
+        moved = p.random_like(p.example, 0.5)
+        for sparse, x in (
+            (dif.jacobian(p.vector, p.example, backend=backend, sparsity="trace"), p.example),
+            (prepared(moved), moved),
+            (dif.hessian(p.scalar, moved, backend=backend, sparsity="trace"), None),
+        ):
+            operator = dif.hessian if x is None else dif.jacobian
+            f = p.scalar if x is None else p.vector
+            dense = operator(f, moved if x is None else x, backend=backend)
+            for block, whole in zip(leaves(sparse), leaves(dense), strict=True):
+                expected = np.reshape(whole, block.shape)
+                np.testing.assert_allclose(
+                    block.toarray(), expected, rtol=1e-11, atol=1e-12, err_msg=f"{seed}\n{p}"
+                )
