@@ -132,6 +132,12 @@ class Namespace(ModuleType):
             start, stop, num, dtype=dtype, device=device, endpoint=endpoint, **kw
         )
 
+    def take(self, x: Array, indices: Any, /, **kw: Any) -> Array:
+        """As `numpy.take`; the indices may be an array of NumPy."""
+        if not isinstance(indices, torch.Tensor):
+            indices = torch.tensor(np.asarray(indices), device=x.device)
+        return compat.take(x, indices, **kw)
+
     def where(self, condition: Array, x1: Any, x2: Any, /) -> Array:
         """As `numpy.where`."""
         if not isinstance(x1, torch.Tensor) and not isinstance(x2, torch.Tensor):

@@ -98,8 +98,8 @@ def test_constants_come_as_the_namespace_wants_them(backend: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["vecdot", "take", "cumulative_sum", "vector_norm", "asarray", "flip", "clip", "permute_dims",
-     "concat", "matrix_transpose"],
+    ["vecdot", "take", "take by NumPy", "cumulative_sum", "vector_norm", "asarray", "flip",
+     "clip", "permute_dims", "concat", "matrix_transpose"],
 )  # fmt: skip
 # torch.asarray announces that it now keeps requires_grad, which is what is wanted here.
 @pytest.mark.filterwarnings("ignore:torch.asarray")
@@ -112,6 +112,7 @@ def test_functions_of_the_standard(name: str, backend: str) -> None:
         y = {
             "vecdot": lambda: xp.vecdot(x, x * x),
             "take": lambda: xp.take(x, xp.asarray([2, 0, 2]), axis=0) ** 2,
+            "take by NumPy": lambda: xp.take(x, np.array([2, 0, 2]), axis=0) ** 2,
             "cumulative_sum": lambda: xp.cumulative_sum(x * x, axis=0),
             "vector_norm": lambda: xp.linalg.vector_norm(x),
             "asarray": lambda: xp.asarray(x) ** 3,
