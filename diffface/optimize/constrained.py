@@ -16,7 +16,7 @@ from diffface.backends.adapter import Adapter
 from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.namespace import namespace
 from diffface.optimize.ravel import ravel_with
-from diffface.prep.arguments.tree import SORTED, flatten, unflatten
+from diffface.optimize.unravel import Unravel
 from diffface.prep.carry import carries
 
 
@@ -149,28 +149,29 @@ class Constrained:
     f : callable
         ``f(x, *args)``, the log density of the parameters.
     transforms : sequence of Transform or None
-        One for each leaf of ``x``; None leaves it as it is.
+        One for each leaf of ``x`` that is not constant; None leaves it as it is.
+    structure : Unravel
+        The structure of ``u``.
     """
 
     def __init__(
-        self, f: Callable[..., Any], transforms: Sequence[Transform | None], is_tree: bool
+        self, f: Callable[..., Any], transforms: Sequence[Transform | None], structure: Unravel
     ) -> None:
         self.__name__ = getattr(f, "__name__", type(f).__name__)
         self._f = f
         self._transforms = transforms
-        self._is_tree = is_tree
+        self._structure = structure
 
     def __call__(self, u: Any, /, *args: Any, **kwargs: Any) -> Any:
-        leaves, spec = flatten(u, SORTED) if self._is_tree else ([u], None)
         x, added = [], []
-        for leaf, transform in zip(leaves, self._transforms, strict=True):
+        for leaf, transform in zip(self._structure.leaves(u), self._transforms, strict=True):
             if transform is None:
                 x.append(leaf)
                 continue
             value, log_jacobian = transform.constrain(leaf, namespace(leaf))
             x.append(value)
             added.append(log_jacobian)
-        y = self._f(x[0] if spec is None else unflatten(spec, x), *args, **kwargs)
+        y = self._f(self._structure.replaced(u, x), *args, **kwargs)
         return sum(added, y)
 
 
@@ -197,7 +198,7 @@ class Parameters:
         parts = [part if transform is None else transform.free(part) for part, transform in pairs]
         self._free = self._constrained.with_shapes([np.shape(part) for part in parts])
         self.size = self._free.size
-        self.start = self._free(np.concatenate([np.ravel(part) for part in parts]))
+        self.start = self._free.example(np.concatenate([np.ravel(part) for part in parts]))
 
     def __repr__(self) -> str:
         return f"<parameters of {self.size} numbers without constraints, by {self.transforms}>"
@@ -209,13 +210,13 @@ class Parameters:
         """
         if carries(u):
             self._free.check_shape(u, "u")
-            return self._constrained.tree(self._values(u, namespace(u)))
+            return self._constrained.beside(u, self._values(u, namespace(u)))
         return self._constrained(self._join(self._free.checked(u)))
 
     @property
-    def is_tree(self) -> bool:
-        """Whether they are a tree, rather than one leaf."""
-        return self._constrained.is_tree
+    def structure(self) -> Unravel:
+        """That of ``u``, as a tree."""
+        return self._free
 
     def batch(self, u: Any) -> Any:
         """The same with a leading axis of length k, for ``u`` of shape (k, n)."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from diffface.backends.adapter import Adapter
+from diffface.backends.arrays import NUMPY, NUMPY_SCALAR, PYTHON
 from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.libraries import library_of
 from diffface.prep.arguments.const import Const
@@ -37,7 +38,7 @@ class Unravel:
     ) -> None:  # fmt: skip
         self._spec = spec
         # By their positions in the tree; the others are the leaves.
-        self._constants = constants or {}
+        self._constants = {i: _copied(value) for i, value in (constants or {}).items()}
         self._leaves = tuple(leaves)
         self._adapter = adapter
         ends = np.cumsum([0, *(int(np.prod(leaf.shape)) for leaf in leaves)]).tolist()
@@ -102,7 +103,33 @@ class Unravel:
 
     def split(self, x: Any) -> Any:
         """The tree of the parts of ``x``, an array of any library that can be differentiated."""
-        return self.tree([_part(x, at, leaf.shape) for at, leaf in self._pairs()])
+        return self.beside(x, [_part(x, at, leaf.shape) for at, leaf in self._pairs()])
+
+    def beside(self, x: Any, leaves: Sequence[Any]) -> Any:
+        """The tree of ``leaves`` of the library of ``x``, which arrays among constants get, too."""
+        if self._spec is None or not self._constants:
+            return self.tree(leaves)
+        constants = {i: _beside(x, value) for i, value in self._constants.items()}
+        return unflatten(self._spec, self._filled(leaves, constants))
+
+    def example(self, x: Any) -> Any:
+        """The tree at ``x`` with its constants in ``Const``: what another `Unravel` is made of."""
+        leaves = [_own(x[at], leaf) for at, leaf in self._pairs()]
+        constants = {i: Const(value) for i, value in self._constants.items()}
+        return leaves[0] if self._spec is None else unflatten(
+            self._spec, self._filled(leaves, constants)
+        )  # fmt: skip
+
+    def leaves(self, tree: Any) -> list[Any]:
+        """The leaves of a tree of this structure, but for the constants."""
+        return [tree] if self._spec is None else self._active(self._spec.flatten_up_to(tree))
+
+    def replaced(self, tree: Any, leaves: Sequence[Any]) -> Any:
+        """A tree of this structure with other ``leaves``, and its own constants."""
+        if self._spec is None:
+            return leaves[0]
+        found = self._spec.flatten_up_to(tree)
+        return unflatten(self._spec, self._filled(leaves, {i: found[i] for i in self._constants}))
 
     def join(self, leaves: Sequence[Any]) -> Any:
         """The flat float64 vector of the ``leaves`` of a tree; a fresh copy."""
@@ -210,11 +237,6 @@ class Unravel:
 
         return with_x
 
-    @property
-    def is_tree(self) -> bool:
-        """Whether it gives a tree, rather than one leaf."""
-        return self._spec is not None
-
     def parts(self, x: Any) -> list[Any]:
         """The leaves of ``x``, shape (..., n), as arrays of shape ``(..., *own)``."""
         return [x[..., at].reshape((*x.shape[:-1], *leaf.shape)) for at, leaf in self._pairs()]
@@ -251,7 +273,8 @@ class Unravel:
         """The tree of these leaves, constants between them."""
         if self._spec is None:
             return leaves[0]
-        return unflatten(self._spec, self._filled(leaves, self._constants))
+        constants = {i: _copied(value) for i, value in self._constants.items()}
+        return unflatten(self._spec, self._filled(leaves, constants))
 
     def _filled(self, leaves: Sequence[Any], constants: Mapping[int, Any]) -> Sequence[Any]:
         """``leaves`` with the constants between them."""
@@ -290,6 +313,32 @@ def _part(x: Any, at: slice, shape: tuple[int, ...]) -> Any:
         return x[at.start]
     part = x[at]
     return part if len(shape) == 1 else part.reshape(shape)
+
+
+def _beside(x: Any, constant: Any) -> Any:
+    """A constant with arrays of NumPy in the library of ``x``, as operators give it to ``f``."""
+    library = library_of(x)
+    if library is None or library in (NUMPY, PYTHON):
+        return constant
+    device = library.describe(x)[2]
+
+    def carried(value: Any) -> Any:
+        own = library_of(value) in (NUMPY, NUMPY_SCALAR)
+        return library.from_numpy(np.asarray(value), device) if own else value
+
+    return _leafwise(carried, constant)
+
+
+def _copied(constant: Any) -> Any:
+    """A constant with copies of its arrays of NumPy, which neither problem nor caller changes."""
+    return _leafwise(lambda a: a.copy() if library_of(a) is NUMPY else a, constant)
+
+
+def _leafwise(function: Callable[[Any], Any], tree: Any) -> Any:
+    if library_of(tree) is not None:
+        return function(tree)
+    leaves, spec = flatten(tree, SORTED)
+    return tree if spec.is_leaf() else unflatten(spec, list(map(function, leaves)))
 
 
 def _own(part: Any, leaf: Leaf) -> Any:

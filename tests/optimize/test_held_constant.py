@@ -69,3 +69,28 @@ def test_a_module_whose_first_layer_is_frozen():
     assert torch.equal(found[0].weight, model[0].weight)
     torch.testing.assert_close(float(loss(found, x, y)), result.fun, rtol=1e-5, atol=0.0)
     assert result.fun < 0.5 * float(loss(model, x, y).detach())
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_arrays_held_constant(backend):
+    """They are of the library of the others, and stay what they were when the problem was made."""
+    held = np.array([2.0, 3.0])
+    start = {"held": dif.Const({"c": held, "k": "a"}), "s": 1.0, "w": np.ones(2)}
+
+    def f(p):
+        assert p["held"]["k"] == "a"
+        xp = dif.namespace(p["w"] if backend == "autograd" else p["held"]["c"])
+        return xp.sum(xp.sin(p["held"]["c"]) * p["w"] ** 2) * p["s"]
+
+    sines = np.sin(held)
+    expected = [np.sum(sines), *2 * sines]
+    problem = dif.objective(f, start, backend=backend)
+    transforms = {"held": None, "s": dif.positive, "w": None}
+    density = dif.log_density(f, start, transforms=transforms, backend=backend)
+    np.testing.assert_allclose(problem.jac(problem.x0), expected, rtol=1e-6)
+    np.testing.assert_allclose(density.gradient([0.0, 1, 1]) - [1, 0, 0], expected, rtol=1e-6)
+    held[:] = 0.0
+    problem.unravel(problem.x0)["held"]["c"][:] = 0.0
+    np.testing.assert_allclose(
+        problem.hessp(problem.x0, np.eye(3)[1]), [2 * sines[0], 2 * sines[0], 0], atol=1e-3
+    )
