@@ -66,11 +66,12 @@ class VectorFunction:
         self._finish = finish
         self._active, self._bare = call.active, call.bare
         self._adapter = self.backend.first_order()
+        # One mapping for all that is prepared and evaluated, whenever that is.
+        self.kwargs: dict[str, Any] = dict(options.get("kwargs") or {})
         self.options: dict[str, Any] = {
             "backend": self.backend, "argnums": 0, "on_mismatch": "reprepare",
-            "kwargs": options.get("kwargs"), "fallback": options.get("fallback", "eager"),
+            "kwargs": self.kwargs, "fallback": options.get("fallback", "eager"),
         }  # fmt: skip
-        self.kwargs: dict[str, Any] = dict(options.get("kwargs") or {})
         self._sparse = {k: v for k, v in options.items() if k in ("sparsity", "format", "check")}
         values = call.values[: len(args)]
         entries = tuple(floating(values[i]) for i in call.active)

@@ -115,3 +115,13 @@ def test_bounds_of_backends_that_leave_the_point_nowhere():
     problem = dif.objective(lambda x: (x**2).sum(), [3.0], backend="autograd")
     problem.bounds(3.0, 4.0)
     np.testing.assert_array_equal(problem.jac([3.0]), [6.0])
+
+
+def test_values_and_gradients_have_the_same_keywords():
+    """The mapping is the caller's, who may put something else into it."""
+    data = {"a": 1.0}
+    problem = dif.objective(lambda x, a: ((x - a) ** 2).sum(), [3.0], backend="numpy", kwargs=data)
+    assert problem.fun([3.0]) == 4.0
+    data["a"] = 3.0
+    assert problem.fun([3.0]) == 4.0
+    np.testing.assert_allclose(problem.jac([3.0]), [4.0], rtol=1e-6)
