@@ -101,7 +101,10 @@ def along(x: Arrays, v: Arrays, steps: Steps, stencil: Stencil, box: Box | None)
     if box is not None:
         room = np.maximum(*box.rooms(v)) / (max(map(abs, stencil.offsets)) + stencil.order - 1)
         reaches = np.minimum(reaches, room / steps.relative)
-    least, most = float(np.min(reaches)), float(np.max(reaches[np.isfinite(reaches)]))
+    finite = reaches[np.isfinite(reaches)]
+    if not len(finite):  # all that moves is infinite, and goes nowhere
+        return [Move(stencil, 1.0, _shift(x, v, None))]
+    least, most = float(np.min(reaches)), float(np.max(finite))
     several = isinstance(steps.given, np.ndarray)
     if not several and (isinstance(steps.given, float) or length <= steps.limit * least):
         return _sides(x, v, stencil, length, box, None)

@@ -240,3 +240,9 @@ def test_richardson_of_functions_that_vary_faster_than_its_first_steps(
             lambda t, f=f: f((t - x) / scale), x, backend=dif.FiniteDifferences("richardson")
         )
         np.testing.assert_allclose(found * scale, slope, rtol=1e-6)
+
+
+def test_infinite_points_have_no_derivative():
+    for x in (np.inf, np.array([np.inf, 1.0])):
+        v = np.ones_like(x)
+        assert np.isnan(dif.pushforward(np.sum, x, tangents=v, backend="numpy"))
