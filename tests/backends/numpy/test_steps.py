@@ -245,4 +245,5 @@ def test_richardson_of_functions_that_vary_faster_than_its_first_steps(
 def test_infinite_points_have_no_derivative():
     for x in (np.inf, np.array([np.inf, 1.0])):
         v = np.ones_like(x)
-        assert np.isnan(dif.pushforward(np.sum, x, tangents=v, backend="numpy"))
+        with np.errstate(invalid="ignore"):  # as NumPy says of the difference
+            assert np.isnan(dif.pushforward(np.sum, x, tangents=v, backend="numpy"))
