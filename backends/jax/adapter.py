@@ -86,9 +86,21 @@ class JAX(Adapter):
         return y, pull, aux
 
     def batch(self, call: Pull, seeds: Arrays, chunk_size: int | None = None) -> Arrays:
-        if chunk_size is None:
+        if chunk_size is None or any(0 in seed.shape for seed in seeds):
             return jax.vmap(call)(seeds)
-        return jax.lax.map(call, seeds, batch_size=chunk_size)  # type: ignore[no-any-return]
+        empty: dict[int, Any] = {}
+
+        def filled(seed: Arrays) -> Arrays:
+            found = call(seed)
+            empty.update((k, (a.shape, a.dtype)) for k, a in enumerate(found) if not a.size)
+            return tuple(a for a in found if a.size)
+
+        # JAX cannot put chunks without elements together.
+        results = list(jax.lax.map(filled, seeds, batch_size=chunk_size))
+        for k in sorted(empty):
+            shape, dtype = empty[k]
+            results.insert(k, jnp.zeros((seeds[0].shape[0], *shape), dtype))
+        return tuple(results)
 
     def repeated(self, call: Some) -> Some:
         # What the call holds, such as data, is an argument of what is compiled: no second copy.

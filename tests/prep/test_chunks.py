@@ -55,6 +55,18 @@ def test_chunks_are_written_to_out(of: str, backend: str) -> None:
         np.testing.assert_allclose(plain(out), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_arguments_without_elements(backend: str) -> None:
+    empty = np.zeros((2, 0))
+    options: dict[str, Any] = {"backend": backend, "chunk_size": 1}
+    dx, de = dif.jacobian(lambda x, e: x**2, B, empty, mode="reverse", **options)
+    np.testing.assert_allclose(dx, np.diag(2 * B))
+    assert de.shape == (4, 2, 0)
+    h = dif.hessian(lambda x, e: dif.namespace(x).sum(x**3), B, empty, sparsity="trace", **options)
+    np.testing.assert_allclose(h[0][0].toarray(), np.diag(6 * B))
+    assert h[1][0].shape == (0, 4)
+
+
 def test_rows_by_chunks() -> None:
     """A function with fewer results than arguments, in the mode that it says."""
     f = lambda x: dif.namespace(x).reshape(x, (2, 3)) @ dif.namespace(x).asarray(A).T
