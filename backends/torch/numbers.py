@@ -62,6 +62,7 @@ def hint(error: Exception) -> str | None:
     if isinstance(error, NumberTakenError):
         return "a number was taken out of a torch tensor that is being differentiated"
     text = str(error)
-    if ("numpy()" in text and "requires grad" in text) or "__array__" in text:
+    told = ("numpy()" in text and "requires grad" in text) or "__array__" in text
+    if told or "data pointer of Tensor that doesn't have storage" in text:  # the latter in batches
         return "a NumPy function was called on a torch tensor that is being differentiated"
     return None

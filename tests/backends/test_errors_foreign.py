@@ -139,3 +139,9 @@ def test_complex_step_refuses_what_is_not_analytic(f: Any, operator: str, caller
     with pytest.raises(NotDifferentiable) as caught:
         caller(operator, f, "complex-step")
     assert str(caught.value) == NOT_ANALYTIC
+
+
+def test_numpy_in_a_batch_of_torch() -> None:
+    """There torch says that a tensor has no storage."""
+    with pytest.raises(NotDifferentiable, match="a NumPy function was called on a torch tensor"):
+        dif.jacobian(numpy_asarray, np.ones((4, 1)), in_axes=0, backend="torch")
