@@ -66,6 +66,7 @@ def test_the_wheel_is_typed_and_licensed(wheel):
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["tests", "benchmarks", "docs", "scripts", ".ci"])
 def test_the_sdist_has_all_that_the_checkout_has(folder, sdist_names):
     files = (path for path in (ROOT / folder).rglob("*") if path.is_file())

@@ -204,6 +204,7 @@ def lstm_published() -> dict[str, Any]:
     return {**read, "args": tuple(np.array(a, dtype=float) for a in arguments)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", ["numpy", "torch", "autograd"])
 def test_lstm_has_the_published_value(library: str, lstm_published: dict[str, Any]) -> None:
     """Not on jax, where 1,024 characters do not compile in reasonable time."""

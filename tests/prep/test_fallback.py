@@ -139,7 +139,7 @@ def by_modes(x: Any) -> Any:
     return (x**3).sum() if torch._C._len_torch_dispatch_stack() else (x**2).sum()
 
 
-@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_the_type_of_a_tensor_is_the_same_while_torch_records(compiled: bool) -> None:
     x = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
     backend = dif.Torch(compile=compiled)

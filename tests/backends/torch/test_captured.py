@@ -36,7 +36,13 @@ class Holder:
 
 
 @pytest.mark.parametrize("name", CAPTURED)
-@pytest.mark.parametrize("backend", ["torch", dif.Torch(compile=True)], ids=["replay", "compiled"])
+@pytest.mark.parametrize(
+    "backend",
+    [
+        pytest.param("torch", id="replay"),
+        pytest.param(dif.Torch(compile=True), id="compiled", marks=pytest.mark.slow),
+    ],
+)
 def test_one_warning_says_what_is_frozen(name, backend):
     w = weight()
     f = CAPTURED[name](w)
