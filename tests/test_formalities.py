@@ -160,7 +160,7 @@ def test_reprs_say_what_things_are():
         dif.log_density(f, x), dif.log_density(f, x, transforms=dif.positive).unravel,
         dif.ravel({"a": x})[1], dif.custom_rule(np.sin), dif.bridge(np.sin, "numpy"), dif.simplex,
         dif.prepare_gradient(f), dif.prepare_hessian(f, sparsity="trace"),
-        dif.SecondOrder("numpy", "complex-step"), *dif.list_backends(),
+        dif.SecondOrder("numpy", "complex-step"), dif.using("numpy"), *dif.list_backends(),
     ]  # fmt: skip
     for thing in things:
         assert " object at 0x" not in repr(thing)

@@ -1,8 +1,8 @@
 """An operator called, or prepared: its backend, and the way from arguments to a result."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ContextDecorator
+from contextvars import ContextVar, Token
 from functools import partial
 from typing import Any, NoReturn, Unpack
 
@@ -31,8 +31,28 @@ _in_use: ContextVar[Backend | None] = ContextVar("diffface_backend", default=Non
 _DEFAULT = Settings()
 
 
-@contextmanager
-def using(backend: str | Backend) -> Iterator[None]:
+class _Using(ContextDecorator):
+    """A backend that is the default within a block, or within each call of a function."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._tokens: list[Token[Backend | None]] = []
+
+    def __repr__(self) -> str:
+        return f"using({self._backend!r})"
+
+    def _recreate_cm(self) -> "_Using":
+        # Calls of a decorated function may be nested, or come from several threads.
+        return _Using(self._backend)
+
+    def __enter__(self) -> None:
+        self._tokens.append(_in_use.set(self._backend))
+
+    def __exit__(self, *_: object) -> None:
+        _in_use.reset(self._tokens.pop())
+
+
+def using(backend: str | Backend) -> _Using:
     """Make ``backend`` the default of this thread (or task) within a ``with`` block.
 
     Parameters
@@ -52,11 +72,7 @@ def using(backend: str | Backend) -> Iterator[None]:
     ...     dif.derivative(lambda t: t**2, 3.0)
     6.0
     """
-    token = _in_use.set(resolve(backend))
-    try:
-        yield
-    finally:
-        _in_use.reset(token)
+    return _Using(resolve(backend))
 
 
 def call(

@@ -88,6 +88,24 @@ def test_using_as_a_decorator_or_twice() -> None:
     assert (decorated(), decorated(), taken(X)) == ("autograd", "autograd", "numpy")
 
 
+def test_using_as_a_decorator_of_nested_calls_and_of_many_threads() -> None:
+    decorator = dif.using("autograd")
+
+    @decorator
+    def nested(depth: int) -> list[str]:
+        return [taken(X), *(nested(depth - 1) if depth else ())]
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(nested, [3] * 40)) == [["autograd"] * 4] * 40
+    assert taken(X) == "numpy"
+
+
+def test_using_refuses_at_once() -> None:
+    with pytest.raises(dif.UnknownBackendError):
+        dif.using("autogard")
+    assert repr(dif.using("numpy")) == f"using({dif.FiniteDifferences()!r})"
+
+
 def test_using_belongs_to_its_thread() -> None:
     with dif.using("autograd"), ThreadPoolExecutor(1) as pool:
         assert pool.submit(taken, X).result() == "numpy"
