@@ -72,10 +72,6 @@ class Lifetimes(Generic[Value]):
         self._parent[x] = y
         self._end[y] = max(self._end[x], self._end[y])
 
-    def owns(self, value: Value) -> bool:
-        """Whether `value` was computed into memory of its own."""
-        return value in self._owned
-
     def is_private(self, value: Value) -> bool:
         """Whether nothing but the program itself can hold the memory of `value`."""
         if value not in self._owned:

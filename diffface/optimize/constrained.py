@@ -16,7 +16,7 @@ from diffface.backends.adapter import Adapter
 from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.namespace import namespace
 from diffface.optimize.ravel import ravel_with
-from diffface.optimize.unravel import Unravel
+from diffface.optimize.structure import Structure
 from diffface.prep.carry import carries
 
 
@@ -150,12 +150,12 @@ class Constrained:
         ``f(x, *args)``, the log density of the parameters.
     transforms : sequence of Transform or None
         One for each leaf of ``x`` that is not constant; None leaves it as it is.
-    structure : Unravel
-        The structure of ``u``.
+    structure : Structure
+        That of ``u``.
     """
 
     def __init__(
-        self, f: Callable[..., Any], transforms: Sequence[Transform | None], structure: Unravel
+        self, f: Callable[..., Any], transforms: Sequence[Transform | None], structure: Structure
     ) -> None:
         self.__name__ = getattr(f, "__name__", type(f).__name__)
         self._f = f
@@ -210,13 +210,13 @@ class Parameters:
         """
         if carries(u):
             self._free.check_shape(u, "u")
-            return self._constrained.beside(u, self._values(u, namespace(u)))
+            return self._constrained.structure.beside(u, self._values(u, namespace(u)))
         return self._constrained(self._join(self._free.checked(u)))
 
     @property
-    def structure(self) -> Unravel:
+    def structure(self) -> Structure:
         """That of ``u``, as a tree."""
-        return self._free
+        return self._free.structure
 
     def batch(self, u: Any) -> Any:
         """The same with a leading axis of length k, for ``u`` of shape (k, n)."""

@@ -17,9 +17,8 @@ from diffface.operators.gradient import (
 )
 from diffface.operators.hessian import hessian, prepare_hessian
 from diffface.operators.hvp import hvp, prepare_hvp
-from diffface.optimize.dense_solvers import refuse_dense_solvers
 from diffface.optimize.ipopt import IpoptProblem
-from diffface.optimize.options import ProblemOptions
+from diffface.optimize.options import ProblemOptions, refuse_dense_solvers
 from diffface.optimize.vector_function import VectorFunction, called_with_data, same
 
 # What nobody takes.

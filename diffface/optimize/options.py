@@ -1,8 +1,10 @@
 """The options of functions for optimizers and samplers."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
+from diffface.backends.errors import UnsupportedOperatorError
 from diffface.backends.registry import Backend
 from diffface.operators.call import refuse
 from diffface.operators.options import BackendName, check_choice, settings
@@ -56,3 +58,37 @@ def check(f: Callable[..., Any], options: Mapping[str, Any], typed: Any, name: s
     check_choice(options, "fallback", ("eager", "error"))
     check_choice(options, "check", ("once", "always"))
     check_format(options.get("format"))
+
+
+# SciPy's solvers that take no sparse matrices, by the function that runs each: what users call it,
+# and what to do.
+_HESSP = "pass `hessp=problem.hessp` in place of `hess`"
+_DENSE = {
+    "_root_hybr": ("root(method='hybr')", "use method='krylov' or `least_squares`"),
+    "_root_leastsq": ("root(method='lm')", "use `least_squares`"),
+    "leastsq": ("leastsq", "use `least_squares`"),
+    "fsolve": ("fsolve", "use `least_squares`"),
+    "_minimize_trustregion_exact": ("minimize(method='trust-exact')", "use 'trust-constr'"),
+    "_minimize_dogleg": ("minimize(method='dogleg')", "use 'trust-constr'"),
+    "_minimize_trust_ncg": ("minimize(method='trust-ncg')", _HESSP),
+    "_minimize_trust_krylov": ("minimize(method='trust-krylov')", _HESSP),
+}
+
+
+def refuse_dense_solvers() -> None:
+    """Raise if the solver that is running takes dense matrices alone.
+
+    Raises
+    ------
+    UnsupportedOperatorError
+        It names the solver, and what to use in its place.
+    """
+    frame = sys._getframe(1)
+    while frame is not None:
+        found = _DENSE.get(frame.f_code.co_name)
+        if found is not None and frame.f_globals.get("__name__", "").startswith("scipy.optimize"):
+            name, instead = found
+            raise UnsupportedOperatorError(
+                f"SciPy's {name} takes no sparse matrices; {instead}, or leave `sparsity` out."
+            )
+        frame = frame.f_back  # type: ignore[assignment]  # None ends the loop

@@ -11,11 +11,10 @@ from diffface.backends.libraries import library_of
 from diffface.backends.registry import Backend
 from diffface.operators.call import backend_for
 from diffface.operators.options import BackendName
+from diffface.optimize.structure import Structure
 from diffface.optimize.unravel import Unravel
 from diffface.prep.arguments.bind import Call
-from diffface.prep.arguments.const import Const
 from diffface.prep.arguments.signature import Leaf
-from diffface.prep.arguments.tree import SORTED, Spec, flatten, paths
 
 
 def ravel(tree: Any, *, backend: BackendName | Backend | None = None) -> tuple[Any, Unravel]:
@@ -61,16 +60,11 @@ def ravel(tree: Any, *, backend: BackendName | Backend | None = None) -> tuple[A
 def ravel_with(tree: Any, adapter: Adapter, name: str) -> tuple[Any, Unravel]:
     """``ravel`` with the trees that ``adapter`` knows; errors call the tree ``name``."""
     tree = floating(tree)
-    values: list[Any] = [tree]
-    spec: Spec | None = None
-    if library_of(tree) is None:
-        values, spec = flatten(tree, SORTED)
-    constants = {i: each.value for i, each in enumerate(values) if type(each) is Const}
-    places = paths(spec) if spec is not None else [""]
-    found = {i: (each, places[i]) for i, each in enumerate(values) if i not in constants}
-    leaves = [_leaf(value, f"{name}{place}") for value, place in found.values()]
-    unravel = Unravel(spec, leaves, adapter, constants)
-    return unravel.join([value for value, _ in found.values()]), unravel
+    structure, values = Structure.of(tree, bare=library_of(tree) is not None)
+    places = structure.paths()
+    leaves = [_leaf(value, f"{name}{places[i]}") for i, value in values.items()]
+    unravel = Unravel(structure, leaves, adapter)
+    return unravel.join(list(values.values())), unravel
 
 
 def floating(tree: Any) -> Any:

@@ -17,8 +17,7 @@ from diffface.operators.jacobian import (
 )
 from diffface.operators.pullback import prepare_pullback, pullback
 from diffface.operators.pushforward import prepare_pushforward, pushforward
-from diffface.optimize.dense_solvers import refuse_dense_solvers
-from diffface.optimize.options import ProblemOptions
+from diffface.optimize.options import ProblemOptions, refuse_dense_solvers
 from diffface.optimize.vector_function import (
     VectorFunction,
     called_with_data,

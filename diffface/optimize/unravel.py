@@ -1,18 +1,17 @@
 """The way back from a flat vector to a tree of arrays."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from inspect import signature
 from typing import Any
 
 import numpy as np
 
 from diffface.backends.adapter import Adapter
-from diffface.backends.arrays import NUMPY, NUMPY_SCALAR, PYTHON
 from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.libraries import library_of
-from diffface.prep.arguments.const import Const
+from diffface.optimize.structure import Structure
 from diffface.prep.arguments.signature import Leaf
-from diffface.prep.arguments.tree import SORTED, Spec, flatten, unflatten
+from diffface.prep.arguments.tree import SORTED, flatten
 from diffface.prep.carry import carries
 from diffface.prep.portable import Shape
 
@@ -28,17 +27,10 @@ class Unravel:
         The common dtype of the leaves.
     """
 
-    __slots__ = (
-        "__weakref__", "_adapter", "_constants", "_leaves", "_slices", "_spec", "dtype", "size",
-    )  # fmt: skip
+    __slots__ = ("__weakref__", "_adapter", "_leaves", "_slices", "dtype", "size", "structure")
 
-    def __init__(
-        self, spec: Spec | None, leaves: Sequence[Leaf], adapter: Adapter,
-        constants: Mapping[int, Any] | None = None,
-    ) -> None:  # fmt: skip
-        self._spec = spec
-        # By their positions in the tree; the others are the leaves.
-        self._constants = {i: _copied(value) for i, value in (constants or {}).items()}
+    def __init__(self, structure: Structure, leaves: Sequence[Leaf], adapter: Adapter) -> None:
+        self.structure = structure
         self._leaves = tuple(leaves)
         self._adapter = adapter
         ends = np.cumsum([0, *(int(np.prod(leaf.shape)) for leaf in leaves)]).tolist()
@@ -48,10 +40,7 @@ class Unravel:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # optree's structures go by what a process has met.
-        constants = {i: Const(value) for i, value in self._constants.items()}
-        leaves = self._filled([Shape(leaf) for leaf in self._leaves], constants)
-        tree = leaves[0] if self._spec is None else unflatten(self._spec, leaves)
-        return _unravel, (tree, self._adapter)
+        return _unravel, (self.structure.marked(list(map(Shape, self._leaves))), self._adapter)
 
     def __repr__(self) -> str:
         return f"<unravel vectors of {self.size} into {self._described()}>"
@@ -70,11 +59,11 @@ class Unravel:
             self.check_shape(x, "x")
             return self.split(x)
         x = self.checked(x)
-        return self.tree([_own(x[at], leaf) for at, leaf in self._pairs()])
+        return self.structure.tree([_own(x[at], leaf) for at, leaf in self._pairs()])
 
     def by(self, adapter: Adapter) -> "Unravel":
         """The same with the trees that another adapter knows."""
-        return Unravel(self._spec, self._leaves, adapter, self._constants)
+        return Unravel(self.structure, self._leaves, adapter)
 
     def batch(self, x: Any) -> Any:
         """The tree of arrays with a leading axis of length k, for ``x`` of shape (k, n).
@@ -86,7 +75,7 @@ class Unravel:
         """
         self.check_samples(x)
         shapes = [(len(x), *leaf.shape) for leaf in self._leaves]
-        return self.tree(
+        return self.structure.tree(
             [
                 _own(x[:, at], leaf._replace(shape=shape))
                 for (at, leaf), shape in zip(self._pairs(), shapes, strict=True)
@@ -103,33 +92,12 @@ class Unravel:
 
     def split(self, x: Any) -> Any:
         """The tree of the parts of ``x``, an array of any library that can be differentiated."""
-        return self.beside(x, [_part(x, at, leaf.shape) for at, leaf in self._pairs()])
-
-    def beside(self, x: Any, leaves: Sequence[Any]) -> Any:
-        """The tree of ``leaves`` of the library of ``x``, which arrays among constants get, too."""
-        if self._spec is None or not self._constants:
-            return self.tree(leaves)
-        constants = {i: _beside(x, value) for i, value in self._constants.items()}
-        return unflatten(self._spec, self._filled(leaves, constants))
+        parts = [_part(x, at, leaf.shape) for at, leaf in self._pairs()]
+        return self.structure.beside(x, parts)
 
     def example(self, x: Any) -> Any:
         """The tree at ``x`` with its constants in ``Const``: what another `Unravel` is made of."""
-        leaves = [_own(x[at], leaf) for at, leaf in self._pairs()]
-        constants = {i: Const(value) for i, value in self._constants.items()}
-        return leaves[0] if self._spec is None else unflatten(
-            self._spec, self._filled(leaves, constants)
-        )  # fmt: skip
-
-    def leaves(self, tree: Any) -> list[Any]:
-        """The leaves of a tree of this structure, but for the constants."""
-        return [tree] if self._spec is None else self._active(self._spec.flatten_up_to(tree))
-
-    def replaced(self, tree: Any, leaves: Sequence[Any]) -> Any:
-        """A tree of this structure with other ``leaves``, and its own constants."""
-        if self._spec is None:
-            return leaves[0]
-        found = self._spec.flatten_up_to(tree)
-        return unflatten(self._spec, self._filled(leaves, {i: found[i] for i in self._constants}))
+        return self.structure.marked([_own(x[at], leaf) for at, leaf in self._pairs()])
 
     def join(self, leaves: Sequence[Any]) -> Any:
         """The flat float64 vector of the ``leaves`` of a tree; a fresh copy."""
@@ -146,10 +114,11 @@ class Unravel:
         InvalidArgumentError
             If structure or shapes differ.
         """
-        values, spec = ([tree], None) if self._spec is None else flatten(tree, SORTED)
-        values = self._active(values)
+        own = self.structure.spec
+        values, spec = ([tree], None) if own is None else flatten(tree, SORTED)
+        values = self.structure.active(values)
         shapes = [np.shape(value) for value in values]
-        if spec != self._spec or shapes != [leaf.shape for leaf in self._leaves]:
+        if spec != own or shapes != [leaf.shape for leaf in self._leaves]:
             raise InvalidArgumentError(
                 "`tree` must have the structure and shapes of the parameters, "
                 f"{self._described()}, got {spec or 'a leaf'} of shapes {shapes}."
@@ -250,10 +219,10 @@ class Unravel:
             If it has another structure; calls it ``name``.
         """
         number = library_of(given) is not None and np.ndim(given) == 0
-        if self._spec is None or given is None or number:
+        if self.structure.spec is None or given is None or number:
             return [given] * len(self._leaves)
         try:
-            return self._active(self._spec.flatten_up_to(given))
+            return self.structure.leaves(given)
         except ValueError as error:
             raise InvalidArgumentError(
                 f"`{name}` must have the structure of the parameters, {self._described()}, "
@@ -264,29 +233,10 @@ class Unravel:
         """The same structure with leaves of other shapes."""
         leaves = [leaf._replace(shape=shape)
                   for leaf, shape in zip(self._leaves, shapes, strict=True)]  # fmt: skip
-        return Unravel(self._spec, leaves, self._adapter, self._constants)
+        return Unravel(self.structure, leaves, self._adapter)
 
     def _pairs(self) -> Any:
         return zip(self._slices, self._leaves, strict=True)
-
-    def tree(self, leaves: Sequence[Any]) -> Any:
-        """The tree of these leaves, constants between them."""
-        if self._spec is None:
-            return leaves[0]
-        constants = {i: _copied(value) for i, value in self._constants.items()}
-        return unflatten(self._spec, self._filled(leaves, constants))
-
-    def _filled(self, leaves: Sequence[Any], constants: Mapping[int, Any]) -> Sequence[Any]:
-        """``leaves`` with the constants between them."""
-        if not constants:
-            return leaves
-        rest = iter(leaves)
-        count = len(leaves) + len(constants)
-        return [constants[i] if i in constants else next(rest) for i in range(count)]
-
-    def _active(self, entries: Sequence[Any]) -> list[Any]:
-        """``entries`` of all leaves without those of the constants."""
-        return [entry for i, entry in enumerate(entries) if i not in self._constants]
 
     def _bound(self, given: Any, default: float, name: str) -> Any:
         x = np.full(self.size, default)
@@ -305,7 +255,7 @@ class Unravel:
 
     def _described(self) -> str:
         shapes = [leaf.shape for leaf in self._leaves]
-        return f"{self._spec or 'a leaf'} of shapes {shapes}"
+        return f"{self.structure} of shapes {shapes}"
 
 
 def _part(x: Any, at: slice, shape: tuple[int, ...]) -> Any:
@@ -315,39 +265,11 @@ def _part(x: Any, at: slice, shape: tuple[int, ...]) -> Any:
     return part if len(shape) == 1 else part.reshape(shape)
 
 
-def _beside(x: Any, constant: Any) -> Any:
-    """A constant with arrays of NumPy in the library of ``x``, as operators give it to ``f``."""
-    library = library_of(x)
-    if library is None or library in (NUMPY, PYTHON):
-        return constant
-    device = library.describe(x)[2]
-
-    def carried(value: Any) -> Any:
-        own = library_of(value) in (NUMPY, NUMPY_SCALAR)
-        return library.from_numpy(np.asarray(value), device) if own else value
-
-    return _leafwise(carried, constant)
-
-
-def _copied(constant: Any) -> Any:
-    """A constant with copies of its arrays of NumPy, which neither problem nor caller changes."""
-    return _leafwise(lambda a: a.copy() if library_of(a) is NUMPY else a, constant)
-
-
-def _leafwise(function: Callable[[Any], Any], tree: Any) -> Any:
-    if library_of(tree) is not None:
-        return function(tree)
-    leaves, spec = flatten(tree, SORTED)
-    return tree if spec.is_leaf() else unflatten(spec, list(map(function, leaves)))
-
-
 def _own(part: Any, leaf: Leaf) -> Any:
     fresh = np.array(part.reshape(leaf.shape), leaf.dtype)
     return leaf.library.from_numpy(fresh, leaf.device)
 
 
 def _unravel(tree: Any, adapter: Adapter) -> Unravel:
-    values, spec = ([tree], None) if isinstance(tree, Shape) else flatten(tree, SORTED)
-    constants = {i: each.value for i, each in enumerate(values) if type(each) is Const}
-    leaves = [each.leaf for i, each in enumerate(values) if i not in constants]
-    return Unravel(spec, leaves, adapter, constants)
+    structure, leaves = Structure.of(tree, bare=isinstance(tree, Shape))
+    return Unravel(structure, [each.leaf for each in leaves.values()], adapter)

@@ -15,8 +15,9 @@ from diffface.backends.libraries import library_of
 from diffface.operators.call import backend_for
 from diffface.optimize.options import ProblemOptions, check
 from diffface.optimize.ravel import floating, ravel_with
+from diffface.optimize.structure import copied
 from diffface.prep.arguments.bind import bind
-from diffface.prep.arguments.tree import SORTED, flatten, unflatten
+from diffface.prep.arguments.tree import SORTED, flatten
 from diffface.prep.carry import check_carried
 from diffface.prep.portable import Portable
 
@@ -148,7 +149,9 @@ class VectorFunction:
             raise InvalidArgumentError(
                 f"`x` must be a vector of shape {self.x0.shape}, got shape {tuple(x.shape)}."
             )
-        copies = map(_copied, self.all_constants(constants))
+        # JAX remembers, as long as a NumPy array lives, what it made of it, and if that was float32
+        # it takes it where 64 bits are on, and fails.
+        copies = map(copied, self.all_constants(constants))
         if operator is None:
             return self(x, *copies, **self.kwargs)
         return operator(self, x, *copies, **self.unprepared, **seeds)
@@ -241,16 +244,6 @@ def called_with_data(method: F) -> F:
     # An attribute `__signature__` of the method itself would get to its wrappers, with `self`.
     method.__wrapped__ = shown
     return method
-
-
-def _copied(constant: Any) -> Any:
-    """A constant for the framework's own trace, with NumPy arrays that nobody else has.
-
-    JAX remembers, as long as a NumPy array lives, what it made of it, and if that was float32 it
-    takes it where 64 bits are on, and fails.
-    """
-    leaves, spec = flatten(constant)
-    return unflatten(spec, [leaf.copy() if type(leaf) is np.ndarray else leaf for leaf in leaves])
 
 
 def same(some: tuple[Any, ...], others: tuple[Any, ...]) -> bool:
