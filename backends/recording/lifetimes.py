@@ -83,6 +83,10 @@ class Lifetimes(Generic[Value]):
         """Whether nothing uses `value` itself, as apart from its memory, after `at`."""
         return self._last[value] == self._position[at]
 
+    def is_over(self, x: Value, at: Value) -> bool:
+        """Whether nothing uses the memory of `x` after `at`."""
+        return self._end[self.memory(x)] <= self._position[at]
+
     def may_overwrite(self, x: Value, at: Value) -> bool:
         """Whether the operation `at` may put its result where its operand `x` is.
 

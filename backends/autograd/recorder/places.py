@@ -27,7 +27,7 @@ def reshaped(node: Node) -> Node:
 
 def fills(node: Node) -> bool:
     """Whether `node` can be computed in memory that is given, and a copy would cost more."""
-    return node.size >= _MANY and (node.fn in (product, joined) or _is_elementwise(node))
+    return node.size >= _MANY and (node.fn in (product, joined) or is_elementwise(node))
 
 
 def lines_into(names: ProgramNames, node: Node, target: str) -> list[str]:
@@ -42,7 +42,7 @@ def lines_into(names: ProgramNames, node: Node, target: str) -> list[str]:
         # `dot` takes contiguous arrays only; for one and two dimensions it is the same.
         written = ", ".join(names.operand(x) for x in factors)
         return [f"{names.bind(np.matmul)}({written}, {target})"]
-    if node.shape and _is_elementwise(node):
+    if node.shape and is_elementwise(node):
         return [written_into(names, node, target)]
     return [f"{target}[...] = {expression(names, node)}"]
 
@@ -54,7 +54,8 @@ def written_into(names: ProgramNames, node: Node, target: str) -> str:
     return f"{expression(names, node)[:-1]}, {keyword}{target})"
 
 
-def _is_elementwise(node: Node) -> bool:
+def is_elementwise(node: Node) -> bool:
+    """Whether `node` is a ufunc of arrays and nothing else."""
     fn = node.fn
     if not isinstance(fn, np.ufunc) or node.kwargs:
         return False

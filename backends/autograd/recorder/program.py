@@ -2,8 +2,8 @@
 
 The source is a straight line of NumPy calls on local variables: dead code is gone, and the result
 of a ufunc may be written over another one's that is not needed any more. The program writes into no
-other memory than what its ufuncs returned and what it allocated itself, and into the arrays given
-for its outputs. It shares no state between calls, so it may run in many threads at once.
+other memory than what its ufuncs returned, what it allocated or borrowed itself, and the arrays
+given for its outputs. It shares no state between calls, so it may run in many threads at once.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,8 @@ from diffface.backends.autograd.recorder.places import (
 )
 from diffface.backends.autograd.recorder.program_names import ProgramNames
 from diffface.backends.autograd.recorder.scatter import Touched, update_lines
-from diffface.backends.autograd.recorder.source import argument, empty, expression
+from diffface.backends.autograd.recorder.source import FILLING, argument, empty, expression
+from diffface.backends.autograd.recorder.workspace import Workspace
 from diffface.backends.compiled import Compiled, Program
 from diffface.backends.recording.lifetimes import Lifetimes
 from diffface.backends.recording.names import code
@@ -109,14 +110,17 @@ class _Writer:
         for node in self._order:
             if node.fn is joined and node not in self._given:
                 self._give_slots(node)
+        self._workspace = Workspace(self.names, self._order, self._lives, outputs)
 
     def write(self) -> str:
         """Return the source."""
         for node in self._order:
             if node.fn is not None:
                 self._write_statement(node)
+                self._workspace.release(node)
         results = "".join(f"{self._result(i, node)}, " for i, node in enumerate(self._outputs))
-        self._lines.append(f"return ({results.strip()})")
+        first, last = self._workspace.lines()
+        self._lines = [*first, *self._lines, *last, f"return ({results.strip()})"]
         arguments = [*(f"x{i}" for i in range(len(self._inputs))), *self._places.values()]
         head = f"def run({', '.join(arguments)}):"
         body = ("    " + line for line in self._lines)
@@ -145,8 +149,9 @@ class _Writer:
             return None
         whole, start, stop = self._slots[node]
         if whole not in self.names.local:
-            name = self._slot(whole) or self.names.variable()
-            if whole not in self._slots:
+            name = self._slot(whole) or self._workspace.place(whole)
+            if name is None:
+                name = self.names.variable()
                 self._lines.append(f"{name} = {empty(self.names, whole.shape, whole.dtype)}")
             self.names.local[whole] = name
         part, name = f"{self.names.local[whole]}[{start}:{stop}]", self.names.variable()
@@ -168,16 +173,22 @@ class _Writer:
             self._write_joined(node)
             return
         lender, given = self._lender(node), self._given.get(node) or self._slot(node)
+        place = None if lender or given else self._workspace.place(node)
+        given = given or place
         if node.fn is scatter:
             name = self._write_update(node, lender, given)
             self._release(node, lender)
         elif given is not None:
             name = given
-            self._lines += lines_into(self.names, node, given)
+            if place and node.fn in FILLING:
+                self._lines.append(FILLING[node.fn](self.names, node, place))
+            else:
+                self._lines += lines_into(self.names, node, given)
             self._release(node, None)
         elif lender is not None:
             name = self.names.local[lender]
             self._lines.append(written_into(self.names, node, name))
+            self._workspace.pass_on(lender, node)
             self._release(node, lender)
         else:
             call = expression(self.names, node)
@@ -202,6 +213,7 @@ class _Writer:
                 and x.shape
                 and (x.shape, x.dtype) == kind
                 and self._lives.may_overwrite(x, node)
+                and (self._workspace.may_hold(node) or not self._workspace.holds(x))
             ),
             None,
         )
@@ -213,6 +225,7 @@ class _Writer:
         target = names.local[lender] if lender else given or ""
         if lender is not None and given in (None, target):
             touched = self._touched.pop(base, touched)
+            self._workspace.pass_on(lender, node)
         elif given is not None:
             target = given
             start = f"[...] = {names.operand(base)}" if base else ".fill(0)"

@@ -163,26 +163,35 @@ def _dot(names: ProgramNames, node: Node) -> str:
     return f"{a}.dot({b})"
 
 
-def _product(names: ProgramNames, node: Node) -> str:
-    a, b, shape, dtype = node.args
-    return f"{names.operand(a)}.dot({names.operand(b)}, {empty(names, shape, dtype)})"
-
-
 def empty(names: ProgramNames, shape: Any, dtype: Any) -> str:
     """Return the expression of an array to be written to."""
     kind = "" if dtype == np.float64 else f", {names.constant(dtype)}"
     return f"{names.bind(np.empty)}({argument(names, shape)}{kind})"
 
 
-def _joined(names: ProgramNames, node: Node) -> str:
-    parts, shape, dtype = node.args
-    place = empty(names, shape, dtype)
-    return f"{names.bind(np.concatenate)}({argument(names, parts)}, 0, {place})"
+# Functions whose result goes into an array, which is the last argument here
 
 
-def _gathered(names: ProgramNames, node: Node) -> str:
+def _product(names: ProgramNames, node: Node, place: str) -> str:
+    a, b = (names.operand(x) for x in node.args[:2])
+    return f"{a}.dot({b}, {place})"
+
+
+def _joined(names: ProgramNames, node: Node, place: str) -> str:
+    return f"{names.bind(np.concatenate)}({argument(names, node.args[0])}, 0, {place})"
+
+
+def _gathered(names: ProgramNames, node: Node, place: str) -> str:
     x, index = (names.operand(a) for a in node.args)
-    return f"{x}.take({index}, None, {empty(names, node.shape, node.dtype)}, 'clip')"
+    return f"{x}.take({index}, None, {place}, 'clip')"
+
+
+FILLING: dict[Any, Any] = {product: _product, joined: _joined, gathered: _gathered}
+
+
+def _into_new(fn: Any) -> Any:
+    write = FILLING[fn]
+    return lambda names, node: write(names, node, empty(names, node.shape, node.dtype))
 
 
 _SPECIAL: dict[Any, Any] = {
@@ -195,9 +204,7 @@ _SPECIAL: dict[Any, Any] = {
     **dict.fromkeys((np.min, np.amin), _reduction(np.minimum)),
     np.prod: _reduction(np.multiply),
     np.dot: _dot,
-    product: _product,
-    joined: _joined,
-    gathered: _gathered,
+    **{fn: _into_new(fn) for fn in FILLING},
     np.broadcast_to: lambda names, node: _call(
         names, names.bind(expand), (*node.args, node.dtype), {}
     ),

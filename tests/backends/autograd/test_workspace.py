@@ -1,0 +1,117 @@
+"""Programs compute in memory that is kept from call to call, and no result lies in it."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+import diffface as dif
+from diffface.backends.autograd.recorder import workspace
+
+N = 6000
+
+
+def spread(x: Any) -> Any:
+    xp = dif.namespace(x)
+    grid = xp.reshape(xp.sin(x) * 2.0, (2, -1))
+    return xp.sum(xp.exp(grid[:, 1:] * grid[:, :-1])) + xp.sum(xp.matmul(grid.T, grid[:, 0]) ** 2)
+
+
+def energy(x: Any) -> Any:
+    return dif.namespace(x).sum((x[1:] - x[:-1]) ** 4)
+
+
+def energy_hessian(x: Any) -> Any:
+    """The diagonal and the lower neighbours, row by row."""
+    apart = 12 * (x[1:] - x[:-1]) ** 2
+    diagonal = np.append(apart, 0.0) + np.append(0.0, apart)
+    return np.insert(diagonal, np.arange(1, len(x)), -apart)
+
+
+@pytest.fixture
+def spoiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use the workspace for every array, and overwrite it when it is given back."""
+    give_back = workspace.give_back
+
+    def spoil(memory: Any) -> None:
+        memory[:] = 0xFF
+        give_back(memory)
+
+    monkeypatch.setattr(workspace, "_SMALL", 1)
+    monkeypatch.setattr(workspace, "give_back", spoil)
+
+
+@pytest.mark.usefixtures("spoiled")
+@pytest.mark.parametrize("operator", ["value_and_gradient", "hessian", "jacobian"])
+def test_results_are_not_in_the_workspace(operator: str) -> None:
+    f = spread if operator != "jacobian" else lambda x: {"a": x * x, "b": x[None] * x[:, None]}
+    x = np.linspace(0.1, 1.0, 8)
+    prepared = getattr(dif, f"prepare_{operator}")(f, x, backend="autograd")
+    assert "borrow" in str(prepared.native.source)
+    points = [x, x + 1, x - 1]
+    found = [prepared(p) for p in points]
+    for p, result in zip(points, found, strict=True):
+        wanted = getattr(dif, operator)(f, p, backend="autograd")
+        pairs = zip(_leaves(result), _leaves(wanted), strict=True)
+        for a, b in pairs:
+            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
+def _leaves(tree: Any) -> list[Any]:
+    if isinstance(tree, dict):
+        return list(tree.values())
+    return list(tree) if isinstance(tree, tuple) else [tree]
+
+
+def test_many_threads_call_one_sparse_hessian() -> None:
+    prepared = dif.prepare_hessian(energy, np.ones(N), backend="autograd", sparsity="trace")
+    start = threading.Barrier(8)
+
+    def run(seed: int) -> Any:
+        points = np.random.default_rng(seed).random((5, N))
+        start.wait()
+        return points, [prepared.data(x) for x in points]
+
+    with ThreadPoolExecutor(8) as pool:
+        for points, found in pool.map(run, range(8)):
+            for x, data in zip(points, found, strict=True):
+                np.testing.assert_allclose(data, energy_hessian(x), rtol=1e-12)
+
+
+def test_a_rule_that_calls_the_same_program_keeps_its_arguments_and_fails_once() -> None:
+    seen: list[Any] = []
+    within: list[Any] = []
+    fails = False
+
+    def value(x: Any) -> Any:
+        seen.append(x)
+        if len(within) == 1:
+            within.append(None)
+            within[1] = made(x / 2 + 1)
+        if fails:
+            raise ValueError("once")
+        return x**2
+
+    square = dif.custom_rule(black_box=True)(value)
+    square.pullback(lambda active, saved, dy: (2 * saved[1] * dy,), black_box=True)
+
+    def f(x: Any) -> Any:
+        y = x * 2.0
+        return dif.namespace(x).sum(square(y) * y)
+
+    x = np.linspace(0.5, 1.0, N)
+    made = dif.prepare_gradient(f, x, backend="autograd")
+    assert "borrow" in made.native.source
+    seen.clear()
+    within.append(None)
+    np.testing.assert_allclose(made(x), 24 * x**2, rtol=1e-12)
+    np.testing.assert_allclose(within[1], 24 * (x + 1) ** 2, rtol=1e-12)
+    np.testing.assert_array_equal(seen[0], 2 * x)
+    fails = True
+    with pytest.raises(ValueError, match="once"):
+        made(x)
+    fails = False
+    np.testing.assert_allclose(made(x + 1), 24 * (x + 1) ** 2, rtol=1e-12)
+    np.testing.assert_array_equal(seen[0], 2 * x)
