@@ -151,7 +151,9 @@ class JAX(Adapter):
         from diffface.backends.jax.dependence import dependence
         from diffface.backends.recording.linear import read_derivative
 
-        return read_derivative(self, dependence, program, examples, primals, order)
+        return read_derivative(
+            self, dependence, program, examples, primals, order, differentiates=True
+        )
 
     def lift(self, value: object, like: Array) -> Array:
         if isinstance(value, jax.Array):

@@ -1,6 +1,7 @@
 """What the results of a JAX program depend on, from its jaxpr."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from math import prod
 from typing import Any
@@ -12,7 +13,7 @@ from jax.extend.core import Literal
 
 from diffface.backends.compiled import Arrays, Program
 from diffface.backends.errors import CannotRecord
-from diffface.backends.jax.structure import folded, structure
+from diffface.backends.jax.structure import derivative, folded, structure
 from diffface.backends.recording import dependence as dep
 from diffface.backends.recording.dependence import Dependence, Maybe
 from diffface.backends.recording.report import Found, Line, Report
@@ -24,6 +25,8 @@ CALLS = {
     "remat": "jaxpr", "checkpoint": "jaxpr", "remat2": "jaxpr", "custom_jvp_call": "call_jaxpr",
     "custom_vjp_call": "call_jaxpr",
 }  # fmt: skip
+# Those with a derivative of their own.
+RULES = {"custom_jvp_call", "custom_vjp_call"}
 # Scans are unrolled up to this length.
 UNROLL = 2000
 
@@ -32,10 +35,7 @@ Results = tuple[list[Maybe], list[Any]]
 
 
 def dependence(program: Program, examples: Arrays, inputs: range) -> Found:
-    """What the outputs of ``program`` depend on among its ``inputs``, at any point.
-
-    The program must be linear in these inputs.
-    """
+    """What the derivative of ``program`` by its ``inputs`` depends on among them, at any point."""
     try:
         closed = jax.make_jaxpr(program)(*examples)
     except (jax.errors.ConcretizationTypeError, jax.errors.NonConcreteBooleanIndexError) as error:
@@ -44,7 +44,7 @@ def dependence(program: Program, examples: Arrays, inputs: range) -> Found:
     deps: list[Maybe] = [None] * len(examples)
     for i, d in zip(inputs, dep.identity(shapes), strict=True):
         deps[i] = d
-    reader = _Reader()
+    reader = _Reader(closed.jaxpr)
     found, _ = reader.run(closed.jaxpr, closed.consts, deps, [None] * len(examples))
     outputs = [tuple(a.shape) for a in closed.out_avals]
     matrix = dep.stacked(found, outputs, sum(map(prod, shapes)))
@@ -54,10 +54,15 @@ def dependence(program: Program, examples: Arrays, inputs: range) -> Found:
 class _Reader:
     """Reads jaxprs operation by operation."""
 
-    def __init__(self) -> None:
+    def __init__(self, record: Any) -> None:
         self.report = Report()
+        # A program, to make others like it.
+        self._record = record
         # Of the call that is read: what it calls may have been traced for another one, long ago.
         self._around: Line = lambda: ""
+        # The derivatives of operations that have been traced, and whether one of them is read.
+        self._derivatives: dict[Any, Any] = {}
+        self._linear = False
 
     def run(
         self, jaxpr: Any, consts: Sequence[Any], deps: Sequence[Maybe], values: Sequence[Any]
@@ -89,29 +94,64 @@ class _Reader:
                 note(equation.outvars, *self._equation(equation, line, *read(equation.invars)))
         return read(jaxpr.outvars)
 
+    @contextmanager
+    def _called(self, line: Line, linear: bool) -> Iterator[None]:
+        before = self._around, self._linear
+        self._around, self._linear = line, linear
+        try:
+            yield
+        finally:
+            self._around, self._linear = before
+
     def _equation(self, e: Any, line: Line, deps: list[Maybe], values: list[Any]) -> Results:
         name = e.primitive.name
         nothing: list[Any] = [None] * len(e.outvars)
         shapes = [tuple(v.aval.shape) for v in e.outvars]
+        constant = all(d is None for d in deps)
         called = e.params.get(CALLS[name]) if name in CALLS else None
-        if called is not None:
-            around, self._around = self._around, line
-            try:
+        if called is not None and (constant or self._linear or name not in RULES):
+            with self._called(line, self._linear):
                 return self.run(*_opened(called), deps, values)
-            finally:
-                self._around = around
         if name in ("cond", "scan", "while"):
             return {"cond": self._cond, "scan": self._scan, "while": self._while}[name](
                 e, deps, values, shapes
             )
-        if all(d is None for d in deps):
+        if constant:
             return nothing, folded(e, values, shapes) or nothing
-        found = structure(e, deps, values, shapes)
-        if found is None:
-            found = [self.report.everything(name, line, deps, shape) for shape in shapes]
         # An integer carries no derivative.
         floating = [jnp.issubdtype(v.aval.dtype, jnp.inexact) for v in e.outvars]
+        if not any(floating):
+            return nothing, nothing
+        found = (structure if self._linear else derivative)(e, deps, values, shapes)
+        if found is None and not self._linear:
+            with self._called(line, linear=True):
+                found = self._differentiated(e, deps, values)
+        if found is None:
+            found = [self.report.everything(name, line, deps, shape) for shape in shapes]
         return [d if f else None for d, f in zip(found, floating, strict=True)], nothing
+
+    def _differentiated(self, e: Any, deps: list[Maybe], values: list[Any]) -> list[Maybe]:
+        """What the results of an operation depend on, by the derivative that JAX has for it."""
+        given = {
+            v: (d, value)
+            for v, d, value in zip(e.invars, deps, values, strict=True)
+            if not isinstance(v, Literal)
+        }
+        moving = [v for v, (d, _) in given.items() if d is not None]
+        fixed = [v for v, (d, _) in given.items() if d is None]
+        key = id(e), *map(id, moving)
+        if key not in self._derivatives:
+            self._derivatives[key] = _derivative_of(self._record, e, moving, fixed)
+        closed, unknown = self._derivatives[key], [None] * len(moving)
+        found, _ = self.run(
+            closed.jaxpr, closed.consts,
+            [*unknown, *(given[v][0] for v in moving), *(None for _ in fixed)],
+            [*unknown, *unknown, *(given[v][1] for v in fixed)],
+        )  # fmt: skip
+        rest = iter(found)
+        return [
+            next(rest) if jnp.issubdtype(v.aval.dtype, jnp.inexact) else None for v in e.outvars
+        ]
 
     def _cond(self, e: Any, deps: list[Maybe], values: list[Any], shapes: Any) -> Results:
         branches = e.params["branches"]
@@ -169,6 +209,20 @@ class _Reader:
             for d, shape in zip(step(carry)[count:], shapes[count:], strict=True)
         ]
         return [*carry, *ys]
+
+
+def _derivative_of(record: Any, e: Any, moving: list[Any], fixed: list[Any]) -> Any:
+    """The program of an operation's derivative: of what moves, how it moves, and what does not."""
+    results = [v for v in e.outvars if jnp.issubdtype(v.aval.dtype, jnp.inexact)]
+    alone = record.replace(constvars=[], invars=[*moving, *fixed], outvars=results, eqns=[e])
+    n = len(moving)
+
+    def push(*given: Any) -> Any:
+        x, dx, rest = given[:n], given[n : 2 * n], given[2 * n :]
+        return jax.jvp(lambda *x: jax.core.eval_jaxpr(alone, (), *x, *rest), x, dx)[1]
+
+    like = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in (*moving, *moving, *fixed)]
+    return jax.make_jaxpr(push)(*like)
 
 
 def _settled(step: Any, deps: list[Maybe], shapes: Any) -> list[Maybe]:

@@ -16,6 +16,11 @@ SAME = dep.words(
     "neg copy copy_p convert_element_type real imag conj reduce_precision stop_gradient"
 )
 UNION = dep.words("add sub add_any complex mul div")
+# The same of those that are not linear.
+NONLINEAR = dep.words(
+    "acos acosh asin asinh atan atan2 atanh cbrt cos cosh digamma erf erf_inv erfc exp exp2 expm1 "
+    "lgamma log log1p logistic max min pow rsqrt sin sinh sqrt square tan tanh"
+)
 # Operations that move elements: JAX runs them on positions.
 MOVES = dep.words(
     "reshape transpose squeeze expand_dims rev slice broadcast_in_dim concatenate pad split "
@@ -78,10 +83,25 @@ def structure(
     return None
 
 
+def derivative(
+    e: Any, deps: list[Maybe], values: list[Any], shapes: list[Any]
+) -> list[Maybe] | None:
+    """What the tangents of the results of a known operation depend on, which may be not linear."""
+    name = e.primitive.name
+    if name in NONLINEAR or (name == "integer_pow" and e.params["y"] != 0):
+        return [dep.union(deps, shapes[0])]
+    # The first has no derivative; of the second, which of two updates stays is settled by JAX.
+    if name == "stop_gradient" or (name == "scatter" and not e.params["unique_indices"]):
+        return None
+    return structure(e, deps, values, shapes)
+
+
 def _product(name: str, deps: list[Maybe], values: list[Any], shape: Any) -> Maybe:
     found = dep.union(deps, shape)
-    if name == "mul" and (deps[0] is None) != (deps[1] is None):
-        factor = values[0 if deps[0] is None else 1]
+    # Of quotients the numerator.
+    known = [values[i] for i in ((0, 1) if name == "mul" else (0,)) if deps[i] is None]
+    if name in ("mul", "div") and len(known) == 1:
+        (factor,) = known
         if factor is not None:
             return dep.drop(found, np.asarray(factor) == 0)
     return found

@@ -16,8 +16,9 @@ Read = Callable[[Program, Arrays, range], Found]
 
 
 def read_derivative(
-    adapter: "Adapter", read: Read, program: Program, examples: Arrays, primals: int, order: int
-) -> Found:
+    adapter: "Adapter", read: Read, program: Program, examples: Arrays, primals: int, order: int,
+    differentiates: bool = False,
+) -> Found:  # fmt: skip
     """The pattern of the derivative of ``program``, from the program that computes it.
 
     Parameters
@@ -34,6 +35,9 @@ def read_derivative(
         How many of the inputs are active.
     order : int
         1 for the Jacobian; 2 for the Hessian of the one output.
+    differentiates : bool
+        Whether ``read`` finds what results depend on differentiably, of programs that are not
+        linear, too. Then it is given ``program``, or its gradient.
     """
     # Python numbers are constants that may differ at every call.
     examples = tuple(
@@ -43,20 +47,22 @@ def read_derivative(
     x = examples[:primals]
     inputs = range(len(examples), len(examples) + primals)
 
+    def derived(*given: Array) -> Arrays:
+        x, constants = given[:primals], given[primals:]
+        if order == 1:
+            return program(*given)
+        return adapter.gradient(lambda x: (program(*x, *constants), ()), x, value=False)[1]
+
     def push(*given: Array) -> Arrays:
         x, constants, dx = given[:primals], given[primals : len(examples)], given[len(examples) :]
-
-        def f(x: Arrays) -> tuple[Arrays, Arrays]:
-            return program(*x, *constants), ()
-
-        def gradient(x: Arrays) -> tuple[Arrays, Arrays]:
-            return adapter.gradient(f, x, value=False)[1], ()
-
-        return adapter.pushforward(f if order == 1 else gradient, x, dx, value=False)[1]
+        return adapter.pushforward(lambda x: (derived(*x, *constants), ()), x, dx, value=False)[1]
 
     by_pullback = order == 1 and adapter.reverse
     try:
-        found = read(push, (*examples, *x), inputs)
+        if differentiates:
+            found = read(derived, examples, range(primals))
+        else:
+            found = read(push, (*examples, *x), inputs)
     except Exception as error:
         # Where there is no rule for pushforwards, pullbacks show the transposed structure.
         if not by_pullback:

@@ -53,6 +53,8 @@ def native_to_jax():
         ),
         "vmap": (lambda x: jax.vmap(lambda a, b: a * b)(x, x[::-1]), 8),
         "map": (lambda x: lax.map(jnp.sin, x), 4),
+        "cumprod": (lax.cumprod, 10),
+        "clamp": (lambda x: lax.clamp(-1.0, x, jnp.roll(x, 1)), 8),
         "moved": (moved, 7),
     }  # fmt: skip
 
