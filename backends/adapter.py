@@ -297,6 +297,13 @@ class Adapter(ABC):
         """
         return _NOTHING
 
+    def settings(self) -> tuple[tuple[Callable[[], object], object], ...]:
+        """Settings of the framework that ``f`` sees: functions, and the object each returns now.
+
+        A program holds while they return these; it is made anew for others.
+        """
+        return ()
+
     def first_order(self) -> "Adapter":
         """Who computes first derivatives: itself."""
         return self

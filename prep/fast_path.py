@@ -46,6 +46,8 @@ def emit(
     variables of models.
     """
     writer = Writer(plan.operator.names[plan.wanted], general)
+    settings = plan.inner.settings()
+    writer.guards += [f"{writer.names(ask)}() is {writer.names(now)}" for ask, now in settings]
     names = _names(writer, plan, defaults)
     try:
         inputs = _arguments(writer, plan, names, primals, constants)

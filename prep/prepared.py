@@ -259,7 +259,8 @@ class Prepared(Generic[Result]):
         return given.get(which)
 
     def _key(self, signature: Signature, plan: Plan, seeds: Any) -> Any:
-        return signature, plan.inner, batch_of(seeds, plan.lead), plan.axes
+        settings = tuple([found for _, found in plan.inner.settings()])
+        return signature, plan.inner, batch_of(seeds, plan.lead), plan.axes, settings
 
     def _specialise(
         self, plan: Plan, primals: Sequence[Any], constants: Sequence[Any], seeds: Any

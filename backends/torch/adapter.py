@@ -38,7 +38,7 @@ from diffface.backends.torch.pushforward import (
     push_functional,
     transposed,
 )
-from diffface.backends.torch.state import Restoring, unchanged
+from diffface.backends.torch.state import Restoring, settings, unchanged
 from diffface.backends.torch.variables import (
     FOLLOW,
     NESTED,
@@ -294,6 +294,9 @@ class Torch(Adapter):
     def undisturbed(self, f: object) -> AbstractContextManager[object]:
         refuse_synchronised(f)
         return unchanged(f)
+
+    def settings(self) -> tuple[tuple[Callable[[], object], object], ...]:
+        return settings()
 
     def explain(self, error: Exception) -> str | None:
         return hint(error)

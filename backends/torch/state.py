@@ -1,7 +1,8 @@
 """State that a preparation must not change: tensors that a function keeps, and torch's own."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -23,6 +24,9 @@ _LARGE = 1 << 22
 # What torch notes of the modes of dispatch besides these
 _FLAGS = [name for name in vars(_python_dispatch) if name.startswith("_is_in_")]
 _NO_FLAGS = (False,) * len(_FLAGS)
+
+# Where torch can compute in lower precision
+_DEVICES = ("cpu", "cuda", "xpu", "mps")
 
 # Every unprepared call asks these
 _functions, _modes = torch._C._len_torch_function_stack, torch._C._len_torch_dispatch_stack
@@ -56,6 +60,16 @@ def scopes() -> tuple[Any, ...]:
         _transforms(), _grad(), _parallel(), PlainAttention.depth(), NESTED.get(), FOLLOW.get(),
         DUAL.get(), forward_ad._current_level, eager_transforms.JVP_NESTING,
     )  # fmt: skip
+
+
+def settings() -> tuple[tuple[Callable[[], object], object], ...]:
+    """The precision that torch chooses for a function: the default dtype, and autocast's."""
+    ask: list[Callable[[], object]] = [torch.get_default_dtype, torch._C._is_any_autocast_enabled]
+    if torch._C._is_any_autocast_enabled():
+        for device in _DEVICES:
+            ask += [partial(torch.is_autocast_enabled, device)]
+            ask += [partial(torch.get_autocast_dtype, device)]
+    return tuple([(setting, setting()) for setting in ask])
 
 
 def leave(before: tuple[Any, ...]) -> None:

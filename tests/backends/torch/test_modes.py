@@ -1,5 +1,8 @@
 """Tensors that require grad, and the modes of torch that a caller may be in."""
 
+import contextlib
+from collections.abc import Iterator
+
 import pytest
 from helpers import (
     BACKENDS,
@@ -77,3 +80,38 @@ def test_prepared_outside_and_called_under_inference_mode() -> None:
             same(g(x), 3 * plain(x) ** 2, FIRST[backend])
             same(g(x * 1.0), 3 * plain(x) ** 2, FIRST[backend])
         same(g(x), 3 * plain(x) ** 2, FIRST[backend])
+
+
+@pytest.mark.parametrize("lazy", [True, False], ids=["lazy", "by examples"])
+def test_precision_that_torch_chooses(lazy: bool) -> None:
+    """Autocast and the default dtype belong to the signature: a program holds for them alone."""
+    import torch
+
+    def f(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(w @ x).sum() * torch.ones(3).element_size()
+
+    args = torch.linspace(0.1, 1.0, 3), dif.Const(torch.linspace(-1.0, 1.0, 9).reshape(3, 3))
+    scopes = [contextlib.nullcontext, lambda: torch.autocast("cpu", torch.bfloat16), default_double]
+    right = []
+    for scope in scopes:
+        with scope():
+            right.append(dif.gradient(f, *args))
+    for first in range(3):
+        with scopes[first]():
+            g = dif.prepare_gradient(f, *(() if lazy else args), backend="torch")
+        for n in (first, 0, 1, 2, first):
+            with scopes[n]():
+                assert torch.equal(g(*args), right[n])
+    assert not any(torch.equal(right[0], other) for other in right[1:])
+
+
+@contextlib.contextmanager
+def default_double() -> Iterator[None]:
+    import torch
+
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
