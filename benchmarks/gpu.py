@@ -27,8 +27,7 @@ from diffface.backends.arrays import NUMPY, ArrayLibrary
 from diffface.backends.registry import resolve
 from diffface.benchmark.problems import GMM
 from diffface.testing import scenarios
-from diffface.testing.case import cases, known_limits
-from diffface.testing.names import operator_of
+from diffface.testing.case import cases, known_limits, operator_of
 from diffface.testing.protocol import run
 from diffface.testing.suite import run_many
 

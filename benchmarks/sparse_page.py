@@ -9,7 +9,7 @@ import diffface as dif
 from benchmarks.sparse_cases import CASES
 from diffface.benchmark.report import COLOURS, MARKERS, handle, tidy
 from diffface.benchmark.row import digits, duration
-from diffface.sparse.picture import draw
+from diffface.sparse.pattern import draw
 
 # ADBench's bundle adjustment ba1 in GradBench's nightly run of 2026-03-14: the Jacobian over its
 # function. github.com/gradbench/gradbench (MIT).

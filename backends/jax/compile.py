@@ -1,11 +1,15 @@
 """Programs compiled by XLA."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 from diffface.backends.compiled import Array, Arrays, Compiled, Program, Shortcut
 from diffface.backends.errors import CannotRecord
-from diffface.backends.jax.escape import watched
 from diffface.backends.jax.host import original_errors, watched_for_calls
 from diffface.backends.recording.reachable import Generators
 
@@ -47,7 +51,7 @@ def compile_xla(program: Program, examples: Arrays, wide: bool) -> Compiled:
     generators = Generators(program)
     try:
         # Without tracing, nothing would be found out.
-        with watched() as caught, watched_for_calls() as calls_host, jax.disable_jit(False):
+        with _watched() as caught, watched_for_calls() as calls_host, jax.disable_jit(False):
             outputs = run_to_the_end(*examples)
     except (jax.errors.ConcretizationTypeError, jax.errors.NonConcreteBooleanIndexError) as error:
         raise CannotRecord(str(error).splitlines()[0]) from error
@@ -72,3 +76,57 @@ _PRECISIONS = {
     ":f64[": jnp.float64, ":c128[": jnp.float64, ":f32[": jnp.float32, ":c64[": jnp.float32,
     ":f16[": jnp.float16, ":bf16[": jnp.bfloat16,
 }  # fmt: skip
+
+
+# What a tracer says when it is asked for its value. A function that catches it and goes on would be
+# compiled as it went, whatever the values: so these are counted where they are made.
+_ERRORS: tuple[type[Exception], ...] = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.NonConcreteBooleanIndexError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerBoolConversionError,
+    jax.errors.TracerIntegerConversionError,
+)
+# Threads may trace at the same time: the first one in changes the classes, the last one out
+# changes them back.
+_lock = threading.Lock()
+_originals: list[tuple[Any, Any]] = []
+_watching = 0
+_here = threading.local()
+
+
+@contextmanager
+def _watched() -> Iterator[list[Exception]]:
+    """Collect the errors that tracers make in this thread, whether they are caught or not."""
+    outer = getattr(_here, "errors", None)
+    found: list[Exception] = []
+    _here.errors = found
+    _change(+1)
+    try:
+        yield found
+    finally:
+        _change(-1)
+        _here.errors = outer
+
+
+def _change(by: int) -> None:
+    global _watching
+    with _lock:
+        _watching += by
+        if by > 0 and _watching == 1:
+            _originals[:] = [(kind, kind.__init__) for kind in _ERRORS]
+            for kind, original in _originals:
+                kind.__init__ = _noting(original)
+        elif _watching == 0:
+            for kind, original in _originals:
+                kind.__init__ = original
+
+
+def _noting(original: Any) -> Any:
+    def init(self: Exception, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        errors = getattr(_here, "errors", None)
+        if errors is not None:
+            errors.append(self)
+
+    return init

@@ -19,10 +19,9 @@ from diffface.backends.numpy.complex_step_stencil import (
     unit_steps,
     unit_steps_directly,
 )
-from diffface.backends.numpy.primitive import step_by_rule
 from diffface.backends.recording.agreement import perturb
 from diffface.backends.registry import evaluating, resolve
-from diffface.backends.rule import Rule
+from diffface.backends.rule import Active, Rule
 
 _Pushed = tuple[Arrays, Arrays, Arrays]
 
@@ -127,7 +126,7 @@ class ComplexStep(NumPyAdapter):
         return resolve("numpy").first_order(), self
 
     def primitive(self, rule: Rule, x: Arrays) -> Arrays:
-        return step_by_rule(rule, x)
+        return _step_by_rule(rule, x)
 
     def explain(self, error: Exception) -> str | None:
         text = str(error)
@@ -181,3 +180,44 @@ def _size(x: Arrays, v: Arrays) -> float:
         (float(np.max(np.abs(a) * (d != 0))) for a, d in zip(x, v, strict=True) if d.size),
         default=0.0,
     )
+
+
+def _step_by_rule(rule: Rule, x: Arrays) -> Arrays:
+    """``f(a + i h v) = f(a) + i h J v``, so that ``f`` itself only sees real numbers.
+
+    Without a rule, ``f`` is evaluated at the complex point.
+    """
+    active = frozenset(i for i, a in enumerate(x) if a.dtype.kind == "c" and np.any(a.imag))
+    complex_ = [a.dtype.kind == "c" for a in x]
+    if not any(complex_):
+        return rule.evaluate(x)
+    push, pull = rule.pusher(active), rule.puller(active)
+    if push is None and pull is None:
+        return rule.evaluate(x)
+    a = tuple(np.array(b.real) if c else b for b, c in zip(x, complex_, strict=True))
+    y = rule.evaluate(a)
+    if not active:
+        return tuple(b + 0j if b.dtype.kind == "f" else b for b in map(np.asarray, y))
+    dx = tuple(np.array(b.imag) if i in active else None for i, b in enumerate(x))
+    dy = push(y, a, dx) if push is not None else _push_by_basis(rule, active, y, a, dx)
+    return tuple(b + 1j * d if d is not None else b for b, d in zip(y, dy, strict=True))
+
+
+def _push_by_basis(rule: Rule, active: Active, y: Arrays, x: Arrays, dx: Any) -> list[Any]:
+    """``J dx`` by pulling unit vectors back."""
+    pull = rule.puller(active)
+    assert pull is not None
+    saved = rule.save(active, y, x)
+    derivatives: list[Any] = []
+    for k, leaf in enumerate(y):
+        if leaf.dtype.kind != "f":
+            derivatives.append(None)
+            continue
+        column = np.zeros(leaf.shape, leaf.dtype)
+        for j in range(leaf.size):
+            seeds = tuple(map(np.zeros_like, y))
+            seeds[k].reshape(-1)[j] = 1.0
+            pulled = pull(saved, seeds)
+            column.reshape(-1)[j] = sum(float(np.sum(pulled[i] * dx[i])) for i in sorted(active))
+        derivatives.append(column)
+    return derivatives

@@ -24,7 +24,7 @@ from diffface.benchmark.timing import First, Timed, first, lag, numbers, wait, w
 from diffface.operators.call import prepare_value
 from diffface.prep.arguments.const import plain
 from diffface.prep.prepared import Prepared
-from diffface.testing.names import ORDER, operator_of
+from diffface.testing.case import ORDER, operator_of
 
 
 def evaluations(f: Callable[..., Any], call: Callable[[], Any]) -> int | None:

@@ -21,7 +21,7 @@ from diffface.benchmark.row import Measurement, break_even, machine
 from diffface.benchmark.task import Task, own
 from diffface.benchmark.timing import Effort, interleave, numbers, ratio, spread
 from diffface.prep.arguments.const import plain
-from diffface.testing.names import FIXED_POINT, FUNCTIONS, named
+from diffface.testing.case import FIXED_POINT, FUNCTIONS, named
 
 References = Mapping[str, Mapping[str, Callable[..., Any]]]
 

@@ -8,7 +8,7 @@ import numpy as np
 from diffface.backends.arrays import NUMPY, NUMPY_SCALAR, PYTHON, ArrayLibrary
 from diffface.backends.libraries import library_of
 from diffface.prep.arguments.const import Const
-from diffface.testing.names import operator_of
+from diffface.testing.case import operator_of
 from diffface.testing.point import SEEDS
 from diffface.testing.trees import leaves, mapped, wave
 

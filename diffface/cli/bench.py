@@ -13,7 +13,7 @@ from diffface.benchmark.problems import PROBLEMS, Problem
 from diffface.cli.target import arguments, listed_backends, load
 from diffface.cli.usage import UsageError, one_of, progress, show, split
 from diffface.testing import Benchmark, Effort, benchmark
-from diffface.testing.names import FIXED_POINT, FUNCTIONS, named
+from diffface.testing.case import FIXED_POINT, FUNCTIONS, named
 
 NAMES = {problem.name: problem for problem in PROBLEMS}
 FORMATS = ("json", "csv", "markdown", "plot")

@@ -7,7 +7,7 @@ from typing import Any
 from diffface.cli.target import arguments, listed_backends, load
 from diffface.cli.usage import UsageError, one_of, progress, show, split
 from diffface.testing import Report, check
-from diffface.testing.names import ORDER
+from diffface.testing.case import ORDER
 
 EXAMPLE = """\
 example:

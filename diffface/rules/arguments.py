@@ -228,6 +228,11 @@ def is_array(leaf: object) -> bool:
     return belongs_to_a_backend(leaf)
 
 
+def moves(leaf: object) -> bool:
+    """Whether there may be derivatives with respect to ``leaf``."""
+    return is_array(leaf) and is_inexact(leaf)
+
+
 def is_inexact(a: Any) -> bool:
     """Whether ``a``, an array of any library, has floating-point or complex numbers."""
     return any(name in str(a.dtype) for name in ("float", "complex"))

@@ -7,12 +7,21 @@ from typing import Any, overload
 
 from diffface.backends.adapter import Adapter
 from diffface.backends.errors import InvalidArgumentError
-from diffface.backends.registry import evaluating, owner_of, resolve
+from diffface.backends.registry import evaluating, owner_of
 from diffface.backends.rule import called_while_tracing, leave_whole
 from diffface.prep.arguments.tree import flatten, leaves_of, unflatten
 from diffface.rules.arguments import Arguments, called, is_array, signature_of, split, tells_none
 from diffface.rules.derivatives import RuledOperation
-from diffface.rules.operation import Derivative, Names, Operation, Table, copied, notes, protected
+from diffface.rules.operation import (
+    Derivative,
+    Names,
+    Operation,
+    Table,
+    copied,
+    notes,
+    numpy_adapter,
+    protected,
+)
 
 Rule = Callable[..., Any]
 
@@ -156,13 +165,14 @@ class CustomRule:
         adapter = owner_of(leaf for value in values for leaf in leaves_of(value))
         if not self._needs_a_primitive(adapter):
             return self.compute([_mapped(self._protected, value) for value in values])
-        arguments, x = split(tuple(bound.arguments), values, adapter or _numpy())
+        own = adapter or numpy_adapter()
+        arguments, x = split(tuple(bound.arguments), values, own)
         if not x:
             return self._of_constants(values)
         if self.copy:
             # What is saved must not change when somebody overwrites it.
             x = tuple(map(copied, x))
-        operation = self._operation(arguments, adapter or _numpy())
+        operation = self._operation(arguments, own)
         y = operation.evaluate(x) if adapter is None else adapter.primitive(operation, x)
         return unflatten(operation.tree(x), y)
 
@@ -209,11 +219,6 @@ class CustomRule:
 def _mapped(change: Callable[[Any], Any], tree: Any) -> Any:
     leaves, spec = flatten(tree)
     return unflatten(spec, map(change, leaves))
-
-
-def _numpy() -> Adapter:
-    adapter: Any = resolve("numpy")
-    return adapter  # type: ignore[no-any-return]
 
 
 @overload

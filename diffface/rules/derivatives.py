@@ -16,12 +16,12 @@ import numpy as np
 from diffface.backends.adapter import Adapter
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import NotDifferentiableError
-from diffface.backends.registry import computing, resolve
+from diffface.backends.registry import computing
 from diffface.backends.rule import Active, Output, Puller, Pusher, among
 from diffface.prep.arguments.tree import Spec, unflatten
 from diffface.rules.arguments import Arguments
 from diffface.rules.host_derivative import HostDerivative, transpose_by_basis
-from diffface.rules.operation import Derivative, Operation, Ruled
+from diffface.rules.operation import Derivative, Operation, Ruled, numpy_adapter
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,13 +214,13 @@ class RuledOperation(Operation):
         pull, push = self._rules(active)
         if pull is not None:
             saved = self._shapes(x), self._saved(active, y, x)
-            return self._pull(pull, active, _numpy(), saved, dy)
+            return self._pull(pull, active, numpy_adapter(), saved, dy)
         assert push is not None
         places, inexact = sorted(active), _inexact(y)
 
         def linear(moving: Arrays) -> Arrays:
             dx = among(moving, places, [None] * len(x))
-            pushed = self._push(push, active, _numpy(), y, x, dx)
+            pushed = self._push(push, active, numpy_adapter(), y, x, dx)
             return tuple(pushed[i] for i in inexact)
 
         given = tuple(dy[i] for i in inexact)
@@ -232,7 +232,7 @@ class RuledOperation(Operation):
     ) -> Arrays:
         pull, push = self._rules(active)
         if push is not None:
-            return self._push(push, active, _numpy(), y, x, dx)
+            return self._push(push, active, numpy_adapter(), y, x, dx)
         assert pull is not None
         places, inexact = sorted(active), _inexact(y)
         saved = self._shapes(x), self._saved(active, y, x)
@@ -240,7 +240,7 @@ class RuledOperation(Operation):
 
         def linear(cotangents: Arrays) -> Arrays:
             dy = among(cotangents, inexact, zeros)
-            pulled = self._pull(pull, active, _numpy(), saved, dy)
+            pulled = self._pull(pull, active, numpy_adapter(), saved, dy)
             return tuple(pulled[i] for i in places)
 
         given = tuple(dx[i] for i in places)
@@ -255,11 +255,6 @@ def _computing_for(adapter: Adapter) -> Iterator[None]:
         yield
     finally:
         computing.reset(token)
-
-
-def _numpy() -> Adapter:
-    adapter: Any = resolve("numpy")
-    return adapter  # type: ignore[no-any-return]
 
 
 def _inexact(arrays: Arrays) -> list[int]:

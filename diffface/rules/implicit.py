@@ -6,7 +6,7 @@ from typing import Any
 
 from diffface.backends.compiled import Array, Arrays
 from diffface.prep.arguments.tree import flatten, unflatten
-from diffface.rules.arguments import is_array, is_inexact
+from diffface.rules.arguments import moves
 from diffface.rules.custom_rule import CustomRule
 from diffface.rules.operation import Derivative
 from diffface.rules.residual import LinearSolve, Residual, adapter_of
@@ -172,7 +172,7 @@ def argmin(f: Callable[..., Any], solve: Callable[..., Any], /, **keywords: Any)
     @functools.wraps(f)
     def slope(x: Array, *params: Any, **options: Any) -> Array:
         leaves, spec = flatten(params)
-        places = [i for i, a in enumerate(leaves) if is_array(a) and is_inexact(a)]
+        places = [i for i, a in enumerate(leaves) if moves(a)]
         adapter = adapter_of((x, *leaves))
 
         def of_all(arrays: Arrays) -> tuple[Arrays, Arrays]:

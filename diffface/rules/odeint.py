@@ -8,12 +8,12 @@ import numpy as np
 from diffface.backends.adapter import Adapter
 from diffface.backends.compiled import Arrays
 from diffface.backends.errors import InvalidArgumentError, NotDifferentiableError
-from diffface.backends.registry import owner_of, resolve
+from diffface.backends.registry import owner_of
 from diffface.prep.arguments.tree import flatten, leaves_of, unflatten
-from diffface.rules.arguments import Arguments, is_array, is_inexact, split
+from diffface.rules.arguments import Arguments, moves, split
 from diffface.rules.bridge import Inner
 from diffface.rules.field import Field, Solver
-from diffface.rules.operation import copied
+from diffface.rules.operation import copied, numpy_adapter
 from diffface.rules.solution import Path
 
 
@@ -104,9 +104,10 @@ def odeint(
     values = _with_arrays((y0, t, params))
     _check(*values[:2])
     adapter = owner_of(leaves_of(values))
-    arguments, x = split(("y0", "t", "params"), values, adapter or _numpy())
+    own = adapter or numpy_adapter()
+    arguments, x = split(("y0", "t", "params"), values, own)
     x = tuple(map(copied, x))  # nobody overwrites what a derivative needs later
-    path = _path(rhs, arguments, adapter or _numpy(), Solver(float(rtol), float(atol), method))
+    path = _path(rhs, arguments, own, Solver(float(rtol), float(atol), method))
     y = path.evaluate(x) if adapter is None else adapter.primitive(path, x)
     return unflatten(arguments.specs[0], y)
 
@@ -119,9 +120,9 @@ def _with_arrays(tree: Any) -> Any:
 
 def _check(y0: Any, t: Any) -> None:
     leaves, _ = flatten(y0)
-    if not leaves or not all(is_array(a) and is_inexact(a) for a in leaves):
+    if not leaves or not all(map(moves, leaves)):
         raise InvalidArgumentError("`y0` must be a floating-point array, or a tree of them.")
-    if not is_array(t) or len(t.shape) != 1 or not t.shape[0] or not is_inexact(t):
+    if not moves(t) or len(t.shape) != 1 or not t.shape[0]:
         raise InvalidArgumentError(
             "`t` must be a floating-point array of shape (n,): the times at which the solution is "
             "wanted, the first of which is that of `y0`."
@@ -168,8 +169,3 @@ def _fitted(adapter: Adapter, slope: Any, y: Any) -> Any:
             f"`rhs` must return an array of shape {tuple(y.shape)}, like `y0`, got {shown}."
         )
     return found
-
-
-def _numpy() -> Adapter:
-    adapter: Any = resolve("numpy")
-    return adapter  # type: ignore[no-any-return]

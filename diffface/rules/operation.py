@@ -12,7 +12,7 @@ from diffface.backends.adapter import Adapter
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import NotDifferentiableError
 from diffface.backends.libraries import library_of
-from diffface.backends.registry import evaluating
+from diffface.backends.registry import evaluating, resolve
 from diffface.backends.rule import Output, Rule
 from diffface.prep.arguments.tree import Spec, flatten
 from diffface.rules.arguments import Arguments, followed
@@ -191,6 +191,11 @@ def protected(array: Any, copy: bool) -> Any:
     view = array.view()
     view.flags.writeable = False
     return view
+
+
+def numpy_adapter() -> Adapter:
+    """Who computes with rules on NumPy arrays, where no framework does."""
+    return resolve("numpy").first_order()
 
 
 def copied(array: Any) -> Any:

@@ -14,7 +14,7 @@ from diffface.backends.registry import computing, owner_of, resolve
 from diffface.operators.calculus import jacobian
 from diffface.prep.arguments.tree import flatten, unflatten
 from diffface.prep.operator import Mode, Point, Settings
-from diffface.rules.arguments import ignored, is_array, is_inexact, parts, passed_on, signature_of
+from diffface.rules.arguments import ignored, moves, parts, passed_on, signature_of
 from diffface.rules.custom_rule import custom_rule
 
 LinearSolve = Callable[[Callable[[Array], Array], Array], Array]
@@ -40,7 +40,7 @@ class Residual:
         self._places, start = [], 0
         for spec, is_active in zip(self._spec.children(), self._active, strict=True):
             own = range(start, start + spec.num_leaves)
-            self._places += [i for i in own if is_active and _moves(self._leaves[i])]
+            self._places += [i for i in own if is_active and moves(self._leaves[i])]
             start = own.stop
         self._adapter = adapter_of((x, *self._leaves))
 
@@ -148,11 +148,6 @@ class Residual:
 def adapter_of(values: Sequence[Any]) -> Any:
     """Who differentiates ``values``, or computes a derivative with them."""
     return owner_of(values) or computing.get() or resolve("numpy")
-
-
-def _moves(leaf: Any) -> bool:
-    """Whether there are derivatives with respect to ``leaf``."""
-    return is_array(leaf) and is_inexact(leaf)
 
 
 @custom_rule(black_box=True, copy=False, shape=lambda matrix, b: b)

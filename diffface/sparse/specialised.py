@@ -176,11 +176,6 @@ class Specialised:
         return self.plan.settings._replace(chunk_size=None, mode="auto")
 
     @property
-    def compression(self) -> Compression:
-        """The directions and where the entries are."""
-        return self._compression
-
-    @property
     def strategy(self) -> str:
         """How calls run."""
         return str(self._entries.strategy)

@@ -1,6 +1,6 @@
 """One question: a scenario, a function of diffface, how prepared, which arrays; and who cannot."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Literal
@@ -8,14 +8,56 @@ from typing import Any, Literal
 import diffface
 from diffface.backends.arrays import ArrayLibrary
 from diffface.backends.errors import NotDifferentiableError, UnsupportedOperatorError
-from diffface.backends.registry import Backend
+from diffface.backends.registry import Backend, list_backends, resolve
 from diffface.prep.arguments.const import plain
 from diffface.prep.prepared import Prepared
 from diffface.testing.closed_form.scenario import Scenario
-from diffface.testing.names import FIXED_POINT, FUNCTIONS, operator_of
 from diffface.testing.point import SEEDS, supported
 
 Preparation = Literal["unprepared", "prepared", "lazy"]
+
+# Public functions, with what each returns.
+FUNCTIONS: dict[str, tuple[str, ...]] = {
+    "derivative": ("derivative",),
+    "value_and_derivative": ("value", "derivative"),
+    "second_derivative": ("second_derivative",),
+    "value_derivative_and_second_derivative": ("value", "derivative", "second_derivative"),
+    "gradient": ("gradient",),
+    "value_and_gradient": ("value", "gradient"),
+    "jacobian": ("jacobian",),
+    "value_and_jacobian": ("value", "jacobian"),
+    "hessian": ("hessian",),
+    "value_gradient_and_hessian": ("value", "gradient", "hessian"),
+    "hvp": ("hvp",),
+    "gradient_and_hvp": ("gradient", "hvp"),
+    "pushforward": ("pushforward",),
+    "value_and_pushforward": ("value", "pushforward"),
+    "pullback": ("pullback",),
+    "value_and_pullback": ("value", "pullback"),
+    "linearize": ("value", "pushforward"),
+    "vjp": ("value", "pullback"),
+}
+
+# Of f at a fixed point: they return a callable, and have no preparation.
+FIXED_POINT = ("linearize", "vjp")
+
+# How often f is differentiated for an answer.
+ORDER = {
+    "value": 0, "derivative": 1, "second_derivative": 2, "gradient": 1, "jacobian": 1, "hessian": 2,
+    "hvp": 2, "pushforward": 1, "pullback": 1,
+}  # fmt: skip
+
+
+def operator_of(function: str) -> str:
+    """The operator that a function is a variant of."""
+    return FUNCTIONS[function][-1]
+
+
+def named(asked: Sequence[str | Backend] | None) -> dict[str, Backend]:
+    """``asked`` by name, objects by what they look like; None stands for all that are installed."""
+    if asked is None:
+        return {info.name: info.backend for info in list_backends() if info.backend is not None}
+    return {b if isinstance(b, str) else repr(b): resolve(b) for b in asked}
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,8 +10,7 @@ from diffface.backends.arrays import ArrayLibrary
 from diffface.backends.libraries import library_of
 from diffface.backends.registry import Backend, resolve
 from diffface.prep.arguments.const import plain
-from diffface.testing.case import Case
-from diffface.testing.names import FIXED_POINT, FUNCTIONS, ORDER, operator_of
+from diffface.testing.case import FIXED_POINT, FUNCTIONS, ORDER, Case, operator_of
 from diffface.testing.point import (
     SEEDS,
     Instance,

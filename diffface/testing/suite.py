@@ -10,10 +10,9 @@ import pytest
 from diffface.backends.arrays import NUMPY, ArrayLibrary
 from diffface.backends.registry import Backend, resolve
 from diffface.prep.arguments.const import Const
-from diffface.testing.case import Case, Limit, cases, known_limits
+from diffface.testing.case import FUNCTIONS, Case, Limit, cases, known_limits, operator_of
 from diffface.testing.closed_form.scenario import Scenario
 from diffface.testing.closed_form.scenario import scenarios as default_scenarios
-from diffface.testing.names import FUNCTIONS, operator_of
 from diffface.testing.point import Instance, converted, points, shape_class
 from diffface.testing.protocol import (
     Expected,

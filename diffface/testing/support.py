@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from diffface.backends.registry import resolve
-from diffface.testing.case import Case, Preparation
+from diffface.testing.case import ORDER, Case, Preparation
 from diffface.testing.closed_form.scenario import Scenario, scenarios
-from diffface.testing.names import ORDER
 from diffface.testing.point import OPERATORS, supported
 from diffface.testing.protocol import adapter_of, run
 from diffface.testing.text_table import Table

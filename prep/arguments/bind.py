@@ -160,12 +160,6 @@ def marked(value: Any, known: Argument) -> Any:
     return unflatten(known.spec, leaves)
 
 
-def signature_of(call: Call) -> tuple[Signature, list[Any], list[Any]]:
-    """Signature of a call, with the leaves of its active arguments and of its constants."""
-    arguments, primals, constants = describe(call)
-    return Signature.of(arguments, *call[1:]), primals, constants
-
-
 def describe(call: Call) -> tuple[tuple[Argument, ...], list[Any], list[Any]]:
     """Each argument, and the leaves of the active ones and those that are run-time constants."""
     active = call.active

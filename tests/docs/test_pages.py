@@ -93,7 +93,7 @@ def test_tables_are_those_of_the_code(page):
             [
                 "diffface/operators/name.py",
                 "diffface/__init__.py",
-                "diffface/testing/names.py",
+                "diffface/testing/case.py",
                 "diffface/testing/point.py",
             ],
         ),

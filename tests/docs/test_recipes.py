@@ -146,8 +146,8 @@ def follow_operator(root: Path) -> None:
     edit(root, "diffface/__init__.py", "__all__ = [\n", f"__all__ = [\n{names}")
     row = '    "hvp": ("hvp",),\n'
     laplacian = '    "laplacian": ("laplacian",),\n'
-    edit(root, "diffface/testing/names.py", row, row + laplacian)
-    edit(root, "diffface/testing/names.py", '"hvp": 2,', '"hvp": 2, "laplacian": 2,')
+    edit(root, "diffface/testing/case.py", row, row + laplacian)
+    edit(root, "diffface/testing/case.py", '"hvp": 2,', '"hvp": 2, "laplacian": 2,')
     edit(root, "diffface/testing/point.py", "_DERIVED = {\n", ANSWER)
 
 

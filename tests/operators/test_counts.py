@@ -10,7 +10,7 @@ from lawful import NAMES, backends, energy, mixing, seed
 
 import diffface as dif
 from diffface.backends.registry import resolve
-from diffface.testing.names import FIXED_POINT, FUNCTIONS, operator_of
+from diffface.testing.case import FIXED_POINT, FUNCTIONS, operator_of
 from diffface.testing.point import SEEDS
 
 X = np.array([0.5, -1.0, 2.0])

@@ -8,7 +8,7 @@ from hypothesis import given
 from lawful import LAW, arrays, backends, energy, few, mixing, near, seed, stacked, tolerance
 
 import diffface as dif
-from diffface.testing.names import FIXED_POINT, FUNCTIONS, ORDER, operator_of
+from diffface.testing.case import FIXED_POINT, FUNCTIONS, ORDER, operator_of
 from diffface.testing.point import SEEDS
 
 NUMBER = ("derivative", "second_derivative")

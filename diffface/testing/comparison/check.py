@@ -10,6 +10,7 @@ from diffface.backends.registry import Backend
 from diffface.operators.call import VALUE
 from diffface.operators.listing import operators as operators_of
 from diffface.prep.operator import Operator
+from diffface.testing.case import named
 from diffface.testing.comparison.agreement import beside, rows
 from diffface.testing.comparison.findings import Evidence
 from diffface.testing.comparison.reference import Reference, reference_at
@@ -38,7 +39,6 @@ from diffface.testing.comparison.shape_of_results import (
     steps,
 )
 from diffface.testing.comparison.subject import Subject, subject
-from diffface.testing.names import named
 
 
 def check(

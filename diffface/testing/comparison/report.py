@@ -212,7 +212,7 @@ def ask(
         try:
             result = _call(subject, operator, backend, way, holomorphic)
             found = result[0] if subject.options["has_aux"] else result
-            leaves = numbers(found, backend.first_order())
+            leaves = numbers(found)
         # Whatever a framework raises is the answer; so is a function that ends the program.
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the same
             return Outcome(None, _described(error))

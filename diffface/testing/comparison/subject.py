@@ -12,9 +12,10 @@ from diffface.backends.libraries import library_of
 from diffface.backends.recording.agreement import perturb
 from diffface.backends.registry import Backend
 from diffface.operators.call import value
-from diffface.prep.arguments.bind import bind, signature_of
+from diffface.prep.arguments.bind import bind, describe
 from diffface.prep.arguments.signature import Leaf, Signature
 from diffface.prep.arguments.tree import RESULTS, flatten, paths, unflatten
+from diffface.testing.protocol import to_numpy
 from diffface.testing.trees import wave
 
 Arrays = tuple[Any, ...]
@@ -79,7 +80,7 @@ class Subject:
 
     def value(self, backend: Backend, primals: Arrays | None = None) -> Arrays:
         """Leaves of ``f``'s value, with other active leaves if given."""
-        return numbers(self.tree(backend, primals), backend.first_order())
+        return numbers(self.tree(backend, primals))
 
     def tree(self, backend: Backend, primals: Arrays | None = None) -> Any:
         """``f``'s value as it comes."""
@@ -191,12 +192,13 @@ def subject(
         If no argument is active, or ``argnums`` or ``kwargs`` make no sense.
     """
     call = bind(args, options["argnums"], options["kwargs"])
-    layout, leaves, _ = signature_of(call)
+    arguments, leaves, _ = describe(call)
+    layout = Signature.of(arguments, *call[1:])
     primals = tuple(to_numpy(leaf) for leaf in leaves if library_of(leaf) is not None)
     return Subject(f, tuple(args), options, layout, primals)
 
 
-def numbers(tree: object, adapter: Adapter) -> Arrays:
+def numbers(tree: object) -> Arrays:
     """Leaves of a result as NumPy arrays."""
     return tuple(to_numpy(leaf) for leaf in flatten(tree, RESULTS)[0])
 
@@ -223,11 +225,6 @@ def cotangents(subject: Subject, backend: Backend) -> Any:
 def weights(y: Arrays) -> Arrays:
     """The cotangents as arrays like those of ``y``."""
     return tuple(np.asarray(wave(a, 0.7), a.dtype) for a in y)
-
-
-def to_numpy(leaf: Any) -> Any:
-    """A leaf as a NumPy array."""
-    return np.asarray(_kind(leaf).to_numpy(leaf))
 
 
 def _kind(leaf: Any) -> ArrayLibrary:

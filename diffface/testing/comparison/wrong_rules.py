@@ -11,7 +11,7 @@ from diffface.operators.pushforward import PUSHFORWARD
 from diffface.prep.arguments.const import Const
 from diffface.prep.arguments.tree import flatten, unflatten
 from diffface.prep.operator import Operator
-from diffface.rules.arguments import called, is_array, is_inexact
+from diffface.rules.arguments import called, moves
 from diffface.rules.bridge import Bridge
 from diffface.rules.custom_rule import CustomRule
 from diffface.rules.operation import Calls, noted_calls
@@ -49,7 +49,7 @@ def _few(calls: Calls) -> Calls:
 def _problems(function: CustomRule, values: tuple[Any, ...], backend: Backend) -> Iterator[str]:
     """One clause for each rule that is wrong at these arguments."""
     names = list(function.signature.parameters)
-    floats = {n for n, value in zip(names, values, strict=True) if any(map(_moves, _leaves(value)))}
+    floats = {n for n, value in zip(names, values, strict=True) if any(map(moves, _leaves(value)))}
     for operator, active, rule in _derivatives(function, floats):
         wrong = [a for a in sorted(active) if _is_wrong(function, values, operator, {a}, backend)]
         if not wrong and len(active) > 1 and _is_wrong(function, values, operator, active, backend):
@@ -119,10 +119,6 @@ def _leaves(value: Any) -> list[Any]:
     return flatten(value)[0]
 
 
-def _moves(leaf: Any) -> bool:
-    return is_array(leaf) and is_inexact(leaf)
-
-
 def _constants_marked(value: Any) -> Any:
     leaves, spec = flatten(value)
-    return unflatten(spec, [a if _moves(a) else Const(a) for a in leaves])
+    return unflatten(spec, [a if moves(a) else Const(a) for a in leaves])
