@@ -69,14 +69,30 @@ def identity(shapes: Sequence[Shape]) -> list[Dependence]:
 
 def stacked(deps: Sequence[Maybe], shapes: Sequence[Shape], inputs: int) -> Any:
     """One matrix of several arrays, one after the other."""
-    parts = [
-        sp.csr_array((prod(shape), inputs), dtype=bool) if d is None else d.matrix
-        for d, shape in zip(deps, shapes, strict=True)
-    ]
-    matrix = sp.csr_array(sp.vstack(parts, format="csr")) if parts else sp.csr_array((0, inputs))
-    matrix = matrix.astype(bool)
+    matrix = _joined(deps, [prod(shape) for shape in shapes], inputs)
     matrix.sum_duplicates()
     return matrix
+
+
+def _joined(deps: Sequence[Maybe], sizes: Sequence[int], inputs: int) -> Any:
+    """The same for arrays of these sizes."""
+    if len(deps) == 1 and deps[0] is not None:
+        return deps[0].matrix
+    ends, columns, total = [np.zeros(1, int)], [], 0
+    for d, size in zip(deps, sizes, strict=True):
+        if d is None:
+            ends.append(np.full(size, total))
+        else:
+            ends.append(d.matrix.indptr[1:] + total)
+            columns.append(d.matrix.indices)
+            total += d.matrix.nnz
+    return _matrix(np.concatenate(columns or [ends[0][:0]]), np.concatenate(ends), inputs)
+
+
+def _matrix(columns: Any, ends: Any, inputs: int) -> Any:
+    """Of the inputs of each row, which end where the next one's begin."""
+    parts = (np.ones(len(columns), bool), columns, ends)
+    return sp.csr_array(parts, shape=(len(ends) - 1, inputs))
 
 
 def alike(a: Any, b: Any) -> bool:
@@ -95,17 +111,10 @@ def take(matrix: Any, positions: Any) -> Any:
     lengths = np.diff(matrix.indptr)
     counts = np.where(positions < 0, 0, lengths[positions] if len(lengths) else 0)
     check_size(int(counts.sum()))
-    if (positions >= 0).all():
-        first, stop = (int(positions[0]), int(positions[-1]) + 1) if n else (0, 0)
-        if stop - first != n or (np.diff(positions) != 1).any():
-            return matrix[positions]
-        ends = matrix.indptr[first : stop + 1]
-        kept = slice(ends[0], ends[-1])
-        parts = (matrix.data[kept], matrix.indices[kept], ends - ends[0])
-        return sp.csr_array(parts, shape=(n, matrix.shape[1]))
-    chosen = matrix[positions[positions >= 0]]
     ends = np.concatenate([[0], np.cumsum(counts)])
-    return sp.csr_array((chosen.data, chosen.indices, ends), shape=(n, matrix.shape[1]))
+    # Each row's entries from where they start in the matrix.
+    moves = np.repeat(matrix.indptr[positions] - ends[:-1], counts)
+    return _matrix(matrix.indices[moves + np.arange(ends[-1])], ends, matrix.shape[1])
 
 
 def select(parts: Sequence[tuple[Maybe, int]], positions: Any) -> Maybe:
@@ -118,12 +127,7 @@ def select(parts: Sequence[tuple[Maybe, int]], positions: Any) -> Maybe:
         return None
     positions = np.asarray(positions)
     n = live[0].matrix.shape[1]
-    matrix = live[0].matrix
-    if len(parts) > 1:
-        matrix = sp.csr_array(sp.vstack(
-            [sp.csr_array((s, n), dtype=bool) if d is None else d.matrix for d, s in parts],
-            format="csr",
-        ))  # fmt: skip
+    matrix = _joined([d for d, _ in parts], [size for _, size in parts], n)
     return _kept(positions.shape, take(matrix, positions))
 
 
