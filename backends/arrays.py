@@ -9,7 +9,6 @@ import numpy as np
 
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.recording.names import Names
-from diffface.backends.scipy_matrices import scipy_matrices
 
 
 class Subtree(NamedTuple):
@@ -187,7 +186,7 @@ class ArrayLibrary(ABC):
         The matrices share no memory but that of the entries. ``layout`` is ``"csr"``, ``"csc"``,
         ``"coo"``, or None for what is usual.
         """
-        return scipy_matrices(rows, cols, shape, layout or "csr", self.to_numpy)
+        return _scipy_matrices(rows, cols, shape, layout or "csr", self.to_numpy)
 
     def wait(self, array: Array) -> None:
         """Return once ``array`` is computed."""
@@ -208,12 +207,20 @@ class ArrayLibrary(ABC):
         """True only for an array like ``example`` that can be used as it is."""
         return ""
 
+    def as_numpy(self, a: str, names: Names) -> str:
+        """A guarded array of this library as one of NumPy; may share its memory."""
+        return ""
+
+    def of_numpy(self, a: str, shape: tuple[int, ...], names: Names) -> str:
+        """A fresh array of NumPy, of ``shape``, as one of this library."""
+        return ""
+
     def convert_in(self, a: str, source: "ArrayLibrary", names: Names) -> tuple[str, str]:
         """A guarded array of ``source`` as one of this library, and a condition for that."""
         if source is self:
             return a, ""
-        array, condition = NUMPY.convert_in(a, source, names)
-        return f"{names(self.from_numpy)}({array}, None)" if array else "", condition
+        array = source.as_numpy(a, names)
+        return f"{names(self.from_numpy)}({array}, None)" if array else "", ""
 
     def convert_out(
         self, a: str, target: "ArrayLibrary", shape: tuple[int, ...], names: Names
@@ -221,7 +228,7 @@ class ArrayLibrary(ABC):
         """A fresh array of this library, of ``shape``, as an array of ``target``."""
         if target is self:
             return a
-        return NUMPY.convert_out(f"{names(self.to_numpy)}({a})", target, shape, names)
+        return target.of_numpy(f"{names(self.to_numpy)}({a})", shape, names)
 
 
 def _of_class(cls: type[ArrayLibrary]) -> ArrayLibrary:
@@ -229,102 +236,26 @@ def _of_class(cls: type[ArrayLibrary]) -> ArrayLibrary:
     return ArrayLibrary.in_use.get(cls) or cls()
 
 
-class NumPyArrays(ArrayLibrary):
-    """``numpy.ndarray``."""
+def _scipy_matrices(
+    rows: Any, cols: Any, shape: tuple[int, int], layout: str, to_numpy: Callable[[Any], Any]
+) -> Callable[[Any], Any]:
+    """From entries to a ``csr_array``, ``csc_array`` or ``coo_array`` of ``scipy.sparse``."""
+    import scipy.sparse as sp
 
-    name = "numpy"
-    noun = "a NumPy array"
-    writable = True
+    m, n = shape
+    # SciPy's solvers of linear equations take 32 bits alone.
+    index = np.int32 if max(m, n, len(rows)) < 2**31 else np.int64
+    rows, cols = rows.astype(index), cols.astype(index)
+    if layout == "coo":
+        return lambda data: sp.coo_array((to_numpy(data), (rows.copy(), cols.copy())), shape)
+    outer, inner, length = (rows, cols, m) if layout == "csr" else (cols, rows, n)
+    ends = np.searchsorted(outer, np.arange(length + 1)).astype(index)
+    kind = sp.csr_array if layout == "csr" else sp.csc_array
 
-    def describe(self, array: Array) -> tuple[tuple[int, ...], np.dtype[Any], Hashable]:
-        dtype = array.dtype
-        return array.shape, dtype if dtype.isnative else dtype.newbyteorder("="), None
+    def build(data: Any) -> Any:
+        # Copies, since methods like eliminate_zeros write to them.
+        matrix = kind((to_numpy(data), inner.copy(), ends.copy()), shape)
+        matrix.has_canonical_format = True
+        return matrix
 
-    def takes(self, dtype: np.dtype[Any]) -> bool:
-        return dtype.kind != "V"
-
-    def to_numpy(self, array: Array) -> Any:
-        plain = np.asarray(array)
-        return plain if plain.dtype.isnative else plain.astype(plain.dtype.newbyteorder("="))
-
-    def from_numpy(self, array: Any, device: Hashable) -> Array:
-        return np.asarray(array)
-
-    def detach(self, array: Array) -> Array:
-        plain = type(array) is np.ndarray and array.dtype.isnative
-        return array if plain else self.to_numpy(array)
-
-    def fresh(self, array: Array) -> Array:
-        return np.array(array, order="C")
-
-    def table(self, shape: tuple[int, int], like: Array) -> Array | None:
-        return np.empty(shape, like.dtype)
-
-    def why_read_only(self, array: Array) -> str:
-        if not array.flags.writeable:
-            return "a read-only array"
-        repeated = any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape, strict=True))
-        return "an array whose elements share memory" if repeated else ""
-
-    def view_for_output(self, array: Any, others: Arrays) -> Array | None:
-        if type(array) is not np.ndarray or not array.flags.writeable:
-            return None
-        for a in others:
-            if isinstance(a, np.ndarray) and np.may_share_memory(array, a):
-                return None
-        return array
-
-    def guard(self, a: str, example: Array, names: Names) -> str:
-        if not example.dtype.isnative or example.dtype.kind == "V":
-            return ""
-        dtype, shape = names(example.dtype), names(example.shape)
-        return f"type({a}) is {names(np.ndarray)} and {a}.dtype is {dtype} and {a}.shape == {shape}"
-
-    def convert_in(self, a: str, source: ArrayLibrary, names: Names) -> tuple[str, str]:
-        if source is NUMPY:
-            return a, ""
-        return (f"{names(np.asarray)}({a})" if source in (NUMPY_SCALAR, PYTHON) else ""), ""
-
-    def convert_out(
-        self, a: str, target: ArrayLibrary, shape: tuple[int, ...], names: Names
-    ) -> str:
-        # A result of shape () may be a NumPy scalar.
-        if target is NUMPY:
-            return a if shape else f"{names(np.asarray)}({a})"
-        if target is NUMPY_SCALAR:
-            return a if shape else f"{a}[()]"
-        return (a if shape else f"{a}.item()") if target is PYTHON else ""
-
-
-class NumPyScalars(NumPyArrays):
-    """``numpy.float64(1.0)`` and the like: what NumPy's own functions return for shape ``()``."""
-
-    name = "numpy scalar"
-
-    def from_numpy(self, array: Any, device: Hashable) -> Array:
-        return array[()] if array.ndim == 0 else array
-
-    def guard(self, a: str, example: Array, names: Names) -> str:
-        return f"type({a}) is {names(type(example))}"
-
-
-class PythonScalars(NumPyArrays):
-    """``float``, ``complex``, and the ``int`` and ``bool`` that have no derivative."""
-
-    name = "python"
-    noun = "a Python number"
-    writable = False
-
-    def describe(self, array: Array) -> tuple[tuple[int, ...], np.dtype[Any], Hashable]:
-        return (), np.dtype(type(array)), None
-
-    def from_numpy(self, array: Any, device: Hashable) -> Array:
-        return array.item() if array.ndim == 0 else array
-
-    def guard(self, a: str, example: Array, names: Names) -> str:
-        return f"type({a}) is {names(type(example))}"
-
-
-NUMPY = NumPyArrays()
-NUMPY_SCALAR = NumPyScalars()
-PYTHON = PythonScalars()
+    return build

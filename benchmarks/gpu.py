@@ -23,7 +23,8 @@ import torch
 
 import diffface as dif
 from benchmarks.models import block
-from diffface.backends.arrays import NUMPY, ArrayLibrary
+from diffface.backends.arrays import ArrayLibrary
+from diffface.backends.numpy_arrays import NUMPY
 from diffface.backends.registry import resolve
 from diffface.benchmark.problems import GMM
 from diffface.testing import scenarios

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 
 from diffface.backends.adapter import Adapter
-from diffface.backends.arrays import PYTHON, ArrayLibrary
+from diffface.backends.arrays import ArrayLibrary
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import NotDifferentiableError
 from diffface.backends.libraries import library_of
+from diffface.backends.numpy_arrays import PYTHON
 from diffface.prep.arguments.signature import Leaf, Signature
 from diffface.prep.arguments.tree import leaves_of
 

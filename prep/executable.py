@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, Literal
 
-from diffface.backends.arrays import PYTHON
 from diffface.backends.compiled import Arrays, Compiled, Program
 from diffface.backends.errors import (
     CannotRecord,
@@ -14,6 +13,7 @@ from diffface.backends.errors import (
     PreparationWarning,
     UnsupportedOperatorError,
 )
+from diffface.backends.numpy_arrays import PYTHON
 from diffface.backends.recording.agreement import perturbed
 from diffface.backends.recording.user_frame import users_line, users_stacklevel
 from diffface.prep import derivation

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from diffface.backends.adapter import Adapter
-from diffface.backends.arrays import NUMPY, PYTHON
 from diffface.backends.bfloat16 import kind_of
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import NotDifferentiableError
 from diffface.backends.libraries import library_of
+from diffface.backends.numpy_arrays import NUMPY, PYTHON
 from diffface.backends.recording.user_frame import raised_by_user, users_line
 from diffface.prep.arguments.signature import Signature
 from diffface.prep.arguments.static import Static

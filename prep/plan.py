@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from diffface.backends.adapter import Adapter
-from diffface.backends.arrays import NUMPY, PYTHON, ArrayLibrary
+from diffface.backends.arrays import ArrayLibrary
 from diffface.backends.compiled import Arrays
+from diffface.backends.numpy_arrays import NUMPY, PYTHON
 from diffface.backends.registry import Backend
 from diffface.prep.arguments import seeds as _seeds
 from diffface.prep.arguments.axes import Axes, split, stacked

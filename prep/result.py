@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from diffface.backends.arrays import NUMPY, PYTHON, ArrayLibrary
+from diffface.backends.arrays import ArrayLibrary
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.libraries import libraries, library_of
+from diffface.backends.numpy_arrays import NUMPY, PYTHON
 from diffface.prep.arguments.axes import stacked
 from diffface.prep.arguments.out import Slot, check, targets, write
 from diffface.prep.arguments.signature import Leaf, Signature

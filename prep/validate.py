@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from diffface.backends.adapter import Adapter
-from diffface.backends.arrays import NUMPY
 from diffface.backends.bfloat16 import kind_of
 from diffface.backends.errors import (
     DifffaceError,
@@ -14,6 +13,7 @@ from diffface.backends.errors import (
     NotDifferentiableError,
     UnsupportedOperatorError,
 )
+from diffface.backends.numpy_arrays import NUMPY
 from diffface.prep.arguments.signature import Argument, Described, Leaf, Signature
 from diffface.prep.arguments.static import Static
 from diffface.prep.arguments.tree import paths

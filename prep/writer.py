@@ -7,8 +7,9 @@ from weakref import WeakMethod
 
 import optree
 
-from diffface.backends.arrays import PYTHON, ArrayLibrary
+from diffface.backends.arrays import ArrayLibrary
 from diffface.backends.libraries import library_of
+from diffface.backends.numpy_arrays import PYTHON
 from diffface.backends.recording.names import Names, code
 from diffface.backends.recording.reachable import frozen, is_atom
 from diffface.prep.arguments.static import Static, state_of

@@ -15,7 +15,7 @@ from autograd.tracer import isbox, new_box, trace_stack
 from autograd.util import toposort
 
 from diffface.backends.adapter import Adapter, Function, Pull
-from diffface.backends.arrays import NUMPY, ArrayLibrary
+from diffface.backends.arrays import ArrayLibrary
 from diffface.backends.autograd.arrays import BOXES
 from diffface.backends.autograd.namespace import namespace
 from diffface.backends.autograd.primitive import call_rule
@@ -25,6 +25,7 @@ from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.errors import UnsupportedOperatorError
 from diffface.backends.generic import loop
 from diffface.backends.mutable import Mutable
+from diffface.backends.numpy_arrays import NUMPY
 from diffface.backends.recording.agreement import check_agreement
 from diffface.backends.recording.numbers import build_with_numbers
 from diffface.backends.rule import Rule

@@ -7,9 +7,9 @@ import autograd.numpy as anp
 import numpy as np
 from autograd.tracer import getval
 
-from diffface.backends.arrays import ArrayLibrary, NumPyArrays
 from diffface.backends.compiled import Array
 from diffface.backends.mutable import Mutable
+from diffface.backends.numpy_arrays import NumPyArrays
 from diffface.backends.recording.names import Names
 
 
@@ -43,8 +43,11 @@ class Boxes(NumPyArrays):
     def guard(self, a: str, example: Array, names: Names) -> str:
         return ""
 
-    def convert_in(self, a: str, source: ArrayLibrary, names: Names) -> tuple[str, str]:
-        return "", ""
+    def as_numpy(self, a: str, names: Names) -> str:
+        return ""
+
+    def of_numpy(self, a: str, shape: tuple[int, ...], names: Names) -> str:
+        return ""
 
 
 def _inside(array: Array) -> Any:

@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from diffface.backends.arrays import NUMPY, PYTHON, ArrayLibrary, Subtree
+from diffface.backends.arrays import ArrayLibrary, Subtree
 from diffface.backends.bfloat16 import kind_of
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.jax import modules
+from diffface.backends.numpy_arrays import NUMPY, PYTHON
 from diffface.backends.recording.names import Names
 
 
@@ -116,7 +117,7 @@ class JAXArrays(ArrayLibrary):
     def convert_in(self, a: str, source: ArrayLibrary, names: Names) -> tuple[str, str]:
         # Compiled functions take NumPy arrays. They may alias them, but only until their results
         # are copied to NumPy.
-        return NUMPY.convert_in(a, source, names) if source is not self else (a, "")
+        return (a if source is self else source.as_numpy(a, names)), ""
 
     def convert_out(
         self, a: str, target: ArrayLibrary, shape: tuple[int, ...], names: Names
@@ -125,7 +126,7 @@ class JAXArrays(ArrayLibrary):
             return a
         if target is PYTHON and not shape:
             return f"{a}.item()"
-        return NUMPY.convert_out(f"{names(np.array)}({a})", target, shape, names)
+        return target.of_numpy(f"{names(np.array)}({a})", shape, names)
 
 
 @partial(jax.jit, donate_argnums=0)

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from diffface.backends.adapter import Adapter
-from diffface.backends.arrays import NUMPY
 from diffface.backends.compiled import Array, Arrays, Compiled, Program
+from diffface.backends.numpy_arrays import NUMPY
 
 
 class NumPyAdapter(Adapter):

@@ -10,9 +10,10 @@ import torch
 from torch._C import _functorch, _len_torch_dispatch_stack
 from torch.autograd import forward_ad
 
-from diffface.backends.arrays import NUMPY, NUMPY_SCALAR, PYTHON, ArrayLibrary, Subtree
+from diffface.backends.arrays import ArrayLibrary, Subtree
 from diffface.backends.bfloat16 import is_bfloat16
 from diffface.backends.compiled import Array, Arrays
+from diffface.backends.numpy_arrays import NUMPY, NUMPY_SCALAR, PYTHON
 from diffface.backends.recording.names import Names
 from diffface.backends.torch import containers, modules
 from diffface.backends.torch.levels import in_derivative, in_transform, is_traced
@@ -195,7 +196,7 @@ class TorchArrays(ArrayLibrary):
             return a
         if target is PYTHON and not shape:
             return f"{a}.item()"
-        return NUMPY.convert_out(f"{a}.numpy()", target, shape, names)
+        return target.of_numpy(f"{a}.numpy()", shape, names)
 
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)

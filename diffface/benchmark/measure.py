@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 import diffface as dif
-from diffface.backends.arrays import NUMPY
 from diffface.backends.errors import InvalidArgumentError
+from diffface.backends.numpy_arrays import NUMPY
 from diffface.backends.registry import ROWS, Backend, resolve
 from diffface.benchmark import flags as _flags
 from diffface.benchmark.by_hand.library import library_tools

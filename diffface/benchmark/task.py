@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from diffface.backends.arrays import NUMPY, NUMPY_SCALAR, PYTHON, ArrayLibrary
+from diffface.backends.arrays import ArrayLibrary
 from diffface.backends.libraries import library_of
+from diffface.backends.numpy_arrays import NUMPY, NUMPY_SCALAR, PYTHON
 from diffface.prep.arguments.const import Const
 from diffface.testing.case import operator_of
 from diffface.testing.point import SEEDS

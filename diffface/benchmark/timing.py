@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from diffface.backends.arrays import NUMPY_SCALAR, PYTHON, ArrayLibrary
+from diffface.backends.arrays import ArrayLibrary
 from diffface.backends.libraries import library_of
+from diffface.backends.numpy_arrays import NUMPY_SCALAR, PYTHON
 from diffface.prep.arguments.tree import SORTED, flatten, leaves_of
 
 Clock = Callable[[], float]

@@ -5,9 +5,9 @@ from typing import Any, Unpack
 
 import optree
 
-from diffface.backends.arrays import PYTHON
 from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.libraries import library_of
+from diffface.backends.numpy_arrays import PYTHON
 from diffface.operators.gradient import prepare_value_and_gradient
 from diffface.optimize.options import FunctionOptions, check
 from diffface.prep.arguments.bind import bind

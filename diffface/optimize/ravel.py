@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from diffface.backends.adapter import Adapter
-from diffface.backends.arrays import PYTHON
 from diffface.backends.errors import NotDifferentiableError
 from diffface.backends.libraries import library_of
+from diffface.backends.numpy_arrays import PYTHON
 from diffface.backends.registry import Backend
 from diffface.operators.call import backend_for
 from diffface.operators.options import BackendName

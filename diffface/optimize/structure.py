@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from diffface.backends.arrays import NUMPY, NUMPY_SCALAR, PYTHON
 from diffface.backends.libraries import library_of
+from diffface.backends.numpy_arrays import NUMPY, NUMPY_SCALAR, PYTHON
 from diffface.prep.arguments.const import Const
 from diffface.prep.arguments.tree import SORTED, Spec, flatten, paths, unflatten
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from diffface.backends.arrays import NUMPY, NUMPY_SCALAR, PYTHON, ArrayLibrary
+from diffface.backends.arrays import ArrayLibrary
 from diffface.backends.libraries import library_of
+from diffface.backends.numpy_arrays import NUMPY, NUMPY_SCALAR, PYTHON
 from diffface.prep.arguments.const import Const, plain
 from diffface.testing.closed_form.scenario import Scenario
 from diffface.testing.trees import Tree, leaves, mapped, rebuild, wave

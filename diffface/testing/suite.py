@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diffface.backends.arrays import NUMPY, ArrayLibrary
+from diffface.backends.arrays import ArrayLibrary
+from diffface.backends.numpy_arrays import NUMPY
 from diffface.backends.registry import Backend, resolve
 from diffface.prep.arguments.const import Const
 from diffface.testing.case import FUNCTIONS, Case, Limit, cases, known_limits, operator_of

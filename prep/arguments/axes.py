@@ -6,9 +6,10 @@ from typing import Any, NamedTuple, TypeGuard
 import numpy as np
 import optree
 
-from diffface.backends.arrays import NUMPY, NUMPY_SCALAR, PYTHON, ArrayLibrary
+from diffface.backends.arrays import ArrayLibrary
 from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.libraries import library_of
+from diffface.backends.numpy_arrays import NUMPY, NUMPY_SCALAR, PYTHON
 from diffface.prep.arguments.bind import Call
 from diffface.prep.arguments.signature import Argument, Described, Leaf
 from diffface.prep.arguments.static import Static

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from diffface.backends.arrays import NUMPY_SCALAR, PYTHON
 from diffface.backends.errors import InvalidArgumentError, PreparationMismatchError
 from diffface.backends.libraries import libraries, library_of
+from diffface.backends.numpy_arrays import NUMPY_SCALAR, PYTHON
 from diffface.prep.arguments.const import Const, plain
 from diffface.prep.arguments.signature import Argument, Described, Leaf, Signature
 from diffface.prep.arguments.static import Static

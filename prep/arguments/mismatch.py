@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from typing import Any
 
-from diffface.backends.arrays import NUMPY, NUMPY_SCALAR, PYTHON
+from diffface.backends.numpy_arrays import NUMPY, NUMPY_SCALAR, PYTHON
 from diffface.prep.arguments.signature import Argument, Described, Leaf, Signature
 from diffface.prep.arguments.tree import Spec, branches, paths, shown, unflatten
 

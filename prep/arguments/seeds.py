@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from diffface.backends.arrays import PYTHON, ArrayLibrary
+from diffface.backends.arrays import ArrayLibrary
 from diffface.backends.compiled import Arrays
 from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.libraries import library_of
+from diffface.backends.numpy_arrays import PYTHON
 from diffface.prep.arguments.signature import Leaf, Signature
 from diffface.prep.arguments.tree import (
     NAMESPACE,

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from diffface.backends.arrays import NUMPY, NUMPY_SCALAR, PYTHON, ArrayLibrary
+from diffface.backends.arrays import ArrayLibrary
 from diffface.backends.compiled import Arrays
+from diffface.backends.numpy_arrays import NUMPY, NUMPY_SCALAR, PYTHON
 from diffface.prep.arguments.static import Static
 from diffface.prep.arguments.tree import Spec, derivative_of, unflatten
 

@@ -19,8 +19,8 @@ from helpers import ROOT
 from lawful import NAMES
 
 import diffface as dif
-from diffface.backends.arrays import NumPyArrays
 from diffface.backends.compiled import Compiled
+from diffface.backends.numpy_arrays import NumPyArrays
 from diffface.benchmark import problems
 from diffface.benchmark.contestants import evaluations
 from diffface.benchmark.flags import FLAGS, agreed, error, tolerance

@@ -93,7 +93,8 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from diffface.backends.adapter import Adapter, Function
-from diffface.backends.arrays import NUMPY, ArrayLibrary
+from diffface.backends.arrays import ArrayLibrary
+from diffface.backends.numpy_arrays import NUMPY
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.registry import resolve
 

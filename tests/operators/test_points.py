@@ -8,7 +8,7 @@ import pytest
 from helpers import BACKENDS, EVERYWHERE, FIRST, PREPARED, SECOND, make, quartic, same, weighted
 
 import diffface as dif
-from diffface.backends.arrays import NUMPY
+from diffface.backends.numpy_arrays import NUMPY
 from diffface.backends.registry import resolve
 from diffface.testing.case import Case, known_limits
 from diffface.testing.closed_form.scenario import scenarios

@@ -20,13 +20,13 @@ from autograd.core import VSpace
 from autograd.numpy import numpy_vjps
 from autograd.numpy.numpy_boxes import ArrayBox
 
-from diffface.backends.arrays import NUMPY
 from diffface.backends.autograd.recorder.boxes import RecordedArray, is_a
 from diffface.backends.autograd.recorder.graph import Node
 from diffface.backends.autograd.recorder.program import compile_graph
 from diffface.backends.autograd.recorder.tape import RecordedNode, Tape
 from diffface.backends.compiled import Arrays, Compiled, Program
 from diffface.backends.errors import CannotRecord
+from diffface.backends.numpy_arrays import NUMPY
 from diffface.backends.recording.agreement import check_agreement
 from diffface.backends.recording.reachable import Generators
 from diffface.backends.recording.user_frame import line_of_error
