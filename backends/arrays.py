@@ -196,6 +196,15 @@ class ArrayLibrary(ABC):
         """``value`` taken apart, if the library registers it as a tree."""
         return None
 
+    def quick_leaves(self, cls: Any) -> Callable[[Any], Sequence[object] | None] | None:
+        """A cheaper way to the leaves of ``subtree(value)``, ``value`` of type ``cls``, if any.
+
+        It is a function of ``value``, which returns None where only the general way will do. The
+        static part, which comes last, tells all structures apart; the other leaves are arrays that
+        a compiled program may take, if they are `alike` the examples.
+        """
+        return None
+
     # Prepared calls run source that is emitted for their signature. These are its expressions;
     # an empty one says that only the general way will do.
 
@@ -214,6 +223,10 @@ class ArrayLibrary(ABC):
     def of_numpy(self, a: str, shape: tuple[int, ...], names: Names) -> str:
         """A fresh array of NumPy, of ``shape``, as one of this library."""
         return ""
+
+    def alike(self, a: str, example: Array, names: Names) -> str:
+        """The same for a leaf of `quick_leaves`."""
+        return self.guard(a, example, names)
 
     def convert_in(self, a: str, source: "ArrayLibrary", names: Names) -> tuple[str, str]:
         """A guarded array of ``source`` as one of this library, and a condition for that."""

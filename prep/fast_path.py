@@ -176,9 +176,7 @@ def _constants(
     passed: list[str] = []
     for leaf, known in zip(leaves, argument.leaves, strict=True):
         if isinstance(known, Argument):
-            writer.lines.append(f"if type({leaf}) is not {writer.names(Const)}: {MISS}")
-            writer.lines.append(f"{leaf}_c = {leaf}.value")
-            held = writer.unpack(f"{leaf}_c", known.spec, f"{leaf}_c")
+            held = writer.unpack_constant(leaf, known.spec)
             passed += _constants(writer, held, known, False, examples, library)
         elif isinstance(known, Static):
             writer.static(leaf, known)

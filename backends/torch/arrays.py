@@ -171,13 +171,20 @@ class TorchArrays(ArrayLibrary):
             return modules.subtree(value)
         return containers.subtree(value)
 
+    def quick_leaves(self, cls: Any) -> Callable[[Any], Sequence[object] | None] | None:
+        return modules.leaves if self.is_model(cls) else None
+
     def guard(self, a: str, example: Array, names: Names) -> str:
+        alike = self.alike(a, example, names)
+        plain = f"type({a}) is {names(torch.Tensor)} and not {a}.requires_grad"
+        return f"{plain} and {alike}" if alike else ""
+
+    def alike(self, a: str, example: Array, names: Names) -> str:
         if type(example) is not torch.Tensor or example.is_complex():
             return ""  # complex tensors may be conjugated lazily
         return (
-            f"type({a}) is {names(torch.Tensor)} and {a}.dtype is {names(example.dtype)} "
-            f"and {a}.shape == {names(tuple(example.shape))} "
-            f"and {a}.device == {names(example.device)} and not {a}.requires_grad"
+            f"{a}.dtype is {names(example.dtype)} and {a}.shape == {names(tuple(example.shape))} "
+            f"and {a}.device == {names(example.device)}"
         )
 
     def convert_in(self, a: str, source: ArrayLibrary, names: Names) -> tuple[str, str]:

@@ -39,7 +39,7 @@ class Contents:
         self.shared: list[object] = []
         # By identity, and kept, so that no other object gets the same.
         self._seen: dict[int, object] = {}
-        self._modules: list[tuple[nn.Module, type]] = []
+        self._modules: list[tuple[nn.Module, type, dict[str, Any]]] = []
         # Containers, and what was in them.
         self._dicts: list[tuple[dict[Any, Any], list[Any], list[Any]]] = []
         self._lists: list[tuple[list[Any], list[Any]]] = []
@@ -47,20 +47,23 @@ class Contents:
         self._empty: list[Any] = []
         self._functions: list[tuple[str, types.FunctionType]] = []
         self.is_opaque = False
-        self._class = type(module)
+        self._class, self._attributes = type(module), module.__dict__
         self._root = weakref.ref(module)
         self._module(module, "")
         self._refuse_functions(module)
 
     def is_unchanged(self) -> bool:
         """Whether the same objects are in the same places."""
-        if self.is_opaque or any(self._empty) or type(self._root()) is not self._class:
+        root = self._root()
+        if self.is_opaque or any(self._empty) or type(root) is not self._class:
+            return False
+        if root.__dict__ is not self._attributes:
             return False
         for held, keys, values in self._dicts:
             if list(held) != keys or not all(map(is_, held.values(), values)):
                 return False
-        for module, cls in self._modules:
-            if type(module) is not cls:
+        for module, cls, attributes in self._modules:
+            if type(module) is not cls or module.__dict__ is not attributes:
                 return False
         for each, values in self._lists:
             if len(each) != len(values) or not all(map(is_, each, values)):
@@ -68,11 +71,11 @@ class Contents:
         return all(each == known for each, known in self._sets)
 
     def _module(self, module: nn.Module, place: str) -> None:
+        own = module.__dict__
         if module is not self._root():
-            self._modules.append((module, type(module)))
+            self._modules.append((module, type(module), own))
         else:
             self._seen[id(module)] = None  # it is not kept
-        own = module.__dict__
         for held in (own["_parameters"], own["_buffers"], own["_modules"]):
             self._dict(held, place)
         rest = {name: each for name, each in own.items() if name not in _REGISTERED}
@@ -82,7 +85,7 @@ class Contents:
 
     def _refuse_functions(self, root: nn.Module) -> None:
         """Refuse functions that go on with the caller's module where `f` has a copy."""
-        own = {id(each) for each, _ in self._modules} | {id(t) for _, t in self.tensors}
+        own = {id(each) for each, *_ in self._modules} | {id(t) for _, t in self.tensors}
         for place, function in self._functions:
             for held in reachable(function):
                 if held is root or id(held) in own:

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -33,11 +34,17 @@ class Skeleton:
         What gaps are left for.
     shared : sequence of object
         What cannot be copied.
+    rebuild : _Rebuild
+        What else tells modules of other structures from this one.
     """
 
-    __slots__ = ("__weakref__", "_empty", "_gaps", "_shared")
+    __slots__ = ("__weakref__", "_empty", "_gaps", "_rebuild", "_shared")
 
-    def __init__(self, module: nn.Module, tensors: Sequence[Any], shared: Sequence[object]) -> None:
+    def __init__(
+        self, module: nn.Module, tensors: Sequence[Any], shared: Sequence[object],
+        rebuild: "_Rebuild",
+    ) -> None:  # fmt: skip
+        self._rebuild = rebuild
         self._gaps = [_Gap(i) for i in range(len(tensors))]
         self._shared = list(shared)
         memo = {id(t): gap for t, gap in zip(tensors, self._gaps, strict=True)}
@@ -103,6 +110,14 @@ def subtree(module: nn.Module) -> Subtree:
     return entry.subtree()
 
 
+def leaves(module: nn.Module) -> Sequence[object] | None:
+    """Those of `subtree`, as `ArrayLibrary.quick_leaves` says, if ``module`` is as it was."""
+    entry = _known.get(id(module))
+    if entry is None or entry.owner() is not module or not entry.is_unchanged():
+        return None
+    return entry.leaves()
+
+
 class _Entry:
     """What a module is made of, and whether it still is."""
 
@@ -115,12 +130,15 @@ class _Entry:
         parameters = [*wanted, *(p for p in module.parameters() if not _is_wanted(p))]
         others = [t for _, t in found.tensors if id(t) not in names]
         self._tensors = [*parameters, *others]
-        self._skeleton = Skeleton(module, self._tensors, found.shared)
         self._rebuild = _Rebuild(tuple(names[id(p)] for p in wanted), len(parameters))
+        self._skeleton = Skeleton(module, self._tensors, found.shared, self._rebuild)
         places = {id(t): f".{name}" for name, t in found.tensors}
         self._names = (*(places[id(t)] for t in self._tensors), "")
         self._constant = (*(False for _ in wanted), *(True for _ in self._tensors[len(wanted) :]))
         self._flags = [getattr(t, "requires_grad", None) for t in self._tensors]
+        self._types = [*map(type, self._tensors)]
+        pairs = zip(self._types, self._flags, strict=True)
+        self._is_plain = all(t is nn.Parameter or (t is torch.Tensor and not r) for t, r in pairs)
         self.contents = found
 
     def is_unchanged(self) -> bool:
@@ -135,6 +153,20 @@ class _Entry:
             (*leaves, self._skeleton), self._rebuild, self._names, (*self._constant, True)
         )
 
+    def leaves(self) -> Sequence[object] | None:
+        """The tensors and the skeleton; None if a tensor is more than its numbers."""
+        tensors = self._tensors
+        if not self._is_plain or [*map(type, tensors)] != self._types:
+            return None
+        if not all(map(_IS_LEAF, tensors)):
+            return None
+        if torch.is_grad_enabled():
+            tensors = [_value(t) if _is_value(t) else t for t in tensors]
+        # Nothing is computed but by programs that do not follow: parameters will do as they are.
+        return *tensors, self._skeleton
+
+
+_IS_LEAF = attrgetter("is_leaf")
 
 _known: OrderedDict[int, _Entry] = OrderedDict()
 

@@ -203,7 +203,7 @@ def _write(
     apart, calls_torch = _observe(call, (*map(TORCH.fresh, examples), *constants))
     # The kernels read bare memory: row by row, and no negation or conjugation still to do
     bare = [
-        f"type({name}) is Tensor and {name}.is_contiguous() and not {name}.is_neg()"
+        f"type({name}) in plain and {name}.is_contiguous() and not {name}.is_neg()"
         + (f" and not {name}.is_conj()" if x.is_complex() else "")
         for name, x in zip(names, examples, strict=True)
     ]
@@ -224,7 +224,7 @@ def _write(
 
     scope: dict[str, Any] = {f"c{i}": constant for i, constant in enumerate(constants)}
     scope |= {"below": torch._C._ExcludeDispatchKeyGuard, "keys": BELOW, "call": call}
-    scope |= {"modes": _MODES, "level": _LEVEL, "tracing": _TRACING, "Tensor": torch.Tensor}
+    scope |= {"modes": _MODES, "level": _LEVEL, "tracing": _TRACING, "plain": _PLAIN}
     scope["general"], scope["rules"] = general, rules  # these are kept as long as it is
     exec("\n".join(lines), scope)  # noqa: S102 - the text is written right here
     run: Program = scope["run"]

@@ -394,6 +394,79 @@ def test_what_is_no_tensor_is_part_of_the_signature():
     torch.testing.assert_close(lazy(model, x), by_backward(loss, model, x)[1])
 
 
+class Scaled(nn.Linear):
+    """It reads all that its attributes are."""
+
+    def __init__(self):
+        super().__init__(3, 3)
+        self.scale, self.steps, self.shift = 2.0, [1.0], torch.ones(3)
+        self.register_buffer("mean", torch.ones(3))
+
+    def forward(self, x):
+        y = super().forward(x) * self.scale + self.shift - self.mean
+        return y * sum(self.steps) if self.training else y
+
+
+class Squared(Scaled):
+    def forward(self, x):
+        return super().forward(x).square()
+
+
+def other_tensor(p):
+    return nn.Parameter(torch.randn_like(p))
+
+
+CHANGES = {
+    "values": lambda m: m.weight.data.mul_(2.0),
+    "data": lambda m: setattr(m.weight, "data", torch.randn(3, 3)),
+    "strides": lambda m: setattr(m.weight, "data", torch.randn(3, 3).T),
+    "dtype": lambda m: m.double(),
+    "state dict": lambda m: m.load_state_dict(Scaled().state_dict(), strict=False),
+    "assigned state dict": lambda m: m.load_state_dict(Scaled().state_dict(), False, assign=True),
+    "parameter": lambda m: setattr(m, "weight", other_tensor(m.weight)),
+    "swapped parameter": lambda m: torch.utils.swap_tensors(m.weight, other_tensor(m.weight)),
+    "parameter in a dict": lambda m: m._parameters.update(bias=other_tensor(m.bias)),
+    "no bias": lambda m: setattr(m, "bias", None),
+    "frozen": lambda m: m.bias.requires_grad_(False),
+    "hook": lambda m: m.register_forward_hook(lambda module, args, y: 3 * y),
+    "submodule": lambda m: m.add_module("inner", nn.Linear(3, 3)),
+    "evaluation": lambda m: m.eval(),
+    "number": lambda m: setattr(m, "scale", 3.0),
+    "list": lambda m: m.steps.append(2.0),
+    "tensor": lambda m: setattr(m, "shift", torch.zeros(3)),
+    "elements of a tensor": lambda m: m.shift.zero_(),
+    "buffer": lambda m: setattr(m, "mean", torch.zeros(3)),
+    "elements of a buffer": lambda m: m.mean.zero_(),
+    "class": lambda m: setattr(m, "__class__", Squared),
+    "attributes": lambda m: setattr(m, "__dict__", {**vars(m), "scale": 3.0}),
+    "tied": lambda m: setattr(m, "bias", m.extra),
+    "untied": lambda m: setattr(m, "twice", other_tensor(m.weight)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_module_that_has_changed(change):
+    torch.manual_seed(0)
+    model = Scaled()
+    model.extra, model.twice = nn.Parameter(torch.randn(3)), model.weight
+
+    def both(model, x):
+        y = loss(model, x) + loss(lambda x: x @ model.twice + model.extra, x)
+        return y if getattr(model, "inner", None) is None else y + loss(model.inner, x)
+
+    step = dif.prepare_value_and_gradient(both, argnums=0, backend="torch", fallback="error")
+    x = torch.randn(5, 3)
+    for _ in range(2):
+        check(step(model, x), by_backward(both, model, x))
+    CHANGES[change](model)
+    x = x.to(model.weight.dtype)
+    for _ in range(2):  # the first as any call, the second by the straight line
+        value, found = by_backward(both, model, x)
+        with torch.no_grad():
+            torch.testing.assert_close(step(model, x), (value, found))
+        check(step(model, x), (value, found))
+
+
 def test_another_module_of_the_same_kind_may_come():
     model, x = Recurrent(), torch.randn(2, 5, 3)
     prepared = dif.prepare_value_and_gradient(loss, model, dif.Const(x))
