@@ -173,7 +173,7 @@ class ArrayLibrary(ABC):
         return None
 
     def put(self, table: Array, where: tuple[slice, slice], block: Array) -> Array:
-        """``table`` with ``block`` in it; whoever asks uses the one that he gave no more."""
+        """``table`` with ``block`` in it; the one that was given is not to be used any more."""
         table[where] = block
         return table
 

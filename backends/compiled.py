@@ -12,7 +12,7 @@ Program = Callable[..., Arrays]
 
 @dataclass(frozen=True, slots=True)
 class Shortcut:
-    """What a straight line does in place of ``run``, with a call less.
+    """A cheaper call that the fast path may make instead of ``run``.
 
     It calls ``direct`` while ``holder.attribute`` is ``wanted``, and else ``direct`` within
     ``scope(wanted)``.
@@ -40,7 +40,7 @@ class Compiled:
     native : object
         The framework's own callable, for those who want to look or to go on without diffface.
     shortcut : Shortcut, optional
-        What may be called in place of ``run``.
+        What the fast path may call in place of ``run``.
     into : callable, optional
         ``into(places)`` is ``run`` with arrays for the outputs at ``places`` as further inputs. It
         writes these outputs there, and nowhere else, and returns the arrays in their places. They

@@ -1,9 +1,10 @@
 """Prepared Jacobians by chunks: the program of one chunk, run for each of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from diffface.backends.arrays import ArrayLibrary
 from diffface.backends.chunks import filled
 from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.errors import CannotRecord
@@ -44,53 +45,102 @@ def build_by_chunks(
     if adapter is not plan.inner or settings.holomorphic:
         return None
     y = x if plan.operator.order == 2 else derivation.results_at(plan, f, x, constants, structure)
-    inputs, outputs = sum(map(size, x)), sum(map(size, y))
-    columns = settings.mode == "forward" or (
-        settings.mode == "auto" and adapter.forward and outputs >= inputs
-    )
-    if min(inputs, outputs) == 0 or (inputs if columns else outputs) <= chunk:
+    if any(is_complex(adapter, a) for a in (*x, *y)) or (cut := _cut(plan, x, y)) is None:
         return None
-    if any(is_complex(adapter, a) for a in (*x, *y)):
-        return None
-    if adapter.loops:
-        total = inputs if columns else outputs
-        most = max(total // PART, ELEMENTS // max(inputs, outputs))
-        chunk *= max(1, min(most, total) // chunk)
+    columns, length = cut
     some = Seeds.TANGENTS if columns else Seeds.COTANGENTS
     both = len(x) + len(constants)
 
     def program(*inputs: Array) -> Arrays:
-        c, seeds = inputs[len(x) : both], inputs[both:]
-        first = inputs[: len(x)]
+        first, c, seeds = inputs[: len(x)], inputs[len(x) : both], inputs[both:]
         return derivation.derive(plan, f, first, c, lambda: seeds, structure, some=some)
 
     # Of the results only shapes, dtypes and devices are needed, which zeros have, too.
-    y = tuple(map(adapter.xp.zeros_like, y)) if not columns else ()
-    examples = (*x, *constants)
-    one, _ = build(program, (*examples, *basis(adapter, x if columns else y, part=(0, chunk))))
+    rows = None if columns else tuple(map(adapter.xp.zeros_like, y))
+    seeds = basis(adapter, x if rows is None else rows, part=(0, length))
+    one, _ = build(program, (*x, *constants, *seeds))
     if one.draws:
         return None
-    before, blocks = sum(structure.counts[:-1]), structure.counts[-1]
-    count = blocks // len(x if columns else y)
+    loop = _Loop(plan, one, structure.counts, rows, length, library)
+    into = loop.into if library.writable else None
+    made = replace(one, run=loop.run, shortcut=None, into=into, many=None)
+    return made, loop.run(*x, *constants)
 
-    def run(*inputs: Array, into: dict[int, Array] | None = None) -> Arrays:
-        space = inputs[: len(x)] if columns else y
 
-        def call(start: int, length: int) -> tuple[Arrays, Arrays]:
-            found = one.run(*inputs, *basis(adapter, space, part=(start, length)))
-            return found[before : before + count], found[:before] + found[before + count :]
+def _cut(plan: Plan, x: Arrays, y: Arrays) -> tuple[bool, int] | None:
+    """Whether chunks are of columns, and how many at a time; None where one has them all."""
+    adapter, mode, chunk = plan.outer, plan.settings.mode, plan.settings.chunk_size
+    assert chunk is not None
+    inputs, outputs = sum(map(size, x)), sum(map(size, y))
+    columns = mode == "forward" or (mode == "auto" and adapter.forward and outputs >= inputs)
+    total = inputs if columns else outputs
+    if min(inputs, outputs) == 0 or total <= chunk:
+        return None
+    if adapter.loops:
+        most = max(total // PART, ELEMENTS // max(inputs, outputs))
+        chunk *= max(1, min(most, total) // chunk)
+    return columns, chunk
 
+
+class _Loop:
+    """The program of one chunk, run for each of them.
+
+    Parameters
+    ----------
+    plan : Plan
+        What is derived.
+    one : Compiled
+        ``one.run(*primals, *constants, *seeds)`` is a chunk of columns, or of rows.
+    counts : sequence of int
+        How many arrays each part of the result has; the last is the Jacobian.
+    y : tuple of arrays or None
+        What the results look like, where the chunks are rows; None for columns.
+    length : int
+        How many columns or rows at a time.
+    library : ArrayLibrary
+        Of the arrays that take them.
+    """
+
+    def __init__(
+        self, plan: Plan, one: Compiled, counts: Sequence[int], y: Arrays | None, length: int,
+        library: ArrayLibrary,
+    ) -> None:  # fmt: skip
+        self._plan = plan
+        self._one = one
+        self._y = y
+        self._length = length
+        self._library = library
+        self._primals = len(plan.signature.primals)
+        self._before = sum(counts[:-1])
+        self._count = counts[-1] // (self._primals if y is None else len(y))
+
+    def run(self, *inputs: Array, into: dict[int, Array] | None = None) -> Arrays:
+        """All outputs of the derivation; blocks of the Jacobian may go ``into`` arrays."""
+        plan, x = self._plan, inputs[: self._primals]
+        space = x if self._y is None else self._y
+        start, stop = self._before, self._before + self._count
+
+        def call(first: int, length: int) -> tuple[Arrays, Arrays]:
+            seeds = basis(plan.outer, space, part=(first, length))
+            found = self._one.run(*inputs, *seeds)
+            return found[start:stop], found[:start] + found[stop:]
+
+        columns = self._y is None
         with plan.inner.scope(plan.dtypes):
-            made = filled(adapter, call, space, chunk, columns, library, inputs[: len(x)], into)
+            made = filled(plan.outer, call, space, self._length, columns, self._library, x, into)
         if made is None:
             raise CannotRecord("its derivative cannot be put together from chunks")
-        return made[1][:before] + made[0] + made[1][before:]
+        blocks, rest = made
+        return rest[:start] + blocks + rest[start:]
 
-    def filling(places: tuple[int, ...]) -> Program:
+    def into(self, places: tuple[int, ...]) -> Program:
+        """``run`` with arrays for the outputs at ``places`` as further inputs."""
+        both = self._primals + len(self._plan.signature.constants)
+
         def run_into(*inputs: Array) -> Arrays:
             given = dict(zip(places, inputs[both:], strict=True))
-            into = {i - before: a for i, a in given.items() if i >= before}
-            outputs = list(run(*inputs[:both], into=into))
+            blocks = {i - self._before: a for i, a in given.items() if i >= self._before}
+            outputs = list(self.run(*inputs[:both], into=blocks))
             for i, a in given.items():
                 if outputs[i] is not a:
                     a[...] = outputs[i]
@@ -98,9 +148,6 @@ def build_by_chunks(
             return tuple(outputs)
 
         return run_into
-
-    into = filling if library.writable else None
-    return replace(one, run=run, shortcut=None, into=into, many=None), run(*examples)
 
 
 def _evaluated_by_chunks(

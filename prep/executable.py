@@ -93,7 +93,7 @@ class Executable:
             self._fall_back(error, "every")
             return
         self._shapes = [plan.outer.arrays.describe(a)[:2] for a in outputs]
-        if self._in_chunks:  # a straight line would gain nothing
+        if self._in_chunks:  # a fast path would gain nothing
             return
         self.entry = emit(
             plan, self.compiled, self._structure, primals, constants, seeds, outputs, defaults,

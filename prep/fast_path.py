@@ -1,4 +1,4 @@
-"""The way into and out of a compiled program, as straight-line code for one signature.
+"""The fast path into and out of a compiled program: straight-line code for one signature.
 
 The general way (lay the arguments out, compare with the signature, carry in, run, carry out,
 assemble) walks over structure that never changes. The code emitted here has it unrolled, and is

@@ -28,7 +28,7 @@ MISS = "break"
 
 
 class Unknown(Exception):
-    """There is no straight line for this signature."""
+    """There is no fast path for this signature."""
 
 
 class Writer:
@@ -39,7 +39,7 @@ class Writer:
     name : str
         What errors call the entry.
     general : Entry
-        Takes the calls that the straight line is not made for.
+        Takes the calls that the fast path is not made for.
     """
 
     def __init__(self, name: str, general: Entry) -> None:

@@ -1,4 +1,4 @@
-"""``jax.Array`` as an array kind."""
+"""The array library of ``jax.Array``."""
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass

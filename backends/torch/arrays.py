@@ -1,4 +1,4 @@
-"""``torch.Tensor`` as an array kind."""
+"""The array library of ``torch.Tensor``."""
 
 import warnings
 from collections.abc import Callable, Hashable, Sequence

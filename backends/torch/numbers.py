@@ -58,7 +58,7 @@ def refuse_taken_numbers(f: Function, x: Arrays) -> None:
 
 
 def hint(error: Exception) -> str | None:
-    """What the user should know if ``error`` came from a function that is not portable."""
+    """Hint for the user if ``error`` came from a function that is not portable; else None."""
     if isinstance(error, NumberTakenError):
         return "a number was taken out of a torch tensor that is being differentiated"
     text = str(error)

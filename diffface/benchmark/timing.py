@@ -155,7 +155,7 @@ def ratio(first: Timed, second: Timed) -> Spread:
     return spread([a / b for a, b in pairs])
 
 
-# A call that goes on for this part of its time after it has returned is not over.
+# Fraction of a call's time spent after it returned that marks it as asynchronous.
 PART = 0.2
 # Below this, in seconds, nothing can be told.
 LEAST = 5e-5

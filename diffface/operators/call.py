@@ -172,7 +172,7 @@ def _derive(at: Point) -> tuple[tuple[Arrays, ...], Arrays]:
     return (y,), aux
 
 
-# None of the operators that users know.
+# Internal: not exported.
 VALUE = Operator({(0,): "value"}, _derive, (Part.VALUE,), keywords=Options.__optional_keys__)
 
 

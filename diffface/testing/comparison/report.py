@@ -246,7 +246,7 @@ def _call(
         return function(f, *args, **seeds, **options)
     prepare = prepare_value if name == "value" else getattr(diffface, f"prepare_{name}")
     try:
-        prepared = prepare(f, *subject.elsewhere(), **options)
+        prepared = prepare(f, *subject.perturbed(), **options)
     except Exception:  # noqa: BLE001 - f need not be defined there
         prepared = prepare(f, *args, **options)
     return prepared(*plain(args), **seeds)

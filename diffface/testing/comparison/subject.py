@@ -108,7 +108,7 @@ class Subject:
                 args[i] = unflatten(spec, place.leaves(primals, constants))
         return tuple(args)
 
-    def elsewhere(self) -> tuple[Any, ...]:
+    def perturbed(self) -> tuple[Any, ...]:
         """Arguments of the same signature at a point nearby."""
         leaves = zip(self.primals, self.layout.primals, strict=True)
         return self.moved(
