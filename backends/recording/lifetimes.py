@@ -74,10 +74,12 @@ class Lifetimes(Generic[Value]):
 
     def is_private(self, value: Value) -> bool:
         """Whether nothing but the program itself can hold the memory of `value`."""
-        if value not in self._owned:
-            return False
+        return value in self._owned and not self.is_kept(value)
+
+    def is_kept(self, value: Value) -> bool:
+        """Whether code that was run may have kept something in the memory of `value`."""
         memory = self.memory(value)
-        return all(self.memory(kept) is not memory for kept in self._kept)
+        return any(self.memory(kept) is memory for kept in self._kept)
 
     def is_last_use(self, value: Value, at: Value) -> bool:
         """Whether nothing uses `value` itself, as apart from its memory, after `at`."""

@@ -22,6 +22,9 @@ _LIBRARIES = {
 # Functions of torch.special without a derivative, by their names.
 WITHOUT_RULE = re.compile(r"bessel|airy_ai|_polynomial_")
 
+# Tensors that are nothing but memory.
+PLAIN = (torch.Tensor, torch.nn.Parameter)
+
 _HARMLESS = (bool, int, float, complex, str, bytes, type(None), types.BuiltinFunctionType)
 
 
@@ -73,6 +76,18 @@ def transformed() -> bool:
         or forward_ad._current_level >= 0
         or _len_torch_dispatch_stack() > 0
     )
+
+
+def are_plain(*tensors: Array) -> bool:
+    """Whether tensors are nothing but memory, and nobody watches what is done to them.
+
+    Fake tensors, transforms and tracers want to see every operation.
+    """
+    if _len_torch_dispatch_stack() > 0 or _functorch.maybe_current_level() is not None:
+        return False
+    if torch._C._get_tracing_state() is not None:
+        return False
+    return all([type(x) in PLAIN for x in tensors])  # noqa: C419 - a generator takes longer
 
 
 def is_traced(array: Array) -> bool:

@@ -1,13 +1,16 @@
-"""Places: memory in which a value is computed that is to be a part of another, or was given."""
+"""Places: memory in which a value is computed that was given, or is of another, or kept."""
 
+from collections.abc import Iterable
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 
-from diffface.backends.autograd.recorder.functions import joined, product
+from diffface.backends.autograd.recorder.functions import joined, product, scatter
 from diffface.backends.autograd.recorder.graph import Node
 from diffface.backends.autograd.recorder.program_names import ProgramNames
-from diffface.backends.autograd.recorder.source import expression
+from diffface.backends.autograd.recorder.source import FILLING, expression
+from diffface.backends.recording.workspace import Form
 
 # A view costs about as much as a copy of so many elements.
 _MANY = 1000
@@ -28,6 +31,30 @@ def reshaped(node: Node) -> Node:
 def fills(node: Node) -> bool:
     """Whether `node` can be computed in memory that is given, and a copy would cost more."""
     return node.size >= _MANY and (node.fn in (product, joined) or is_elementwise(node))
+
+
+def fits_anywhere(node: Node) -> bool:
+    """Whether `node` can be computed in memory that is given, without a copy."""
+    return node.fn in FILLING or node.fn in (scatter, np.broadcast_to) or is_elementwise(node)
+
+
+def turned(order: Iterable[Node]) -> set[Node]:
+    """Return the values that may lie column by column, and so are better not put elsewhere."""
+    found: set[Node] = set()
+    for node in order:
+        if node.fn is np.transpose or not found.isdisjoint(node.parents):
+            found.add(node)
+    return found
+
+
+def form(node: Node) -> Form:
+    """What the array of a value is like."""
+    return Form(node.shape, node.dtype, node.size * node.dtype.itemsize if node.shape else 0)
+
+
+def view_of(memory: Any, start: int, form: Form) -> Any:
+    """Return an array in memory."""
+    return np.ndarray(form.shape, form.dtype, memory, start)
 
 
 def lines_into(names: ProgramNames, node: Node, target: str) -> list[str]:

@@ -23,18 +23,22 @@ from diffface.backends.autograd.recorder.graph import Node
 from diffface.backends.autograd.recorder.many import batched
 from diffface.backends.autograd.recorder.places import (
     fills,
+    fits_anywhere,
+    form,
     lines_into,
     parts_of,
     reshaped,
+    turned,
+    view_of,
     written_into,
 )
 from diffface.backends.autograd.recorder.program_names import ProgramNames
 from diffface.backends.autograd.recorder.scatter import Touched, update_lines
 from diffface.backends.autograd.recorder.source import FILLING, argument, empty, expression
-from diffface.backends.autograd.recorder.workspace import Workspace
 from diffface.backends.compiled import Compiled, Program
 from diffface.backends.recording.lifetimes import Lifetimes
 from diffface.backends.recording.names import code
+from diffface.backends.recording.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,8 @@ class _Writer:
         for node in self._order:
             if node.fn is joined and node not in self._given:
                 self._give_slots(node)
-        self._workspace = Workspace(self.names, self._order, self._lives, outputs)
+        self._workspace = Workspace(self._lives, outputs, view_of)
+        self._turned = turned(self._order)
 
     def write(self) -> str:
         """Return the source."""
@@ -119,7 +124,7 @@ class _Writer:
                 self._write_statement(node)
                 self._workspace.release(node)
         results = "".join(f"{self._result(i, node)}, " for i, node in enumerate(self._outputs))
-        first, last = self._workspace.lines()
+        first, last = self._workspace.lines(self.names.bound.spell)
         self._lines = [*first, *self._lines, *last, f"return ({results.strip()})"]
         arguments = [*(f"x{i}" for i in range(len(self._inputs))), *self._places.values()]
         head = f"def run({', '.join(arguments)}):"
@@ -149,7 +154,7 @@ class _Writer:
             return None
         whole, start, stop = self._slots[node]
         if whole not in self.names.local:
-            name = self._slot(whole) or self._workspace.place(whole)
+            name = self._slot(whole) or self._place(whole)
             if name is None:
                 name = self.names.variable()
                 self._lines.append(f"{name} = {empty(self.names, whole.shape, whole.dtype)}")
@@ -159,6 +164,13 @@ class _Writer:
             part += f".reshape({argument(self.names, node.shape)})"
         self._lines.append(f"{name} = {part}")
         return name
+
+    def _place(self, node: Node) -> str | None:
+        """Return the array of the workspace that `node` is computed in, if it is."""
+        fits = fits_anywhere(node) and (node.ndim < 2 or node not in self._turned)
+        if not fits or not self._workspace.may_hold(node, form(node)):
+            return None
+        return self._workspace.place(node, form(node))
 
     def _write_joined(self, node: Node) -> None:
         """Copy the parts that are not in their places yet."""
@@ -173,7 +185,7 @@ class _Writer:
             self._write_joined(node)
             return
         lender, given = self._lender(node), self._given.get(node) or self._slot(node)
-        place = None if lender or given else self._workspace.place(node)
+        place = None if lender or given else self._place(node)
         given = given or place
         if node.fn is scatter:
             name = self._write_update(node, lender, given)
@@ -213,7 +225,7 @@ class _Writer:
                 and x.shape
                 and (x.shape, x.dtype) == kind
                 and self._lives.may_overwrite(x, node)
-                and (self._workspace.may_hold(node) or not self._workspace.holds(x))
+                and self._workspace.may_pass_on(x, node)
             ),
             None,
         )

@@ -32,6 +32,7 @@ from diffface.backends.torch.graph.gathers import (
 from diffface.backends.torch.graph.graph import aten
 from diffface.backends.torch.graph.memory import allocates, lifetimes_of
 from diffface.backends.torch.graph.replay import BELOW, replay
+from diffface.backends.torch.levels import PLAIN, are_plain
 
 # Inductor keeps process-wide state while it compiles
 _COMPILING = threading.RLock()
@@ -40,8 +41,6 @@ _COMPILING = threading.RLock()
 _MODES = torch._C._len_torch_dispatch_stack
 _LEVEL = torch._C._functorch.maybe_current_level
 _TRACING = torch._C._get_tracing_state
-# Tensors that are nothing but memory
-_PLAIN = (torch.Tensor, torch.nn.Parameter)
 
 _OPTIONS = {
     "alignment_asserts": False,
@@ -216,7 +215,8 @@ def _write(
     ]
 
     def general(*inputs: Array) -> Arrays:
-        if _is_watched() or not all(type(x) in _PLAIN for x in inputs):
+        # Generated code reads memory, past whoever watches; the graph itself is for them.
+        if not are_plain(*inputs):
             outputs: Arrays = module(*inputs, *constants)
             return tuple(x.clone() for x in outputs)
         plain = (x.detach().resolve_conj().resolve_neg().contiguous() for x in inputs)
@@ -224,19 +224,11 @@ def _write(
 
     scope: dict[str, Any] = {f"c{i}": constant for i, constant in enumerate(constants)}
     scope |= {"below": torch._C._ExcludeDispatchKeyGuard, "keys": BELOW, "call": call}
-    scope |= {"modes": _MODES, "level": _LEVEL, "tracing": _TRACING, "plain": _PLAIN}
+    scope |= {"modes": _MODES, "level": _LEVEL, "tracing": _TRACING, "plain": PLAIN}
     scope["general"], scope["rules"] = general, rules  # these are kept as long as it is
     exec("\n".join(lines), scope)  # noqa: S102 - the text is written right here
     run: Program = scope["run"]
     return run
-
-
-def _is_watched() -> bool:
-    """Whether operations are not just run: fake tensors, transforms and tracers want to see them.
-
-    Generated code reads memory, past all of them; the graph itself is for them.
-    """
-    return bool(_MODES()) or _LEVEL() is not None or bool(_TRACING())
 
 
 def _observe(call: Program, inputs: Arrays) -> tuple[bool, bool]:

@@ -9,26 +9,32 @@ An operation that is not listed here is taken to return a view of any of its inp
 import operator
 from typing import Any
 
+import torch
 from torch import fx
 
 from diffface.backends.recording.lifetimes import Lifetimes
+from diffface.backends.recording.workspace import Form
 from diffface.backends.torch.graph.graph import aten_names, looks_like, name_of
+from diffface.backends.torch.graph.look import Look
 from diffface.backends.torch.graph.lowering import LOWERED, SCATTERS
 from diffface.backends.torch.host import HOST
 
 _ALLOCATING = aten_names(
     """
-    _log_softmax _log_softmax_backward_data _softmax _softmax_backward_data
-    abs acos add addcdiv addcmul addmm amax amin asin atan atan2 baddbmm bmm cat clamp clamp_max
-    clamp_min clone constant_pad_nd cos cosh cumsum div dot elu eq erf erfc exp exp2 expm1 full
-    gather ge gelu gt index index_put le leaky_relu log log10 log1p log2 logical_and logical_not
-    logical_or lt masked_fill maximum mean minimum mm mul mv ne neg pow prod reciprocal relu rsqrt
-    rsub select_backward select_scatter sigmoid sigmoid_backward sign silu sin sinh slice_backward
-    slice_scatter softplus sqrt square stack sub sum tan tanh tanh_backward threshold_backward tril
-    triu var where
+    _log_softmax _log_softmax_backward_data _softmax _softmax_backward_data abs acos add addcdiv
+    addcmul addmm amax amin asin atan atan2 baddbmm bmm cat clamp clamp_max clamp_min clone
+    constant_pad_nd cos cosh cumsum div dot elu eq erf erfc exp exp2 expm1 full gather ge gelu
+    gt index index_put index_select le leaky_relu log log10 log1p log2 logical_and logical_not
+    logical_or lt masked_fill maximum mean minimum mm mul mv ne neg pow prod reciprocal relu
+    rsqrt rsub select_backward select_scatter sigmoid sigmoid_backward sign silu sin sinh
+    slice_backward slice_scatter softplus sqrt square stack sub sum tan tanh tanh_backward
+    threshold_backward tril triu var where
     """
 )
 
+
+# Operations of torch's own.
+_NAMESPACES = ("aten", "prims")
 
 # Of their first argument, and of nothing else.
 _VIEWS = aten_names("permute squeeze t transpose unsqueeze view")
@@ -62,7 +68,14 @@ def lifetimes_of(graph: fx.Graph) -> Lifetimes[fx.Node]:
     """Until when each result of a functional graph is needed, in the order in which it is run."""
     *order, output = graph.nodes
     operands = lambda node: node.all_input_nodes
-    return Lifetimes(order, operands, allocates, results=output.all_input_nodes)
+    return Lifetimes(order, operands, allocates, output.all_input_nodes, _keeps)
+
+
+def _keeps(node: fx.Node) -> bool:
+    """Whether code that is not torch's runs, which may keep what it is given."""
+    if node.op != "call_function" or node.target is operator.getitem or node.target in LOWERED:
+        return False
+    return getattr(node.target, "namespace", "") not in _NAMESPACES
 
 
 def may_overwrite(lifetimes: Lifetimes[fx.Node], x: object, at: fx.Node) -> bool:
@@ -81,3 +94,20 @@ def _count(x: fx.Node, at: fx.Node) -> int:
     found: list[fx.Node] = []
     fx.map_arg((at.args, at.kwargs), found.append)
     return found.count(x)
+
+
+def form_of(node: fx.Node) -> Form:
+    """What the result of a node is like in memory, if it is one tensor on the CPU, row by row."""
+    value = node.meta.get("val")
+    if not isinstance(value, Look) or value.is_conj() or value.is_neg():
+        return Form((), None, 0)
+    if value.device.type != "cpu" or not value.is_contiguous():
+        return Form((), None, 0)
+    return Form(tuple(value.shape), value.dtype, value.numel() * value.dtype.itemsize)
+
+
+def view_of(memory: Any, start: int, form: Form) -> torch.Tensor:
+    """Return a tensor in memory, for inference mode and others."""
+    with torch.inference_mode(mode=False):
+        found = torch.from_numpy(memory[start : start + form.size])
+        return found.view(form.dtype).view(form.shape)

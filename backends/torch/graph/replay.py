@@ -21,10 +21,12 @@ from torch.autograd.graph import increment_version
 from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.recording.lifetimes import Lifetimes
 from diffface.backends.recording.names import code
+from diffface.backends.recording.workspace import Workspace
 from diffface.backends.torch.graph.lowering import lower
-from diffface.backends.torch.graph.memory import is_whole, lifetimes_of
+from diffface.backends.torch.graph.memory import is_whole, lifetimes_of, view_of
 from diffface.backends.torch.graph.spelling import Spelling
 from diffface.backends.torch.graph.statements import Statements
+from diffface.backends.torch.levels import are_plain
 
 # A hand-written program would run under no_grad; to stay below autograd altogether costs the same
 # to enter and makes every call cheaper. Autocast had its say when the graph was recorded.
@@ -106,11 +108,16 @@ def _emit_into(module: fx.GraphModule, places: tuple[int, ...] = ()) -> tuple[st
 
 
 def _emit(
-    module: fx.GraphModule, given: dict[int, str], ends: dict[str, str]
+    module: fx.GraphModule, given: dict[int, str], ends: dict[str, str], keep: bool = True
 ) -> tuple[str, Program]:
-    """Write it down; ``ends`` are variables that go by other names, and is told about more."""
+    """Write it down; ``ends`` are variables that go by other names, and is told about more.
+
+    With ``keep``, memory is kept from call to call.
+    """
     lifetimes, spelling = lifetimes_of(module.graph), Spelling()
-    statements = Statements(lifetimes, spelling, dict(ends))
+    barred = module.graph.nodes if not keep else module.graph.output_node().all_input_nodes
+    workspace = Workspace(lifetimes, barred, view_of)
+    statements = Statements(lifetimes, spelling, workspace, dict(ends))
     inputs: list[str] = []
     for node in module.graph.nodes:
         if node.op == "placeholder":
@@ -129,14 +136,23 @@ def _emit(
                 # So that autograd notices where it has kept the tensor.
                 statements.write(f"{spelling.constant(increment_version, 'written')}({name})")
                 results[i] = name
+            first, last = workspace.lines(spelling.constant)
+            for line in last:
+                statements.write(line)
             statements.write(f"return ({''.join(f'{result}, ' for result in results)})", *outputs)
         else:
             statements.add(node)
-    lines = [f"def run({', '.join([*inputs, *given.values()])}):", "    with below(keys):"]
-    lines += [f"        {line}" for line in statements.text()]
+    arguments = ", ".join([*inputs, *given.values()])
+    lines = [f"def run({arguments}):"]
+    if first:
+        lines.append(f"    if not plain({arguments}): return general()({arguments})")
+    lines.append("    with below(keys):")
+    lines += [f"        {line}" for line in (*first, *statements.text())]
     source = "\n".join([*lines, ""])
     scope = {"below": torch._C._ExcludeDispatchKeyGuard, "keys": BELOW, **spelling.constants}
-    scope["rules"] = module.meta["rules"]
+    scope |= {"rules": module.meta["rules"], "plain": are_plain}
+    # For tensors that are more than memory.
+    scope["general"] = cache(lambda: _emit(module, given, dict(ends), keep=False)[1])
     exec(code(source, "<diffface replay>"), scope)  # noqa: S102 - the text comes from a graph
     run: Program = scope["run"]
     return source, run

@@ -13,9 +13,10 @@ from torch import fx
 from torch._ops import OpOverload
 
 from diffface.backends.recording.lifetimes import Lifetimes
+from diffface.backends.recording.workspace import Workspace
 from diffface.backends.torch.graph.graph import aten, aten_names, name_of
 from diffface.backends.torch.graph.lowering import LOWERED
-from diffface.backends.torch.graph.memory import may_overwrite
+from diffface.backends.torch.graph.memory import form_of, may_overwrite
 from diffface.backends.torch.graph.spelling import Spelling, binding, binding_into, brief
 
 _OVERWRITING = aten_names(
@@ -49,14 +50,17 @@ class Statements:
         Of the same graph; told about every result that takes the place of an operand.
     spelling : Spelling
         Told about every new variable.
+    workspace : Workspace
+        Told about every result that is computed in it.
     given : dict
         Variables in whose place there is a tensor already, and its name.
     """
 
     def __init__(
-        self, lifetimes: Lifetimes[fx.Node], spelling: Spelling, given: dict[str, str]
-    ) -> None:
-        self._given = given
+        self, lifetimes: Lifetimes[fx.Node], spelling: Spelling, workspace: Workspace[fx.Node],
+        given: dict[str, str],
+    ) -> None:  # fmt: skip
+        self._given, self._workspace = given, workspace
         self._lifetimes = lifetimes
         self._spelling = spelling
         self._lines: list[_Line] = []
@@ -71,13 +75,15 @@ class Statements:
         ways = (self._slice, self._pad, self._update, self._overwrite)
         if not any(way(node) for way in ways):
             self._assign(node, self._expression(node), self._expression_into)
+        self._workspace.release(node)
 
     def text(self) -> list[str]:
         """Return the lines, with memory given back as early as if a person had written them."""
         later: set[str] = set()
         lines: list[str] = []
         for line in reversed(self._lines):
-            dead = sorted(line.needs - later) if lines else []
+            # Those in the workspace are taken again.
+            dead = sorted(n for n in line.needs - later if n[0] != "b") if lines else []
             lines.append(line.text + (f"; del {', '.join(dead)}" if dead else ""))
             later |= line.needs
         return lines[::-1]
@@ -88,7 +94,7 @@ class Statements:
     ) -> None:  # fmt: skip
         """Compute a result in new memory, or ``into`` what is given, if there is a way."""
         name = f"v{len(self._lines)}"
-        given = self._given.get(name)
+        given = self._given.get(name) or self._place(node, into)
         written = into(node, given) if given else None
         if given and written:
             self._spelling.variable(node, given)
@@ -96,6 +102,17 @@ class Statements:
         else:
             self._spelling.variable(node, name)
             self.write(f"{name} = {expression}", *node.all_input_nodes)
+
+    def _place(self, node: fx.Node, into: Callable[[fx.Node, str], str | None]) -> str | None:
+        """Return the tensor of the workspace to compute a result in, if there is a way."""
+        form = form_of(node)
+        if not self._workspace.may_hold(node, form) or into(node, "") is None:
+            return None
+        return self._workspace.place(node, form)
+
+    def _may_overwrite(self, x: Any, at: fx.Node) -> bool:
+        fits = may_overwrite(self._lifetimes, x, at)
+        return fits and self._workspace.may_pass_on(x, at)
 
     def _take_place(self, node: fx.Node, of: fx.Node) -> None:
         self._spelling.variable(node, self._spelling.show(of))
@@ -110,19 +127,32 @@ class Statements:
             source, position = node.args  # of operator.getitem
             return f"{show(source)}[{position!r}]"
         args, kwargs = brief(node.target, node.args, node.kwargs)
-        if node.target is aten.rsub.Scalar and len(args) == 2:
-            number = self._spelling.number(args[1], node)
-            if number is not None:
-                return f"{constant(torch.sub, 'sub')}({number}, {show(args[0])})"
+        reversed_ = self._reversed(node, args)
+        if reversed_ is not None:
+            return f"{reversed_})"
         looks: Any = fx.map_arg((args, kwargs), lambda x: x.meta["val"])
         found = binding(node.target, looks[0], looks[1], node.meta.get("val"))
         name = constant(found, node.target._schema.name.partition("::")[2])
         return f"{name}({self._spelling.arguments(args, kwargs, node)})"
 
+    def _reversed(self, node: fx.Node, args: Any) -> str | None:
+        """Write a number minus a tensor, but for the closing bracket."""
+        if node.target is not aten.rsub.Scalar or len(args) != 2:
+            return None
+        number = self._spelling.number(args[1], node)
+        if number is None:
+            return None
+        return (
+            f"{self._spelling.constant(torch.sub, 'sub')}({number}, {self._spelling.show(args[0])}"
+        )
+
     def _expression_into(self, node: fx.Node, given: str) -> str | None:
         if not isinstance(node.target, OpOverload):
             return None
         args, kwargs = brief(node.target, node.args, node.kwargs)
+        reversed_ = self._reversed(node, args)
+        if reversed_ is not None:
+            return f"{reversed_}, out={given})"
         looks: Any = fx.map_arg((args, kwargs), lambda x: x.meta["val"])
         found = binding_into(node.target, looks[0], looks[1], node.meta.get("val"))
         if found is None:
@@ -143,7 +173,7 @@ class Statements:
         if node.target in _COMMUTATIVE and len(args) == 2 and not kwargs:
             orders.append(args[::-1])
         for into, *rest in orders:
-            if may_overwrite(self._lifetimes, into, node):
+            if self._may_overwrite(into, node):
                 name = name_of(node).partition("::")[2]
                 shown = self._spelling.arguments(rest, kwargs, node)
                 self.write(f"{self._spelling.show(into)}.{name}_({shown})", *node.all_input_nodes)
@@ -183,7 +213,7 @@ class Statements:
             where = [*where, *_WHOLE[len(where) :]]
         if self._part(into, node, where) is None:
             return False
-        if may_overwrite(self._lifetimes, into, node):
+        if self._may_overwrite(into, node):
             self._take_place(node, into)  # type: ignore[arg-type]
         else:
             shown = self._spelling.show(into)

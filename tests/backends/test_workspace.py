@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import diffface as dif
-from diffface.backends.autograd.recorder import workspace
+from diffface.backends.recording import workspace
 
 N = 6000
+BACKENDS = ["autograd", "torch"]
 
 
 def spread(x: Any) -> Any:
@@ -36,7 +39,7 @@ def spoiled(monkeypatch: pytest.MonkeyPatch) -> None:
     give_back = workspace.give_back
 
     def spoil(memory: Any) -> None:
-        memory[:] = 0xFF
+        memory.bytes[:] = 0xFF
         give_back(memory)
 
     monkeypatch.setattr(workspace, "_SMALL", 1)
@@ -44,16 +47,17 @@ def spoiled(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("spoiled")
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("operator", ["value_and_gradient", "hessian", "jacobian"])
-def test_results_are_not_in_the_workspace(operator: str) -> None:
+def test_results_are_not_in_the_workspace(operator: str, backend: str) -> None:
     f = spread if operator != "jacobian" else lambda x: {"a": x * x, "b": x[None] * x[:, None]}
     x = np.linspace(0.1, 1.0, 8)
-    prepared = getattr(dif, f"prepare_{operator}")(f, x, backend="autograd")
+    prepared = getattr(dif, f"prepare_{operator}")(f, x, backend=backend)
     assert "borrow" in str(prepared.native.source)
     points = [x, x + 1, x - 1]
     found = [prepared(p) for p in points]
     for p, result in zip(points, found, strict=True):
-        wanted = getattr(dif, operator)(f, p, backend="autograd")
+        wanted = getattr(dif, operator)(f, p, backend=backend)
         pairs = zip(_leaves(result), _leaves(wanted), strict=True)
         for a, b in pairs:
             np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
@@ -65,8 +69,9 @@ def _leaves(tree: Any) -> list[Any]:
     return list(tree) if isinstance(tree, tuple) else [tree]
 
 
-def test_many_threads_call_one_sparse_hessian() -> None:
-    prepared = dif.prepare_hessian(energy, np.ones(N), backend="autograd", sparsity="trace")
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_many_threads_call_one_sparse_hessian(backend: str) -> None:
+    prepared = dif.prepare_hessian(energy, np.ones(N), backend=backend, sparsity="trace")
     start = threading.Barrier(8)
 
     def run(seed: int) -> Any:
@@ -80,7 +85,10 @@ def test_many_threads_call_one_sparse_hessian() -> None:
                 np.testing.assert_allclose(data, energy_hessian(x), rtol=1e-12)
 
 
-def test_a_rule_that_calls_the_same_program_keeps_its_arguments_and_fails_once() -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_rule_that_calls_the_same_program_keeps_its_arguments_and_fails_once(
+    backend: str,
+) -> None:
     seen: list[Any] = []
     within: list[Any] = []
     fails = False
@@ -89,7 +97,7 @@ def test_a_rule_that_calls_the_same_program_keeps_its_arguments_and_fails_once()
         seen.append(x)
         if len(within) == 1:
             within.append(None)
-            within[1] = made(x / 2 + 1)
+            within[1] = made(x / 4 + 1)
         if fails:
             raise ValueError("once")
         return x**2
@@ -98,20 +106,41 @@ def test_a_rule_that_calls_the_same_program_keeps_its_arguments_and_fails_once()
     square.pullback(lambda active, saved, dy: (2 * saved[1] * dy,), black_box=True)
 
     def f(x: Any) -> Any:
-        y = x * 2.0
-        return dif.namespace(x).sum(square(y) * y)
+        xp, y = dif.namespace(x), x * 2.0
+        return xp.sum(square(y) * y) + xp.sum(xp.exp(xp.sin(x)))
+
+    def gradient(x: Any) -> Any:
+        return 24 * x**2 + np.cos(x) * np.exp(np.sin(x))
 
     x = np.linspace(0.5, 1.0, N)
-    made = dif.prepare_gradient(f, x, backend="autograd")
+    made = dif.prepare_gradient(f, x, backend=backend)
     assert "borrow" in made.native.source
     seen.clear()
     within.append(None)
-    np.testing.assert_allclose(made(x), 24 * x**2, rtol=1e-12)
-    np.testing.assert_allclose(within[1], 24 * (x + 1) ** 2, rtol=1e-12)
+    np.testing.assert_allclose(made(x), gradient(x), rtol=1e-12)
+    np.testing.assert_allclose(within[1], gradient(x / 2 + 1), rtol=1e-12)
     np.testing.assert_array_equal(seen[0], 2 * x)
     fails = True
     with pytest.raises(ValueError, match="once"):
         made(x)
     fails = False
-    np.testing.assert_allclose(made(x + 1), 24 * (x + 1) ** 2, rtol=1e-12)
+    np.testing.assert_allclose(made(x + 1), gradient(x + 1), rtol=1e-12)
     np.testing.assert_array_equal(seen[0], 2 * x)
+
+
+def test_tensors_that_are_watched_are_not_computed_in_it() -> None:
+    f = lambda x: (dif.namespace(x).exp(x) * 2.0) ** 2
+    x = torch.linspace(0.0, 1.0, N, dtype=torch.float64)
+    prepared = dif.prepare_pushforward(f, x, backend="torch")
+    run = prepared.native.run
+    assert "borrow" in prepared.native.source
+    both = torch.stack([x, x + 1])
+    (found,) = torch.func.vmap(run)(both, both)
+    torch.testing.assert_close(found, 8 * torch.exp(2 * both) * both)
+    with torch.inference_mode():
+        (inferred,) = run(x, x)
+    torch.testing.assert_close(inferred, found[0])
+    torch.testing.assert_close(run(x, x)[0], found[0])
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        assert run(torch.ones_like(x), torch.ones_like(x))[0].shape == x.shape
+    torch.testing.assert_close(run(x, x)[0], found[0])
