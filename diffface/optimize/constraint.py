@@ -87,7 +87,17 @@ def _hessian(function: VectorFunction, options: ProblemOptions) -> "_WeightedHes
         _as_is,
         "constraint",
     )
-    return _WeightedHessian(function, weighted.prepared_matrix(prepare_hessian))
+    return _WeightedHessian(function, weighted.prepared_matrix(_prepared))
+
+
+def _prepared(f: Any, x: Any, v: Any, *constants: Any, **options: Any) -> Any:
+    # Optimizers begin with multipliers of zero, where nothing is to be seen of a pattern.
+    return prepare_hessian(f, x, multipliers(v.size, v.dtype), *constants, **options)
+
+
+def multipliers(size: int, dtype: Any) -> Any:
+    """Weights of so many results, under which their Hessians do not cancel."""
+    return np.random.default_rng(0).uniform(0.5, 1.5, size).astype(dtype)
 
 
 def weighted_sparsity(options: ProblemOptions) -> ProblemOptions:

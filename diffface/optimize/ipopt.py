@@ -10,6 +10,7 @@ from diffface.operators.call import prepare_value
 from diffface.operators.gradient import prepare_gradient
 from diffface.operators.hessian import prepare_hessian
 from diffface.operators.jacobian import prepare_jacobian
+from diffface.optimize.constraint import multipliers
 from diffface.optimize.vector_function import VectorFunction
 from diffface.prep.arguments.const import Const
 
@@ -59,7 +60,7 @@ class IpoptProblem:
         self.m = int(sum(sizes))
         self.cl = _bounds([c.lb for c in given], sizes)
         self.cu = _bounds([c.ub for c in given], sizes)
-        weights = (Const(np.ones((), x.dtype)), Const(np.ones(self.m, x.dtype)))
+        weights = (Const(np.ones((), x.dtype)), Const(multipliers(self.m, x.dtype)))
         self._hessian = prepare_hessian(
             self._lagrangian, *arguments, *weights, backend=backend, sparsity=sparsity
         )

@@ -126,3 +126,15 @@ def test_black_boxes_are_probed_where_that_is_asked_for():
     np.testing.assert_allclose(
         Ipopt(nlp).hessian(x0, np.array([3.0]), 1.0), [[2, 3, 0], [3, 2, 0], [0, 0, 2]], atol=1e-4
     )
+
+
+def test_patterns_are_probed_at_multipliers_that_hide_nothing():
+    options = {"backend": "autograd", "sparsity": "probe"}
+    up = dif.constraint(lambda x: x[0] * x[1] + x[0], 0, 1, np.ones(2), **options)
+    down = dif.constraint(lambda x: x[1] - x[0] * x[1], 0, 1, np.ones(2), **options)
+    nlp = dif.objective(lambda x: (x**3).sum(), np.ones(2), **options).ipopt([up, down])
+    found = Ipopt(nlp).hessian(np.ones(2), np.array([2.0, 0.5]), 1.0)
+    np.testing.assert_allclose(found, [[6, 1.5], [1.5, 6]], rtol=1e-12)
+    # SciPy's trust-constr asks at zero first.
+    assert not up.hess(np.ones(2), np.zeros(1)).toarray().any()
+    np.testing.assert_allclose(up.hess(np.ones(2), [3.0]).toarray(), [[0, 3], [3, 0]], rtol=1e-12)
