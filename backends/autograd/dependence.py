@@ -18,6 +18,7 @@ from diffface.backends.recording.index_sets.array import IndexSets
 from diffface.backends.recording.index_sets.hidden import leaves
 from diffface.backends.recording.report import Found, Line, Report
 from diffface.backends.recording.user_frame import line_of_call
+from diffface.backends.rule import Rule
 
 
 class _LinedTape(Tape):
@@ -100,9 +101,15 @@ def _run(node: Node, values: dict[Node, Any], report: Report, lines: dict[int, s
             return fn(*args, **kwargs)
         if node.shape is not None:
             return IndexSets(node.shape, None, report, node.dtype)
-    name = getattr(fn, "__name__", str(fn))
+    rule = args[0] if args and isinstance(args[0], Rule) else None
+    name = rule.name if rule else getattr(fn, "__name__", str(fn))
     line: Line = lambda: f", at {found}" if (found := lines.get(node.index, "")) else ""
     before = set(report.operations)
+
+    def everything(shape: Any, dtype: Any) -> IndexSets:
+        found = report.everything(name, line, [s.deps for s in sets], shape)
+        return IndexSets(shape, found, report, dtype)
+
     with report.naming(name, line):
         try:
             return OWN.get(fn, fn)(*args, **kwargs)
@@ -110,10 +117,12 @@ def _run(node: Node, values: dict[Node, Any], report: Report, lines: dict[int, s
             raise
         except Exception:
             # Functions that want values, or that NumPy does not dispatch.
-            if node.shape is None:
+            if node.shape is not None:
+                return everything(node.shape, node.dtype)
+            if rule is None:
                 raise
-            found = report.everything(name, line, [s.deps for s in sets], node.shape)
-            return IndexSets(node.shape, found, report, node.dtype)
+            # A rule of several results.
+            return tuple([everything(y.shape, y.dtype) for y in rule.outputs(tuple(args[1:]))])
         finally:
             # What runs now is not the user's function.
             report.operations |= {new: line() for new in set(report.operations) - before}

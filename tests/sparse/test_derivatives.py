@@ -216,6 +216,25 @@ def test_a_rounding_that_a_rule_of_diffface_passes_through(backend):
     np.testing.assert_allclose(found.toarray(), 3 * np.eye(N), rtol=1e-12)
 
 
+@pytest.mark.parametrize("backend", ["jax", "torch", "autograd"])
+def test_a_black_box_of_several_results(backend):
+    """Second derivatives: the rule of the first has several results, and is unknown to all."""
+
+    @dif.custom_rule(black_box=True)
+    def both(x, a):
+        return np.sin(x) * a, a * np.sum(x)
+
+    @both.pullback
+    def _(active, saved, dy):
+        _, x, a = saved
+        return dif.namespace(x).cos(x) * a * dy[0] + a * dy[1], None
+
+    f = lambda x: (both(x, 2.0)[0] ** 2).sum() + both(x, 2.0)[1]
+    found = dif.prepare_hessian(f, np.zeros(N), backend=backend, sparsity="trace")
+    np.testing.assert_allclose(found(X).toarray(), np.diag(8 * np.cos(2 * X)), atol=1e-12)
+    assert "both" in found.sparsity.dense or backend != "autograd"
+
+
 def test_a_torch_function_that_writes_into_its_own_array():
     import torch
 
