@@ -24,27 +24,16 @@ from diffface.backends.autograd.recorder.shapes import GETITEM
 Rule = Callable[[Batch, Node, Args, Kwargs], Node | None]
 
 
-def is_elementwise(node: Node) -> bool:
-    """Whether ``node`` treats all elements of its operands alike."""
-    fn: Any = node.fn
-    return (
-        isinstance(fn, np.ufunc) and fn.signature is None and fn.nout == 1
-        and len(node.args) == fn.nin and all(isinstance(a, Node) for a in node.args)
-    )  # fmt: skip
-
-
 def elementwise(batch: Batch, node: Node, args: Args, kwargs: Kwargs) -> Node | None:
     """The same function of operands that are lined up."""
-    if kwargs:
+    if kwargs or not all(isinstance(a, Node) for a in args):
         return None
     rank = len(node.shape)
     return batch.node(node.fn, tuple(batch.lined_up(a, rank) for a in args), node)
 
 
 def _where(batch: Batch, node: Node, args: Args, kwargs: Kwargs) -> Node | None:
-    if len(args) != 3 or not all(isinstance(a, Node) for a in args):
-        return None
-    return elementwise(batch, node, args, kwargs)
+    return elementwise(batch, node, args, kwargs) if len(args) == 3 else None
 
 
 def _total(batch: Batch, node: Node, args: Args, kwargs: Kwargs) -> Node | None:

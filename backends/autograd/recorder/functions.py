@@ -6,7 +6,7 @@ its *data* arguments and from the values of the others. Anything of NumPy's that
 from elsewhere (a user's own primitive, SciPy's) are recorded as they are and checked at run time.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,13 @@ METADATA: set[Function] = set(_find(_METADATA))
 def is_ufunc(fn: Function) -> bool:
     """Whether `fn` is a ufunc or a method of one (``np.add.reduce``)."""
     return isinstance(fn, np.ufunc) or isinstance(getattr(fn, "__self__", None), np.ufunc)
+
+
+def is_elementwise(fn: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether a call is one of a ufunc that makes one array, of its operands alone."""
+    if not isinstance(fn, np.ufunc) or kwargs:
+        return False
+    return fn.signature is None and fn.nout == 1 and len(args) == fn.nin
 
 
 def is_numpy(fn: Function) -> bool:

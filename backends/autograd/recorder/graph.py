@@ -1,8 +1,8 @@
 """The graph that a recording builds: pure functions of arrays, equal ones shared, constants folded.
 
 A node knows its NumPy function, its arguments, and the shape and dtype of its result. It knows
-nothing about autograd, about simplification (``_rules``) or source code
-(``_program``). Nodes are only ever added, so their order of creation is an order of
+nothing about autograd, about simplification (``lowering``) or source code
+(``program``). Nodes are only ever added, so their order of creation is an order of
 execution.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from diffface.backends.autograd.recorder.functions import is_foldable
+from diffface.backends.autograd.recorder.functions import is_elementwise, is_foldable
 
 Shape = tuple[int, ...]
 Function = Callable[..., Any]
@@ -61,6 +61,11 @@ class Node:
     def is_constant(self) -> bool:
         """Whether the value is known now."""
         return self.value is not None
+
+    @property
+    def is_elementwise(self) -> bool:
+        """Whether a ufunc computes it, element by element, of its parents alone."""
+        return is_elementwise(self.fn, self.args, self.kwargs)
 
     @property
     def ndim(self) -> int:

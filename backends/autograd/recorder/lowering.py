@@ -13,7 +13,14 @@ from autograd.numpy import numpy_vjps, numpy_wrapper
 
 from diffface.backends.autograd.namespace.shapes import concat_along
 from diffface.backends.autograd.recorder.algebra import broadcast, elementwise, split_factor, thin
-from diffface.backends.autograd.recorder.functions import cast, gathered, joined, product, total
+from diffface.backends.autograd.recorder.functions import (
+    cast,
+    gathered,
+    is_elementwise,
+    joined,
+    product,
+    total,
+)
 from diffface.backends.autograd.recorder.graph import (
     Args,
     Graph,
@@ -38,17 +45,13 @@ def lower(graph: Graph, fn: Any, args: Args, kwargs: Kwargs, shape: Any, dtype: 
         rule = _RULES.get(fn)
         if rule is not None:
             node = rule(graph, args, kwargs, shape, dtype)
-        elif _is_elementwise(fn) and len(args) == fn.nin and not kwargs:
+        elif is_elementwise(fn, args, kwargs):
             node = elementwise(graph, fn, args, shape, dtype)
     if node is None:
         node = graph.node(fn, args, kwargs, shape, dtype)
     if shape is not None and (node.shape != shape or node.dtype != dtype):
         raise AssertionError(f"lowering {fn} gave {node.shape} {node.dtype} for {shape} {dtype}")
     return node
-
-
-def _is_elementwise(fn: Any) -> bool:
-    return isinstance(fn, np.ufunc) and fn.signature is None and fn.nout == 1
 
 
 def _add(graph: Graph, args: Args, kwargs: Kwargs, shape: Shape, dtype: Any) -> Node | None:

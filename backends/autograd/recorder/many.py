@@ -1,7 +1,7 @@
 """From the graph of one point to that of many."""
 
 from diffface.backends.autograd.recorder.batch import Batch, Value, replaced
-from diffface.backends.autograd.recorder.batch_rules import RULES, elementwise, is_elementwise
+from diffface.backends.autograd.recorder.batch_rules import RULES, elementwise
 from diffface.backends.autograd.recorder.graph import Node
 from diffface.backends.errors import CannotRecord
 
@@ -49,7 +49,7 @@ def _value(batch: Batch, node: Node) -> Value:
         kwargs = {name: replaced(item, batch.plain) for name, item in node.kwargs.items()}
         return batch.graph.node(node.fn, args, kwargs, node.shape, node.dtype), False
     rule = RULES.get(node.fn)
-    if rule is None and is_elementwise(node):
+    if rule is None and node.is_elementwise:
         rule = elementwise
     made = None if rule is None or node.shape is None else rule(batch, node, node.args, node.kwargs)
     if made is None:

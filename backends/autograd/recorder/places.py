@@ -30,12 +30,12 @@ def reshaped(node: Node) -> Node:
 
 def fills(node: Node) -> bool:
     """Whether `node` can be computed in memory that is given, and a copy would cost more."""
-    return node.size >= _MANY and (node.fn in (product, joined) or is_elementwise(node))
+    return node.size >= _MANY and (node.fn in (product, joined) or node.is_elementwise)
 
 
 def fits_anywhere(node: Node) -> bool:
     """Whether `node` can be computed in memory that is given, without a copy."""
-    return node.fn in FILLING or node.fn in (scatter, np.broadcast_to) or is_elementwise(node)
+    return node.fn in FILLING or node.fn in (scatter, np.broadcast_to) or node.is_elementwise
 
 
 def turned(order: Iterable[Node]) -> set[Node]:
@@ -69,7 +69,7 @@ def lines_into(names: ProgramNames, node: Node, target: str) -> list[str]:
         # `dot` takes contiguous arrays only; for one and two dimensions it is the same.
         written = ", ".join(names.operand(x) for x in factors)
         return [f"{names.bind(np.matmul)}({written}, {target})"]
-    if node.shape and is_elementwise(node):
+    if node.shape and node.is_elementwise:
         return [written_into(names, node, target)]
     return [f"{target}[...] = {expression(names, node)}"]
 
@@ -79,11 +79,3 @@ def written_into(names: ProgramNames, node: Node, target: str) -> str:
     # NumPy deprecates a third argument by position for these two; elsewhere it is the fastest way.
     keyword = "out=" if node.fn in (np.maximum, np.minimum) else ""
     return f"{expression(names, node)[:-1]}, {keyword}{target})"
-
-
-def is_elementwise(node: Node) -> bool:
-    """Whether `node` is a ufunc of arrays and nothing else."""
-    fn = node.fn
-    if not isinstance(fn, np.ufunc) or node.kwargs:
-        return False
-    return fn.signature is None and fn.nout == 1 and len(node.args) == fn.nin

@@ -214,8 +214,8 @@ class _Writer:
         candidates: tuple[Node, ...] = ()
         if node.fn is scatter:
             candidates = node.args[:1]
-        elif type(node.fn) is np.ufunc and node.fn.signature is None and node.fn.nout == 1:
-            candidates = node.parents if not node.kwargs else ()
+        elif node.is_elementwise:
+            candidates = node.parents
         kind = node.shape, node.dtype
         return next(
             (
