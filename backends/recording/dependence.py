@@ -61,8 +61,8 @@ def identity(shapes: Sequence[Shape]) -> list[Dependence]:
     found, start = [], 0
     for shape in shapes:
         n = prod(shape)
-        parts = (np.ones(n, bool), np.arange(start, start + n), np.arange(n + 1))
-        found.append(Dependence(tuple(shape), sp.csr_array(parts, shape=(n, total))))
+        matrix = _matrix(np.arange(start, start + n), np.arange(n + 1), total)
+        found.append(Dependence(tuple(shape), matrix))
         start += n
     return found
 
@@ -193,10 +193,8 @@ def everything(deps: Iterable[Maybe], shape: Shape) -> Maybe:
     n = prod(shape)
     if n * columns.size > LIMIT:
         raise TooDense(n * columns.size)
-    parts = (
-        np.ones(n * columns.size, bool), np.tile(columns, n), np.arange(n + 1) * columns.size,
-    )  # fmt: skip
-    return Dependence(tuple(shape), sp.csr_array(parts, shape=(n, live[0].matrix.shape[1])))
+    ends = np.arange(n + 1) * columns.size
+    return Dependence(tuple(shape), _matrix(np.tile(columns, n), ends, live[0].matrix.shape[1]))
 
 
 def drop(d: Maybe, zero: Any) -> Maybe:

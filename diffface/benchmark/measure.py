@@ -214,15 +214,10 @@ def benchmark(
             f"{len(cases)} cases; call benchmark once for each."
         )
     rows = []
+    say = progress or (lambda _: None)
     for case in cases:
-        rows += measure(
-            case, chosen, by_hand or {}, reference, effort or Effort(), progress or _silent
-        )
+        rows += measure(case, chosen, by_hand or {}, reference, effort or Effort(), say)
     return Benchmark(tuple(rows), machine())
-
-
-def _silent(_: str) -> None:
-    """Nobody watches."""
 
 
 def _backends(asked: Sequence[str | Backend] | None) -> dict[str, Backend]:
