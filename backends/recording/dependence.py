@@ -213,7 +213,8 @@ def cumulate(d: Maybe, axis: int, reverse: bool = False) -> Maybe:
     later, earlier = np.tril_indices(length)
     if reverse:
         later, earlier = earlier, later
-    places = np.moveaxis(np.arange(d.size).reshape(d.shape), axis, -1).reshape(-1, length)
+    places = np.moveaxis(np.arange(d.size).reshape(d.shape), axis, -1)
+    places = places.reshape(d.size // max(length, 1), length)
     check_size(places.shape[0] * later.size)
     return mapped(d, places[:, later].ravel(), places[:, earlier].ravel(), d.shape)
 

@@ -594,6 +594,17 @@ def test_patterns_are_saved_loaded_and_pickled(tmp_path):
         assert matrix.nnz == 10
 
 
+@pytest.mark.parametrize("backend", ["jax", "torch", "autograd", "numpy"])
+@pytest.mark.parametrize("shape", [(0,), (3, 0), (0, 3)])
+@pytest.mark.parametrize("name", ["cumulative_sum", "cumulative_prod", "prod"])
+def test_of_no_elements(backend, shape, name):
+    f = lambda x: getattr(dif.namespace(x), name)(x, axis=0)
+    found = dif.jacobian(f, np.ones(shape), backend=backend, sparsity="trace")
+    assert found.shape == (f(np.ones(shape)).size, 0)
+    h = lambda x: dif.namespace(x).sum(f(x) ** 2)
+    assert dif.hessian(h, np.ones(shape), backend=backend, sparsity="trace").shape == (0, 0)
+
+
 # Options.
 
 

@@ -4,6 +4,7 @@
 are right when elements are zero (autograd's own divide by the elements).
 """
 
+import math
 from typing import Any
 
 import autograd.numpy as anp
@@ -94,7 +95,8 @@ def prod(x: Array, /, axis: Axis = None, dtype: Any = None, keepdims: bool = Fal
     x = x if dtype is None else astype(x, dtype)
     shape, axes = anp.shape(x), _reduced(axis, anp.ndim(x))
     kept = tuple(i for i in range(len(shape)) if i not in axes)
-    y = anp.reshape(anp.transpose(x, (*axes, *kept)), (-1, *(shape[i] for i in kept)))
+    n = math.prod(shape[i] for i in axes)
+    y = anp.reshape(anp.transpose(x, (*axes, *kept)), (n, *(shape[i] for i in kept)))
     if anp.shape(y)[0] == 0:
         y = np.ones((1, *anp.shape(y)[1:]), anp.result_type(x))
     while (n := anp.shape(y)[0]) > 1:
