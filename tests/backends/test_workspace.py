@@ -144,3 +144,12 @@ def test_tensors_that_are_watched_are_not_computed_in_it() -> None:
     with FakeTensorMode(allow_non_fake_inputs=True):
         assert run(torch.ones_like(x), torch.ones_like(x))[0].shape == x.shape
     torch.testing.assert_close(run(x, x)[0], found[0])
+
+
+def test_parts_are_added_where_the_result_is() -> None:
+    x = torch.linspace(0.0, 1.0, N, dtype=torch.float64)
+    f = lambda x: torch.sum((x[1:] - x[:-1] ** 2) ** 2)
+    prepared = dif.prepare_gradient(f, x, backend="torch")
+    assert "borrow" in prepared.native.source
+    assert "clone" not in prepared.native.source
+    torch.testing.assert_close(prepared(x + 1), dif.gradient(f, x + 1, backend="torch"))

@@ -106,7 +106,11 @@ class Statements:
     def _place(self, node: fx.Node, into: Callable[[fx.Node, str], str | None]) -> str | None:
         """Return the tensor of the workspace to compute a result in, if there is a way."""
         form = form_of(node)
-        if not self._workspace.may_hold(node, form) or into(node, "") is None:
+        may_hold = self._workspace.may_hold
+        if not may_hold(node, form) or into(node, "") is None:
+            return None
+        # What parts are added to until it is a result would have to be copied from there.
+        if not may_hold(_updated(node), form):
             return None
         return self._workspace.place(node, form)
 
@@ -229,3 +233,12 @@ class Statements:
     def _part(self, shown: Any, like: Any, where: Any) -> str | None:
         """Write a part of a tensor; ``where`` is (dim, index) or (dim, start, end, step)."""
         return self._spelling.part(self._spelling.show(shown), like.meta["val"], tuple(where))
+
+
+def _updated(node: fx.Node) -> fx.Node:
+    """What a result has become after updates of its parts, one after the other."""
+    updates = [user for user in node.users if user.target in _UPDATES and user.args[0] is node]
+    while updates:
+        node = updates[-1]
+        updates = [user for user in node.users if user.target in _UPDATES and user.args[0] is node]
+    return node
