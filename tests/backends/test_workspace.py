@@ -153,3 +153,16 @@ def test_parts_are_added_where_the_result_is() -> None:
     assert "borrow" in prepared.native.source
     assert "clone" not in prepared.native.source
     torch.testing.assert_close(prepared(x + 1), dif.gradient(f, x + 1, backend="torch"))
+
+
+def test_negative_parts_are_subtracted() -> None:
+    """Also of infinities, and of zeros, whose sign is kept."""
+    x = torch.tensor([0.0, -0.0, 1.0, -2.0, torch.inf, 0.5, torch.nan], dtype=torch.float64)
+    f = lambda x: torch.sum((x[1:] - x[:-1]) ** 4)
+    prepared = dif.prepare_gradient(f, x, backend="torch")
+    assert ".sub_(" in prepared.native.source
+    for y in (x, -x, x[[0, 1, 0, 0, 2, 3, 5]]):
+        wanted = torch.func.grad(f)(y)
+        found = prepared(y)
+        torch.testing.assert_close(found, wanted, rtol=0, atol=0, equal_nan=True)
+        assert torch.equal(torch.signbit(found[:4]), torch.signbit(wanted[:4]))

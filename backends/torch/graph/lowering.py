@@ -50,24 +50,53 @@ def add_select(into: Tensor, x: Tensor, dim: int, index: int) -> Tensor:
     return result
 
 
+def subtract_slice(into: Tensor, x: Tensor, dim: int, start: int, end: int, step: int) -> Tensor:
+    """Return ``into`` with ``x`` subtracted from a slice of it."""
+    result = into.clone()
+    aten.slice.Tensor(result, dim, start, end, step).sub_(x)
+    return result
+
+
+def subtract_select(into: Tensor, x: Tensor, dim: int, index: int) -> Tensor:
+    """Return ``into`` with ``x`` subtracted from one row of it."""
+    result = into.clone()
+    result.select(dim, index).sub_(x)
+    return result
+
+
 _SUMS: dict[Any, Callable[..., Tensor]] = {
     aten.slice_backward.default: add_slice,
     aten.select_backward.default: add_select,
 }
-LOWERED = frozenset(_SUMS.values())
+_DIFFERENCES: dict[Any, Callable[..., Tensor]] = {
+    aten.slice_backward.default: subtract_slice,
+    aten.select_backward.default: subtract_select,
+}
+# What each of them does to a part of a tensor
+LOWERED: dict[Any, str] = {
+    **dict.fromkeys(_SUMS.values(), "add_"), **dict.fromkeys(_DIFFERENCES.values(), "sub_")
+}  # fmt: skip
 
 
 def lower(module: fx.GraphModule) -> None:
     """Fuse sums of padded pieces, and keep filled tensors, in the graph of ``module``."""
     mark_sight_of_zero(module.graph)
+    place = {node: i for i, node in enumerate(module.graph.nodes)}
     for node in list(module.graph.nodes):
         if node.target is aten.add.Tensor and len(node.args) == 2 and not node.kwargs:
             # What is not in the piece keeps its sign where it is zero
             if sees_sign_of_zero(node):
                 continue
-            for into, piece in (node.args, node.args[::-1]):
+            # Better a negative piece, which need not be negated then
+            orders = sorted(
+                (node.args, node.args[::-1]), key=lambda pair: _negated(pair[1]) is None
+            )
+            for into, piece in orders:
                 if _fits(into, piece, node):
-                    _fuse(node, into, piece)
+                    positive = _negated(piece)
+                    if positive is not None and place.get(positive, place[node]) >= place[node]:
+                        positive = None
+                    _fuse(node, into, piece, positive)
                     break
         if filling(node) is not None and not _is_overwritten(node):
             with torch.no_grad():
@@ -99,10 +128,34 @@ def _fits(into: Any, piece: Any, total: fx.Node) -> bool:
     )
 
 
-def _fuse(total: fx.Node, into: fx.Node, piece: fx.Node) -> None:
+def _negated(piece: Any) -> fx.Node | None:
+    """Return a node of which a padded piece has the negative values, if there is one."""
+    if not isinstance(piece, fx.Node) or piece.target not in _SUMS:
+        return None
+    source: Any = piece.args[0]
+    if source.target is aten.neg.default:
+        found: fx.Node = source.args[0]
+        return found
+    if source.target is not aten.mul.Tensor or not isinstance(source.args[1], int | float):
+        return None
+    inner, factor = source.args
+    if not factor < 0:
+        return None
+    opposite = (
+        u for u in inner.users if u.target is aten.mul.Tensor and u.args == (inner, -factor)
+    )
+    return next(opposite, None)
+
+
+def _fuse(total: fx.Node, into: fx.Node, piece: fx.Node, positive: fx.Node | None) -> None:
+    """Write ``into + piece``, of which the values are those of ``-positive`` if that is known."""
     source, _, *where = piece.args
+    if positive is None:
+        target, args = _SUMS[piece.target], (into, source, *where)
+    else:
+        target, args = _DIFFERENCES[piece.target], (into, positive, *where)
     with total.graph.inserting_before(total):
-        new = total.graph.call_function(_SUMS[piece.target], (into, source, *where))
+        new = total.graph.call_function(target, args)
     new.meta["val"] = total.meta["val"]
     total.replace_all_uses_with(new)
     total.graph.erase_node(total)

@@ -127,7 +127,7 @@ class Statements:
         if not isinstance(node.target, OpOverload):
             if node.target in LOWERED:
                 shown = self._spelling.arguments(node.args, {}, node)
-                return f"{constant(node.target, 'add')}({shown})"
+                return f"{constant(node.target, LOWERED[node.target].strip('_'))}({shown})"
             source, position = node.args  # of operator.getitem
             return f"{show(source)}[{position!r}]"
         args, kwargs = brief(node.target, node.args, node.kwargs)
@@ -222,7 +222,7 @@ class Statements:
         else:
             shown = self._spelling.show(into)
             self._assign(node, f"{shown}.clone()", lambda _, given: f"{given}.copy_({shown})")
-        method = "add_" if node.target in LOWERED else "copy_"
+        method = LOWERED.get(node.target, "copy_")
         self._into_part(node, method, source, where)
         return True
 
