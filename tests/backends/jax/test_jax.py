@@ -182,3 +182,19 @@ def test_an_array_that_is_captured_under_either_flag() -> None:
     kept = dif.prepare_gradient(f, X, backend="jax")
     same(kept(X), captured)
     same(dif.prepare_gradient(f, X.astype("f4"), backend="jax")(X.astype("f4")), captured, 1e-6)
+
+
+@pytest.mark.parametrize("options", [{}, {"sparsity": "trace"}, {"chunk_size": 1}], ids=str)
+def test_settings_of_each_call_are_followed(options: Any) -> None:
+    """As by ``jax.jit``."""
+
+    def f(x: Any) -> Any:
+        return x**2 * (2.0 if jax.config.jax_default_matmul_precision == "bfloat16" else 1.0)
+
+    x = np.array([1.0, 2.0])
+    prepared = dif.prepare_jacobian(f, x, backend="jax", **options)
+    dense = lambda found: found.toarray() if options.get("sparsity") else found
+    for _ in range(2):
+        np.testing.assert_allclose(dense(prepared(x)), np.diag(2 * x))
+        with jax.default_matmul_precision("bfloat16"):
+            np.testing.assert_allclose(dense(prepared(x)), np.diag(4 * x))

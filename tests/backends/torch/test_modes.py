@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from helpers import (
     BACKENDS,
@@ -103,6 +104,25 @@ def test_precision_that_torch_chooses(lazy: bool) -> None:
             with scopes[n]():
                 assert torch.equal(g(*args), right[n])
     assert not any(torch.equal(right[0], other) for other in right[1:])
+
+
+@pytest.mark.parametrize(
+    "options", [{"sparsity": "trace"}, {"chunk_size": 1}, {"in_axes": 0}], ids=str
+)
+def test_precision_in_other_programs(options: dict[str, object]) -> None:
+    import torch
+
+    def f(x: torch.Tensor) -> torch.Tensor:
+        return x**2 * torch.ones(1).element_size()
+
+    x = torch.tensor([[1.0, 2.0]])
+    x = x if "in_axes" in options else x[0]
+    prepared = dif.prepare_jacobian(f, x, backend="torch", **options)
+    for scope, size in ((contextlib.nullcontext, 4.0), (default_double, 8.0)) * 2:
+        with scope():
+            found = prepared(x)
+        dense = found.to_dense() if "sparsity" in options else found
+        same(dense, (np.diag(2 * size * plain(x).ravel())).reshape(dense.shape))
 
 
 @contextlib.contextmanager
