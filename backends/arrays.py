@@ -216,6 +216,10 @@ class ArrayLibrary(ABC):
         """True only for an array like ``example`` that can be used as it is."""
         return ""
 
+    def alike(self, a: str, example: Array, names: Names) -> str:
+        """The same for a leaf of `quick_leaves`."""
+        return self.guard(a, example, names)
+
     def as_numpy(self, a: str, names: Names) -> str:
         """A guarded array of this library as one of NumPy; may share its memory."""
         return ""
@@ -223,10 +227,6 @@ class ArrayLibrary(ABC):
     def of_numpy(self, a: str, shape: tuple[int, ...], names: Names) -> str:
         """A fresh array of NumPy, of ``shape``, as one of this library."""
         return ""
-
-    def alike(self, a: str, example: Array, names: Names) -> str:
-        """The same for a leaf of `quick_leaves`."""
-        return self.guard(a, example, names)
 
     def convert_in(self, a: str, source: "ArrayLibrary", names: Names) -> tuple[str, str]:
         """A guarded array of ``source`` as one of this library, and a condition for that."""

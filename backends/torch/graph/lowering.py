@@ -36,42 +36,22 @@ SCATTERS = aten_names(
 )
 
 
-def add_slice(into: Tensor, x: Tensor, dim: int, start: int, end: int, step: int) -> Tensor:
-    """Return ``into`` with ``x`` added to a slice of it."""
-    result = into.clone()
-    aten.slice.Tensor(result, dim, start, end, step).add_(x)
-    return result
+def _onto_part(part: Callable[..., Tensor], method: str) -> Callable[..., Tensor]:
+    def changed(into: Tensor, x: Tensor, *where: int) -> Tensor:
+        result = into.clone()
+        getattr(part(result, *where), method)(x)
+        return result
+
+    return changed
 
 
-def add_select(into: Tensor, x: Tensor, dim: int, index: int) -> Tensor:
-    """Return ``into`` with ``x`` added to one row of it."""
-    result = into.clone()
-    result.select(dim, index).add_(x)
-    return result
-
-
-def subtract_slice(into: Tensor, x: Tensor, dim: int, start: int, end: int, step: int) -> Tensor:
-    """Return ``into`` with ``x`` subtracted from a slice of it."""
-    result = into.clone()
-    aten.slice.Tensor(result, dim, start, end, step).sub_(x)
-    return result
-
-
-def subtract_select(into: Tensor, x: Tensor, dim: int, index: int) -> Tensor:
-    """Return ``into`` with ``x`` subtracted from one row of it."""
-    result = into.clone()
-    result.select(dim, index).sub_(x)
-    return result
-
-
-_SUMS: dict[Any, Callable[..., Tensor]] = {
-    aten.slice_backward.default: add_slice,
-    aten.select_backward.default: add_select,
+_PARTS: dict[Any, Callable[..., Tensor]] = {
+    aten.slice_backward.default: aten.slice.Tensor,
+    aten.select_backward.default: aten.select.int,
 }
-_DIFFERENCES: dict[Any, Callable[..., Tensor]] = {
-    aten.slice_backward.default: subtract_slice,
-    aten.select_backward.default: subtract_select,
-}
+# By what pads a piece: the sum of a tensor with such a piece, and the difference
+_SUMS = {pad: _onto_part(part, "add_") for pad, part in _PARTS.items()}
+_DIFFERENCES = {pad: _onto_part(part, "sub_") for pad, part in _PARTS.items()}
 # What each of them does to a part of a tensor
 LOWERED: dict[Any, str] = {
     **dict.fromkeys(_SUMS.values(), "add_"), **dict.fromkeys(_DIFFERENCES.values(), "sub_")

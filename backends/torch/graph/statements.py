@@ -131,32 +131,30 @@ class Statements:
             source, position = node.args  # of operator.getitem
             return f"{show(source)}[{position!r}]"
         args, kwargs = brief(node.target, node.args, node.kwargs)
-        reversed_ = self._reversed(node, args)
-        if reversed_ is not None:
-            return f"{reversed_})"
+        difference = self._number_minus(node, args)
+        if difference is not None:
+            return difference
         looks: Any = fx.map_arg((args, kwargs), lambda x: x.meta["val"])
         found = binding(node.target, looks[0], looks[1], node.meta.get("val"))
         name = constant(found, node.target._schema.name.partition("::")[2])
         return f"{name}({self._spelling.arguments(args, kwargs, node)})"
 
-    def _reversed(self, node: fx.Node, args: Any) -> str | None:
-        """Write a number minus a tensor, but for the closing bracket."""
+    def _number_minus(self, node: fx.Node, args: Any, out: str = "") -> str | None:
         if node.target is not aten.rsub.Scalar or len(args) != 2:
             return None
         number = self._spelling.number(args[1], node)
         if number is None:
             return None
-        return (
-            f"{self._spelling.constant(torch.sub, 'sub')}({number}, {self._spelling.show(args[0])}"
-        )
+        subtract = self._spelling.constant(torch.sub, "sub")
+        return f"{subtract}({number}, {self._spelling.show(args[0])}{out})"
 
     def _expression_into(self, node: fx.Node, given: str) -> str | None:
         if not isinstance(node.target, OpOverload):
             return None
         args, kwargs = brief(node.target, node.args, node.kwargs)
-        reversed_ = self._reversed(node, args)
-        if reversed_ is not None:
-            return f"{reversed_}, out={given})"
+        difference = self._number_minus(node, args, f", out={given}")
+        if difference is not None:
+            return difference
         looks: Any = fx.map_arg((args, kwargs), lambda x: x.meta["val"])
         found = binding_into(node.target, looks[0], looks[1], node.meta.get("val"))
         if found is None:
