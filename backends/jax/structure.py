@@ -215,8 +215,10 @@ def _scattered(e: Any, deps: list[Maybe], values: list[Any], shape: Any) -> list
         )  # fmt: skip
 
     # Where each update goes is where the transposed operation takes it from; 0 where it is lost.
-    numbers = jnp.arange(1.0, prod(shape) + 1).reshape(shape)
-    (places,) = jax.linear_transpose(add, update)(numbers)
+    # Numbers of 32 bits would tell no more than 2^24 elements apart.
+    with jax.enable_x64(True):
+        numbers = jnp.arange(1.0, prod(shape) + 1).reshape(shape)
+        (places,) = jax.linear_transpose(add, update)(numbers)
     targets = np.asarray(places).astype(np.int64) - 1
     overwrite = e.primitive.name == "scatter"
     return [dep.scatter(deps[0], deps[2], targets, shape, overwrite)]

@@ -594,6 +594,21 @@ def test_patterns_are_saved_loaded_and_pickled(tmp_path):
         assert matrix.nnz == 10
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_places_that_single_precision_does_not_tell_apart(backend):
+    import jax.numpy as jnp
+    import torch
+
+    size, at = 2**24 + 4, np.array([2**24 + 1, 2**24 + 3, 5])
+    f = {
+        "jax": lambda x: jnp.zeros(size, x.dtype).at[at].set(x),
+        "torch": lambda x: torch.zeros(size).index_put((torch.tensor(at),), x),
+    }[backend]
+    found = dif.jacobian_sparsity(f, np.ones(3, np.float32), backend=backend)
+    assert dict(zip(found.cols, found.rows, strict=True)) == dict(enumerate(at))
+
+
 @pytest.mark.parametrize("backend", ["jax", "torch", "autograd", "numpy"])
 @pytest.mark.parametrize("shape", [(0,), (3, 0), (0, 3)])
 @pytest.mark.parametrize("name", ["cumulative_sum", "cumulative_prod", "prod"])
