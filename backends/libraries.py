@@ -1,9 +1,8 @@
-"""Which library a value is an array of, and the namespace of functions of it.
+"""Which library a value is an array of.
 
-This file imports none of them. They are found by the value's type, once per type.
+This file imports none of them. The library is found by the value's type, once per type.
 """
 
-from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -94,55 +93,3 @@ def _find(value: object) -> ArrayLibrary | None:
             library: ArrayLibrary = found(own.arrays)
             return library
     return None
-
-
-_namespaces: dict[type, Any] = {}
-
-
-def namespace(*arrays: Any) -> Any:
-    """The array namespace of ``arrays``, whose functions every backend differentiates.
-
-    Parameters
-    ----------
-    *arrays : array or number
-        Arguments of the function; the first that belongs to a framework decides, so that constants
-        may be given as well.
-
-    Returns
-    -------
-    module or namespace object
-        ``jax.numpy``, ``array_api_compat.torch``, a differentiable namespace over
-        ``autograd.numpy``, or ``numpy``. All of them follow the array API standard. Constants that
-        its creation functions make have the precision of the arrays: float64 where one of them is.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import diffface as dif
-    >>> def f(x):
-    ...     xp = dif.namespace(x)
-    ...     return xp.sum(xp.sin(x))
-    >>> dif.gradient(f, np.zeros(2), backend="autograd")
-    array([1., 1.])
-    """
-    for array in arrays:
-        kind = type(array)
-        known = _namespaces.get(kind)
-        if known is None:
-            known = _namespace(array)
-            # Types that are not known yet may be registered later.
-            if known is not np or library_of(array) is not None:
-                _namespaces[kind] = known
-        if known is not np:
-            # Some depend on more than the type.
-            return known(*arrays) if isinstance(known, FunctionType) else known
-    return np
-
-
-def _namespace(array: Any) -> Any:
-    if (row := registered(array)) is not None:
-        return row[1]
-    for own in ROWS.values():
-        if own.has(array):
-            return found(own.namespace)
-    return np

@@ -19,7 +19,7 @@ from diffface.backends.errors import (
     UnknownBackendError,
     UnsupportedOperatorError,
 )
-from diffface.backends.libraries import namespace
+from diffface.backends.namespace import namespace
 from diffface.backends.registry import BackendInfo, list_backends, register_backend
 from diffface.backends.second_order import SecondOrder
 from diffface.operators.at_point import linearize, vjp

@@ -14,7 +14,7 @@ import numpy as np
 
 from diffface.backends.adapter import Adapter
 from diffface.backends.errors import InvalidArgumentError
-from diffface.backends.libraries import namespace
+from diffface.backends.namespace import namespace
 from diffface.optimize.ravel import ravel_with
 from diffface.optimize.structure import Structure
 from diffface.prep.carry import carries

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from diffface.backends.errors import InvalidArgumentError, NotDifferentiableError
-from diffface.backends.libraries import namespace
+from diffface.backends.namespace import namespace
 from diffface.rules.custom_rule import CustomRule
 
 Partial = Callable[..., Any]

@@ -9,7 +9,7 @@ import numpy as np
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import NotDifferentiableError
 from diffface.backends.generic import is_complex
-from diffface.backends.libraries import namespace
+from diffface.backends.namespace import namespace
 from diffface.backends.registry import computing, owner_of, resolve
 from diffface.operators.calculus import jacobian
 from diffface.prep.arguments.tree import flatten, unflatten

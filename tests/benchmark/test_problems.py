@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diffface.backends.libraries import namespace
+from diffface.backends.namespace import namespace
 from diffface.benchmark.problems import (
     BUNDLE_ADJUSTMENT,
     GMM,

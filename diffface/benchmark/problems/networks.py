@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from diffface.backends.libraries import namespace
+from diffface.backends.namespace import namespace
 from diffface.benchmark.problems.problem import Array, Problem, Size
 from diffface.prep.arguments.const import Const
 

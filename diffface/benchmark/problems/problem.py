@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from diffface.backends.libraries import namespace
+from diffface.backends.namespace import namespace
 
 Array: TypeAlias = Any
 """An array of NumPy, JAX or PyTorch, or an autograd box."""

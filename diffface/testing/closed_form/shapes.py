@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from diffface.backends.libraries import namespace
+from diffface.backends.namespace import namespace
 from diffface.prep.arguments.const import Const
 from diffface.testing.closed_form.scenario import Scenario
 

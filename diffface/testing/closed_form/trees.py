@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from diffface.backends.libraries import namespace
+from diffface.backends.namespace import namespace
 from diffface.prep.arguments.const import Const
 from diffface.testing.closed_form.scenario import Scenario
 from diffface.testing.trees import Tree, leaves, outer, rebuild
