@@ -1,6 +1,7 @@
 """Differences: derivatives from values of ``f`` at the points of a stencil."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from diffface.backends.adapter import Function
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import NotDifferentiableError
-from diffface.backends.numpy.moves import Move, coordinates
+from diffface.backends.numpy.moves import Move, moved
 from diffface.backends.numpy.precision import finer, has_many_digits, is_coarse
 from diffface.backends.numpy.stencil import Stencil
 from diffface.backends.numpy.steps import Steps
@@ -129,11 +130,15 @@ def _refined(
         other = _combined(longer, here, y)
         scales = _scales(here)
         for i, (d, more, q, n) in enumerate(zip(derivative, other, quiet, noise, strict=True)):
-            better = q & (abs(more - d) <= _ROUNDING * n)
+            better = q & _agree(more, d, n)
             if move.mixed:
                 better &= abs(more) * longer.length > _ROUNDING * level * scales[i]
             best[i] = np.where(better, more, best[i])
     return tuple(best)
+
+
+def _agree(one: Any, other: Any, noise: Any) -> Any:
+    return abs(one - other) <= _ROUNDING * noise
 
 
 def unit_differences_directly(
@@ -149,32 +154,48 @@ def unit_differences_directly(
     if direct is None or vector.ndim != 1 or vector.dtype != np.float64 or not vector.size:
         return None
     lengths, further = steps.lengths(vector, 0)
-    moves = [(vector + o * lengths).tolist() for o, _ in stencil.outside]
-    values = []
+    points = (vector + stencil.outside_offsets * lengths).T.tolist()
+    values: list[Any] = []
+    array = np.ndarray
     # The first evaluation goes the checked way.
     call: Any = lambda array: f((array,))[0][0]
-    for k in range(len(vector)):
-        for points in moves:
-            moved = vector.copy()
-            moved[k] = points[k]
-            values.append(call(moved))
+    for k, ends in enumerate(points):
+        for end in ends:
+            # Every point is new to f, which may keep or overwrite what it is given.
+            point = vector.copy()
+            point[k] = end
+            value = call(point)
+            # A copy, since f may return the same buffer again at its next evaluation.
+            values.append(value.copy() if isinstance(value, array) else value)
             call = direct
-    table = numbers(values).reshape(len(vector), len(moves)).T
+    table = numbers(values).reshape(len(vector), -1).T
     found = _weighted(stencil, table, y) / lengths
     sample = None if any(map(has_many_digits, values)) else np.asarray(values[0])
     if further is None:
         return found, sample
     scales = np.max(np.abs(table), axis=0)
     quiet = np.abs(found) * lengths < _QUIET * rounding.step * scales
-    units = list(coordinates((vector,), steps, stencil, None))
-    again = [k for k in np.flatnonzero(quiet & (further > lengths)).tolist() if units[k].longer]
-    more = evaluate(Points([units[k].longer[0] for k in again]), lenient=True)
-    with np.errstate(all="ignore"):  # f need not be defined so far away
-        for k in again:
-            noise = (rounding.level * scales[k] / lengths[k],)
-            of_k, at_x = (found[k],), () if y is None else (y,)
-            found[k] = _refined(units[k], of_k, more, at_x, (True,), noise, rounding.level)[0]
+    again = np.flatnonzero(quiet & (further > lengths))
+    if again.size:
+        with np.errstate(all="ignore"):  # f need not be defined so far away
+            more = _unit_differences(vector, again, further[again], stencil, y, evaluate)
+            noise = rounding.level * scales[again] / lengths[again]
+            found[again] = np.where(_agree(more, found[again], noise), more, found[again])
     return found, sample
+
+
+def _unit_differences(
+    vector: Array, which: Array, lengths: Array, stencil: Stencil, y: Array | None,
+    evaluate: Evaluate,
+) -> Array:  # fmt: skip
+    """The derivatives by some of the coordinates; NaN where ``f`` fails."""
+    moves = [
+        Move(stencil, length, partial(moved, (vector,), 0, k, None))
+        for k, length in zip(which.tolist(), lengths.tolist(), strict=True)
+    ]
+    values = [np.nan if v is None else v[0] for v in evaluate(Points(moves), lenient=True)]
+    table: Any = np.reshape(values, (len(which), -1)).T
+    return np.asarray(_weighted(stencil, table, y) / lengths)
 
 
 def _weighted(stencil: Stencil, values: Sequence[Any], y: Any) -> Any:

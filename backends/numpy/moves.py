@@ -60,7 +60,7 @@ def coordinates(x: Arrays, steps: Steps, stencil: Stencil, box: Box | None) -> I
         own, longer = steps.lengths(flat, start)
         further = [0.0] * len(flat) if longer is None else longer.tolist()
         for k, lengths in enumerate(zip(own.tolist(), further, strict=True)):
-            at = partial(_moved, x, j, k, box)
+            at = partial(moved, x, j, k, box)
             fitting = [_fitted(stencil, length, box, start + k) for length in lengths if length > 0]
             (scheme, step), *rest = fitting
             others = tuple(Move(s, t, at) for s, t in rest if t > step)
@@ -77,11 +77,11 @@ def _fitted(stencil: Stencil, length: float, box: Box | None, k: int) -> tuple[S
     return stencil.within(behind, ahead, length)
 
 
-def _moved(x: Arrays, j: int, k: int, box: Box | None, distance: float) -> Arrays:
+def moved(x: Arrays, j: int, k: int, box: Box | None, distance: float) -> Arrays:
     """``x`` with element ``k`` of leaf ``j`` moved."""
-    moved = x[j].flatten()
-    moved[k] = moved[k] + distance
-    point = [moved.reshape(a.shape) if i == j else a.copy() for i, a in enumerate(x)]
+    flat = x[j].flatten()
+    flat[k] = flat[k] + distance
+    point = [flat.reshape(a.shape) if i == j else a.copy() for i, a in enumerate(x)]
     return tuple(point) if box is None else box.clipped(tuple(point))
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from diffface.backends.compiled import Array
+
 
 @dataclass(frozen=True)
 class Stencil:
@@ -44,6 +46,11 @@ class Stencil:
     def outside_weights(self) -> tuple[float, ...]:
         """The weights of ``outside``."""
         return tuple(w for _, w in self.outside)
+
+    @cached_property
+    def outside_offsets(self) -> Array:
+        """The offsets of ``outside`` as a column, shape (m, 1)."""
+        return np.array([[o] for o, _ in self.outside])
 
     @cached_property
     def center(self) -> float:

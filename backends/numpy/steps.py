@@ -79,7 +79,7 @@ def own_sizes(flat: Array) -> tuple[Array, float]:
     """``abs(x_k)``, and 1 where that is zero, or so small that it has no step; with the least."""
     sizes = np.abs(flat)
     least = _least(sizes.dtype)
-    smallest = np.minimum.reduce(sizes, initial=math.inf)
+    smallest = sizes[sizes.argmin()] if sizes.size else math.inf
     if smallest > least:
         return sizes, smallest
     return np.where(sizes > least, sizes, sizes.dtype.type(1.0)), smallest

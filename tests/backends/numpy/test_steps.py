@@ -228,6 +228,45 @@ def test_the_plain_loop_takes_constant_values_of_any_kind(value):
     np.testing.assert_array_equal(found, np.zeros(2) if np.isfinite(value) else np.full(2, np.nan))
 
 
+@every_scheme
+@pytest.mark.parametrize("shape", [(), (2,)])
+def test_results_in_the_same_buffer_each_time(scheme, shape):
+    buffer = np.empty(shape)
+
+    def f(x):
+        return np.multiply(x[0] ** 2 + x[1] * x[2], np.ones(shape), out=buffer)
+
+    x = np.array([1.5, 0.7, 2.0])
+    backend = dif.FiniteDifferences(scheme)
+    expected = np.broadcast_to(np.array([2 * x[0], x[2], x[1]]), (*shape, 3))
+    found = dif.jacobian(f, x, backend=backend)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    if shape == ():
+        np.testing.assert_allclose(dif.gradient(f, x, backend=backend), expected, rtol=1e-6)
+        np.testing.assert_allclose(
+            dif.prepare_gradient(f, x, backend=backend)(x), expected, rtol=1e-6
+        )
+        hessian = [[2, 0, 0], [0, 0, 1], [0, 1, 0]]
+        np.testing.assert_allclose(
+            dif.hessian(f, x, backend=backend), hessian, rtol=1e-4, atol=1e-4
+        )
+
+
+def test_small_coordinates_that_fail_further_away():
+    """One longer step of each leaves the domain, or both do; the others are still better."""
+    small = np.array([3e-8, -3e-8, 2e-8, 1e-3])
+
+    def f(x):
+        if abs(x[0]) > 1e-7 or x[1] > 0:
+            raise ValueError
+        return 1e3 + x[2] if x[2] < -1e-7 else 1e3 + np.sum(x)
+
+    found = dif.gradient(f, small, backend="numpy")
+    direct = dif.jacobian(lambda x: np.array([f(x)]), small, backend="numpy")[0]
+    assert np.array_equal(found, direct)
+    np.testing.assert_allclose(found[3], 1.0, rtol=1e-6)
+
+
 @pytest.mark.parametrize("x", [0.0, 1.0])
 @pytest.mark.parametrize("scale", [1.0, 1e-2, 1e-3])
 def test_richardson_of_functions_that_vary_faster_than_its_first_steps(
