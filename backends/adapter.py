@@ -229,6 +229,10 @@ class Adapter(ABC):
 
         return Compiled(run, "eager", program)
 
+    def awaited(self, program: Program) -> Program:
+        """``program``, to be built for calls that wait for its results: here, as it is."""
+        return program
+
     def check_record(self, f: Program, examples: Arrays) -> None:  # noqa: B027 - a right default
         """Raise Disagreement if a recording of ``f`` gives other results than a plain call.
 

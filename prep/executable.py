@@ -109,6 +109,8 @@ class Executable:
             x, c = plan.to_backend(primals, constants)
             examples = (*x, *c, *self._example_seeds(x, c, seeds))
             program = derivation.program(plan, self._f, self._structure)
+            if plan.signature.result_library()[0] is not plan.outer.arrays:
+                program = plan.outer.awaited(program)
             if plan.points is None:
                 built = self._by_chunks(x, c) or self._build(program, examples)
                 alone = (*x, *c)

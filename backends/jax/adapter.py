@@ -20,6 +20,7 @@ from diffface.backends.jax.arrays import JAX_ARRAYS
 from diffface.backends.jax.compile import coarsest_unit, compile_xla
 from diffface.backends.jax.elements import merged
 from diffface.backends.jax.primitive import call_rule
+from diffface.backends.jax.synchronous import synchronous
 from diffface.backends.jax.writing import updated
 from diffface.backends.mutable import Mutable
 from diffface.backends.recording.agreement import check_agreement
@@ -139,6 +140,9 @@ class JAX(Adapter):
         wide = any(_is_wide(a.dtype) for a in examples if hasattr(a, "dtype"))
         with _nothing_left(program):
             return compile_xla(program, examples, wide)
+
+    def awaited(self, program: Program) -> Program:
+        return synchronous(program)
 
     def check_record(self, f: Program, examples: Arrays) -> None:
         # The plain call of a derivative takes seconds: XLA compiles each operation in it by itself.

@@ -46,7 +46,7 @@ class Program:
             return self._f(x)
 
         try:
-            return self._adapter.build(f, x).run
+            return self._adapter.build(self._adapter.awaited(f), x).run
         except CannotRecord:
             return f
 
