@@ -208,6 +208,10 @@ class ArrayLibrary(ABC):
     # Prepared calls run source that is emitted for their signature. These are its expressions;
     # an empty one says that only the general way will do.
 
+    def follows(self, names: Names) -> str:
+        """False only where there surely are no `variables`."""
+        return "True"
+
     def untransformed(self, names: Names) -> str:
         """True only where no transformation of the caller's hides from `guard`; empty if none."""
         return ""

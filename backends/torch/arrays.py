@@ -117,6 +117,9 @@ class TorchArrays(ArrayLibrary):
     def depends(self, array: Array) -> bool:
         return bool(array.requires_grad) or in_transform() or in_derivative()
 
+    def follows(self, names: Names) -> str:
+        return f"{names(torch.is_grad_enabled)}()"
+
     def untransformed(self, names: Names) -> str:
         levels, stack = names(forward_ad), names(_len_torch_dispatch_stack)
         transforms = names(_functorch.peek_interpreter_stack)
