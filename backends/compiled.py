@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 Array = Any
 Arrays = tuple[Any, ...]
@@ -25,6 +25,25 @@ class Shortcut:
     scope: Callable[[bool], AbstractContextManager[object]]
 
 
+class Direct(Protocol):
+    """A program without the looks at its inputs that `Compiled.run` begins with.
+
+    Attributes
+    ----------
+    run : callable
+        For inputs that are known.
+    knows : callable
+        ``knows(*inputs)`` is true only where they, and all else that the guards of single arrays
+        and ``Compiled.run`` look at, are as at the last `meet`. It takes whatever it is given.
+    """
+
+    run: Program
+    knows: Callable[..., bool]
+
+    def meet(self, *inputs: Array) -> None:
+        """Know inputs like these, which have passed the guards, if ``run`` can take them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Compiled:
     """A program made ready to run often.
@@ -41,6 +60,8 @@ class Compiled:
         The framework's own callable, for those who want to look or to go on without diffface.
     shortcut : Shortcut, optional
         What the fast path may call in place of ``run``.
+    direct : Direct, optional
+        The same, for inputs like earlier ones.
     into : callable, optional
         ``into(places)`` is ``run`` with arrays for the outputs at ``places`` as further inputs. It
         writes these outputs there, and nowhere else, and returns the arrays in their places. They
@@ -58,6 +79,13 @@ class Compiled:
     strategy: str
     native: object
     shortcut: Shortcut | None = None
+    direct: Direct | None = None
     into: Callable[[tuple[int, ...]], Program] | None = None
     many: "Callable[[tuple[bool, ...], int], Compiled] | None" = None
     draws: bool = False
+
+    def run_by(
+        self, run: Program, into: Callable[[tuple[int, ...]], Program] | None = None
+    ) -> "Compiled":
+        """The same, run in another way, and without the ways that this one has besides."""
+        return replace(self, run=run, shortcut=None, direct=None, into=into, many=None)

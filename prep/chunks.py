@@ -1,7 +1,6 @@
 """Prepared Jacobians by chunks: the program of one chunk, run for each of them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from diffface.backends.arrays import ArrayLibrary
@@ -63,7 +62,7 @@ def build_by_chunks(
         return None
     loop = _Loop(plan, one, structure.counts, rows, length, library)
     into = loop.into if library.writable else None
-    made = replace(one, run=loop.run, shortcut=None, into=into, many=None)
+    made = one.run_by(loop.run, into)
     return made, loop.run(*x, *constants)
 
 
@@ -168,4 +167,4 @@ def _evaluated_by_chunks(
         )
 
     compiled, outputs = build(derive, examples)
-    return replace(compiled, run=run), outputs
+    return compiled.run_by(run), outputs

@@ -94,7 +94,7 @@ def _into(
         writer.guards.append("out is None")
         return []
     others = ""
-    calls = [*_calls(writer, compiled, "r,", inputs), "o[...] = r"]
+    calls = [*writer.run(compiled, "r,", inputs), "o[...] = r"]
     if compiled.into:
         others = "".join(f"{a}, " for a in inputs)
         calls = [f"{names(compiled.into)}((0,))({others}o)"]
@@ -116,20 +116,6 @@ def _run(writer: Writer, statements: Sequence[str], indent: str = "") -> list[st
         f"except {writer.names(CannotRecord)}: {MISS}",
     ]
     return [indent + line for line in lines]
-
-
-def _calls(writer: Writer, compiled: Compiled, target: str, inputs: Sequence[str]) -> list[str]:
-    """Statements that assign what the program returns."""
-    names, arguments, short = writer.names, ", ".join(inputs), compiled.shortcut
-    if short is None:
-        return [f"{target} = {names(compiled.run)}({arguments})"]
-    call = f"{target} = {names(short.direct)}({arguments})"
-    unless = "" if short.wanted else "not "
-    return [
-        f"if {unless}{names(short.holder)}.{short.attribute}: {call}",
-        "else:",
-        f"    with {names(short.scope)}({short.wanted}): {call}",
-    ]
 
 
 def _arguments(
@@ -263,7 +249,8 @@ def _carry(
     seeds = "None" if which is Seeds.NONE else which.value
     results = "".join(f"r{i}, " for i in range(outputs))
     call = f"{writer.names(deferred)}(({results}), ({given[0]}), ({given[1]}), {seeds})"
-    return [f"{results} = {call}"]
+    follows = plan.outer.arrays.follows(writer.names)
+    return [f"if {follows}: {results} = {call}"]
 
 
 def _results(
@@ -284,7 +271,7 @@ def _results(
         if not expression or not waits:
             raise Unknown
         exits.append(expression)
-    run = _run(writer, _calls(writer, compiled, f"{', '.join(results)},", inputs))
+    run = _run(writer, writer.run(compiled, f"{', '.join(results)},", inputs))
     run += carry
     if plan.settings.has_aux:
         tree, noted = names(plan.result.tree), names(structure)

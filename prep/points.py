@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -114,7 +113,7 @@ class Points:
             with self._scope():
                 return self._in_turn(inputs, compiled.run, noting)
 
-        return replace(compiled, run=run, shortcut=None, into=None, many=None), run(*inputs)
+        return compiled.run_by(run), run(*inputs)
 
     # One batch
 
@@ -152,7 +151,7 @@ class Points:
         found = compiled.many(tuple(axis is not None for axis in axes), size)
         if not any(axes):
             return found
-        return replace(found, run=lambda *inputs: found.run(*self._leading(inputs)), into=None)
+        return found.run_by(lambda *inputs: found.run(*self._leading(inputs)))
 
     def _in_chunks(
         self, make: Callable[[Arrays], Compiled], inputs: Arrays, single: Program | None
@@ -177,7 +176,7 @@ class Points:
                 found.append(last.run(*self._cut(inputs, parts[-1])))
                 return tuple(map(self._adapter.xp.concat, zip(*found, strict=True)))
 
-        return replace(compiled, run=run, shortcut=None, into=None, many=None)
+        return compiled.run_by(run)
 
     def _check(self, run: Program, single: Program, inputs: Arrays) -> None:
         """Raise Disagreement if the batch gives another result than some of the points alone."""

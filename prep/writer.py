@@ -8,6 +8,7 @@ from weakref import WeakMethod
 import optree
 
 from diffface.backends.arrays import ArrayLibrary
+from diffface.backends.compiled import Compiled, Direct, Shortcut
 from diffface.backends.libraries import library_of
 from diffface.backends.numpy_arrays import PYTHON
 from diffface.backends.recording.names import Names, code
@@ -50,6 +51,12 @@ class Writer:
         self.parameters: Sequence[str] = ()
         self.lines: list[str] = []
         self.guards: list[str] = []
+        # Guards of the scopes that a call is in, and those of single leaves.
+        self.scopes: list[str] = []
+        self.alike: list[str] = []
+        # What knows leaves like earlier ones, and the inputs that it is asked about.
+        self.direct: Direct | None = None
+        self.inputs: Sequence[str] = ()
         # Leaves that are not static, as they came.
         self.leaves: list[str] = []
         # Names of what `ArrayLibrary.quick_leaves` has found.
@@ -146,10 +153,10 @@ class Writer:
         if not guard:
             raise Unknown
         self.leaves.append(a)
-        self.guards.append(guard)
+        self.alike.append(guard)
         clear = source.untransformed(self.names)
-        if clear and clear not in self.guards:
-            self.guards.insert(0, clear)
+        if clear and clear not in self.scopes:
+            self.scopes.append(clear)
         if constant and source is PYTHON:
             return a
         self.foreign |= source is not target
@@ -157,8 +164,34 @@ class Writer:
         if not expression:
             raise Unknown
         if condition:
-            self.guards.append(condition)
+            self.alike.append(condition)
         return expression
+
+    def run(self, compiled: Compiled, target: str, inputs: Sequence[str]) -> list[str]:
+        """Statements that assign what the program returns; inputs known to it need no guards."""
+        given = ", ".join(inputs)
+        if compiled.shortcut is not None:
+            return self._shortcut(compiled.shortcut, f"{target} = {{}}({given})")
+        run = f"{target} = {self.names(compiled.run)}({given})"
+        if compiled.direct is None or self.foreign:
+            return [run]
+        self.direct, self.inputs = compiled.direct, inputs
+        direct = self.names(compiled.direct)
+        return [
+            f"if known: {target} = {self.names(compiled.direct.run)}({given})",
+            "else:",
+            f"    {direct}.meet({given})",
+            f"    {run}",
+        ]
+
+    def _shortcut(self, short: Shortcut, call: str) -> list[str]:
+        call = call.format(self.names(short.direct))
+        unless = "" if short.wanted else "not "
+        return [
+            f"if {unless}{self.names(short.holder)}.{short.attribute}: {call}",
+            "else:",
+            f"    with {self.names(short.scope)}({short.wanted}): {call}",
+        ]
 
     def static(self, a: str, known: Static) -> None:
         """Guard that the leaf ``a`` is what ``known`` was."""
@@ -176,8 +209,12 @@ class Writer:
 
     def finish(self, tail: Sequence[str]) -> Entry:
         """The function."""
-        check = self.check(["not rest", *self.guards])
-        body = [f"  {line}" for line in (*self.lines, check, *tail) if line]
+        known, alike = "", self.alike
+        if self.direct is not None:
+            known = f"known = {self.names(self.direct)}.knows({', '.join(self.inputs)})"
+            alike = [f"(known or {' and '.join(alike)})"]
+        check = self.check(["not rest", *self.scopes, *alike, *self.guards])
+        body = [f"  {line}" for line in (*self.lines, known, check, *tail) if line]
         # Naming the arguments is quicker than taking them out of a tuple.
         given = "".join(f"{a}, " for a in self.parameters)
         defaults = "".join(f"{a}={self.names(MISSING)}, " for a in self.parameters)

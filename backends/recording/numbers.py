@@ -41,11 +41,9 @@ def build_with_numbers(
     def lifted_many(moving: tuple[bool, ...], size: int) -> Compiled:
         assert many is not None
         found = many(moving, size)
-        return replace(found, run=lifted(found.run), into=None)
+        return found.run_by(lifted(found.run))
 
-    return replace(
-        compiled,
-        run=lifted(compiled.run),
-        into=None if into is None else lambda places: lifted(into(places)),
-        many=None if many is None else lifted_many,
+    changed = compiled.run_by(
+        lifted(compiled.run), None if into is None else lambda places: lifted(into(places))
     )
+    return changed if many is None else replace(changed, many=lifted_many)

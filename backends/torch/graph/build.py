@@ -96,10 +96,9 @@ def _looks_at_grad_mode(node: fx.Node) -> bool:
 
 def _in_grad_mode(compiled: Compiled) -> Compiled:
     into = compiled.into
-    return replace(
-        compiled,
-        run=torch.enable_grad()(compiled.run),
-        into=into and (lambda places: torch.enable_grad()(into(places))),
+    return compiled.run_by(
+        torch.enable_grad()(compiled.run),
+        into and (lambda places: torch.enable_grad()(into(places))),
     )
 
 

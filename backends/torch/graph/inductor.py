@@ -22,6 +22,7 @@ from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.errors import PreparationWarning
 from diffface.backends.rule import Rule
 from diffface.backends.torch.arrays import TORCH
+from diffface.backends.torch.graph.direct import Direct
 from diffface.backends.torch.graph.gathers import (
     GATHERS,
     all_within,
@@ -142,9 +143,9 @@ def _compile(module: fx.GraphModule, examples: Arrays) -> Compiled:
         with config.patch(options):
             compiled: Any = compile_fx_inner(graph, fakes)
     rules = module.meta["rules"]
-    run = _write(compiled.current_callable, graph, examples, constants, rules)
+    run, direct = _write(compiled.current_callable, graph, examples, constants, rules)
     native = CompiledGraph(graph, constants, compiled.source_code, run)
-    return Compiled(run, "inductor", native)
+    return Compiled(run, "inductor", native, direct=Direct(direct))
 
 
 def _with_constants_as_inputs(module: fx.GraphModule) -> tuple[fx.GraphModule, Arrays]:
@@ -195,8 +196,11 @@ def _copy_old_outputs(module: fx.GraphModule) -> None:
 
 def _write(
     call: Program, module: fx.GraphModule, examples: Arrays, constants: Arrays, rules: list[Rule]
-) -> Program:
-    """Write the function that calls the generated code, with as little as possible around it."""
+) -> tuple[Program, Program]:
+    """Write a function that calls the generated code, and one that does so without a look.
+
+    There is as little as possible around it.
+    """
     names = [f"x{i}" for i in range(len(examples))]
     given = ", ".join([*names, *(f"c{i}" for i in range(len(constants)))])
     apart, calls_torch = _observe(call, (*map(TORCH.fresh, examples), *constants))
@@ -207,11 +211,14 @@ def _write(
         for name, x in zip(names, examples, strict=True)
     ]
     result = f"tuple(call([{given}]))" if apart else f"tuple(x.clone() for x in call([{given}]))"
+    call_it = f"    {'with below(keys): ' if calls_torch else ''}return {result}"
     lines = [
+        f"def direct({', '.join(names)}):",
+        call_it,
         f"def run({', '.join(names)}):",
         f"    if modes() or level() is not None or tracing() or not ({' and '.join(bare)}):",
         f"        return general({', '.join(names)})",
-        f"    {'with below(keys): ' if calls_torch else ''}return {result}",
+        call_it,
     ]
 
     def general(*inputs: Array) -> Arrays:
@@ -228,7 +235,7 @@ def _write(
     scope["general"], scope["rules"] = general, rules  # these are kept as long as it is
     exec("\n".join(lines), scope)  # noqa: S102 - the text is written right here
     run: Program = scope["run"]
-    return run
+    return run, scope["direct"]
 
 
 def _observe(call: Program, inputs: Arrays) -> tuple[bool, bool]:
