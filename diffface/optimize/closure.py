@@ -37,7 +37,8 @@ def closure(
     callable
         ``closure(*args)`` overwrites ``.grad`` of every tensor (there is nothing to zero first),
         and returns the value, a tensor of shape ``()``. Arguments take the place of the first of
-        those it was made with, such as the next batch.
+        those it was made with, such as the next batch. Parameters of modules may be frozen, tied
+        and replaced between calls.
 
     Raises
     ------
@@ -56,8 +57,8 @@ def closure(
     check(f, options, FunctionOptions, "closure")
     argnums = options.get("argnums")
     call = bind((params, *args), 0 if argnums is None else argnums, None)
-    active = tuple(call.values[i] for i in call.active)
-    leaves = [leaf for entry in active for leaf in _parameters(entry)]
+    active = [call.values[i] for i in call.active]
+    leaves = _parameters(active)
     for leaf in leaves:
         if not hasattr(leaf, "grad"):
             raise InvalidArgumentError(
@@ -69,6 +70,7 @@ def closure(
         backend=options.get("backend"), kwargs=options.get("kwargs"),
         argnums=call.active, on_mismatch="reprepare", fallback=options.get("fallback", "eager"),
     )  # fmt: skip
+    written: dict[int, Any] = {}
     constants = tuple(v for i, v in enumerate(call.values) if i not in call.active)
 
     def evaluate(*given: Any) -> Any:
@@ -76,9 +78,16 @@ def closure(
         now = [v if i in call.active else next(rest) for i, v in enumerate(call.values)]
         with library.without_variables():
             value, gradients = prepared(*map(_detached, now), *map(_detached, rest))
+        # Modules may have other parameters than before, and other ones may be frozen.
+        nonlocal written
+        before, written = written, {}
         parts = (g for gradient in gradients for g in leaves_of(gradient))
-        for leaf, part in zip(leaves, parts, strict=True):
-            leaf.grad = part
+        for leaf, part in zip(_parameters(active), parts, strict=True):
+            # One that stands in several places has the sum.
+            leaf.grad = leaf.grad + part if id(leaf) in written else part
+            written[id(leaf)] = leaf
+        for key in before.keys() - written.keys():
+            before[key].grad = None
         return value
 
     return evaluate

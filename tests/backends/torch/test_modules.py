@@ -428,6 +428,8 @@ CHANGES = {
     "parameter in a dict": lambda m: m._parameters.update(bias=other_tensor(m.bias)),
     "no bias": lambda m: setattr(m, "bias", None),
     "frozen": lambda m: m.bias.requires_grad_(False),
+    "thawed": lambda m: m.frozen.requires_grad_(),
+    "another frozen": lambda m: [m.frozen.requires_grad_(True), m.bias.requires_grad_(False)],
     "hook": lambda m: m.register_forward_hook(lambda module, args, y: 3 * y),
     "submodule": lambda m: m.add_module("inner", nn.Linear(3, 3)),
     "evaluation": lambda m: m.eval(),
@@ -449,15 +451,18 @@ def test_a_module_that_has_changed(change):
     torch.manual_seed(0)
     model = Scaled()
     model.extra, model.twice = nn.Parameter(torch.randn(3)), model.weight
+    model.frozen = nn.Parameter(torch.randn(3), requires_grad=False)
 
     def both(model, x):
-        y = loss(model, x) + loss(lambda x: x @ model.twice + model.extra, x)
+        y = loss(model, x) + loss(lambda x: x @ model.twice + model.extra * model.frozen, x)
         return y if getattr(model, "inner", None) is None else y + loss(model.inner, x)
 
     step = dif.prepare_value_and_gradient(both, argnums=0, backend="torch", fallback="error")
     x = torch.randn(5, 3)
+    write = dif.closure(both, model, x, fallback="error")
     for _ in range(2):
         check(step(model, x), by_backward(both, model, x))
+        write()
     CHANGES[change](model)
     x = x.to(model.weight.dtype)
     for _ in range(2):  # the first as any call, the second by the straight line
@@ -465,6 +470,9 @@ def test_a_module_that_has_changed(change):
         with torch.no_grad():
             torch.testing.assert_close(step(model, x), (value, found))
         check(step(model, x), (value, found))
+        torch.testing.assert_close(write(x), value)
+        written = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+        torch.testing.assert_close(written, found)
 
 
 def test_another_module_of_the_same_kind_may_come():
@@ -564,6 +572,30 @@ def test_closures_write_to_parameters():
                 torch.testing.assert_close(p.grad, 2 * expected[name])
             else:
                 assert p.grad is None
+
+
+def test_closures_write_sums_where_a_parameter_is_in_several_places():
+    torch.manual_seed(0)
+    w, first, second, x = (
+        nn.Parameter(torch.randn(3)),
+        nn.Linear(3, 3),
+        nn.Linear(3, 3),
+        torch.ones(3),
+    )
+    second.weight = first.weight
+    params = {"models": [first, second, first], "w": w, "matrix": first.weight, "same": w}
+
+    def f(p, x):
+        for model in p["models"]:
+            x = model(x).tanh() * p["w"]
+        return (p["matrix"] @ (x + p["same"])).sum()
+
+    leaves = [w, *first.parameters(), second.bias]
+    expected = torch.autograd.grad(f(params, x), leaves)
+    step = dif.closure(f, params, x)
+    for _ in range(2):
+        step()
+        torch.testing.assert_close(tuple(leaf.grad for leaf in leaves), expected)
 
 
 @pytest.mark.slow
