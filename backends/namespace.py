@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 
 from diffface.backends.libraries import library_of, registered
+from diffface.backends.numpy_arrays import NUMPY
+from diffface.backends.registry import computing
 from diffface.backends.table import ROWS, found
 
 _known: dict[type, Any] = {}
@@ -48,7 +50,9 @@ def namespace(*arrays: Any) -> Any:
         if known is not np:
             # Some depend on more than the type.
             return known(*arrays) if isinstance(known, FunctionType) else known
-    return np
+    # A rule may get NumPy arrays beside what its backend is differentiating.
+    adapter = computing.get()
+    return np if adapter is None or adapter.arrays is not NUMPY else adapter.xp
 
 
 def _find(array: Any) -> Any:

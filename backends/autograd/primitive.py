@@ -8,6 +8,7 @@ from autograd.builtins import SequenceBox, make_sequence
 from autograd.core import make_vjp
 from autograd.extend import defjvp_argnums, defvjp_argnums, primitive
 
+from diffface.backends.autograd.namespace.rules import constant
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.rule import Active, Rule
 
@@ -22,9 +23,14 @@ def _call(rule: Rule, *x: Array) -> Any:
 _call.fun.__module__ = "rules"
 
 
+# Autograd would give integers cotangents as it does all numbers, and adds them up as integers.
+_constant = constant(np.asarray)
+
+
 def call_rule(rule: Rule, x: Arrays) -> Arrays:
     """``rule`` at ``x``: its value, and its derivatives in both modes of autograd."""
-    return _several(_call(rule, *x))
+    y = _several(_call(rule, *x))
+    return tuple([a if a.dtype.kind in "fc" else _constant(a) for a in y])
 
 
 def _arrays(x: Any) -> Arrays:

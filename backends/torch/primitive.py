@@ -100,15 +100,18 @@ def _saved(ctx: Any, active: Active, y: Arrays, x: Arrays) -> Any:
 def _pull_functionally(rule: Rule, active: Active, y: Arrays, x: Arrays, dy: Arrays) -> Any:
     """By transposing pushforwards, which are linear, or by differentiating the function itself."""
     push, places = rule.pusher(active), sorted(active)
+    inexact = [i for i, a in enumerate(y) if _moves(a)]
 
     def of_moving(*moving: Array) -> Arrays:
         if push is not None:
-            return push(y, x, among(moving, places, [None] * len(x)))
-        return rule.evaluate(among(moving, places, x))
+            found = push(y, x, among(moving, places, [None] * len(x)))
+        else:
+            found = rule.evaluate(among(moving, places, x))
+        return tuple(found[i] for i in inexact)
 
     points = (x[i] if push is None else torch.ones_like(x[i]) for i in places)
     pull: Any = torch.func.vjp(of_moving, *points)[1]
-    return among(pull(tuple(dy)), places, [None] * len(x))
+    return among(pull(tuple(dy[i] for i in inexact)), places, [None] * len(x))
 
 
 def _push_functionally(

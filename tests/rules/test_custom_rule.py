@@ -400,6 +400,50 @@ def test_several_results(backend, prepared, box, mode):
 
 @prepared_or_not
 @every_ad
+@pytest.mark.parametrize("kind", ["nothing", "pull", "push", "box-pull", "box-push"])
+def test_results_of_other_dtypes(backend, prepared, kind):
+    """Complex, single and integer results of real numbers, all of which are computed with."""
+
+    @dif.custom_rule(black_box="box" in kind)
+    def f(x):
+        xp = dif.namespace(x)
+        return xp.exp(3j * x), xp.astype(x * x, xp.float32), xp.astype(xp.floor(x), xp.int64)
+
+    def pull(active, saved, dy):
+        (y, *_), x = saved
+        xp = dif.namespace(x)  # NumPy's, on autograd, beside what is being differentiated
+        slope = xp.real(y) * xp.imag(dy[0]) - xp.imag(y) * xp.real(dy[0])
+        return 3.0 * slope + 2.0 * x * dy[1]
+
+    def push(active, args, tangents):
+        xp, (x,), (dx,) = dif.namespace(args[0]), args, tangents
+        return 3j * xp.exp(3j * x) * dx, 2.0 * x * dx, xp.zeros_like(x)
+
+    if "pull" in kind:
+        f.pullback(pull)
+    if "push" in kind:
+        f.pushforward(push)
+
+    def whole(x):
+        xp = dif.namespace(x)
+        y, square, floor = f(x)
+        return xp.sum(xp.real(y) * floor + xp.imag(y) ** 2) + xp.sum(square)
+
+    floor = np.floor(X)
+    slopes = -3 * np.sin(3 * X) * floor + 3 * np.sin(6 * X) + 2 * X
+    curvatures = np.diag(-9 * np.cos(3 * X) * floor + 18 * np.cos(6 * X) + 2)
+    for operator, expected in {"gradient": slopes, "hessian": curvatures}.items():
+        if prepared:
+            found = getattr(dif, f"prepare_{operator}")(
+                whole, X, backend=backend, fallback="error"
+            )(X)
+        else:
+            found = getattr(dif, operator)(whole, X, backend=backend)
+        close(found, expected)
+
+
+@prepared_or_not
+@every_ad
 @pytest.mark.parametrize("box", [False, True])
 def test_complex_numbers(backend, prepared, box):
     """``f(z) = c z²`` with ``J^H dy = conj(2 c z) dy``."""
