@@ -11,8 +11,7 @@ from diffface.backends.adapter import Function
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import NotDifferentiableError
 from diffface.backends.numpy.complex_step_stencil import imaginary_step
-from diffface.backends.numpy.differences import Evaluate
-from diffface.backends.numpy.evaluator import one_by_one
+from diffface.backends.numpy.evaluator import Evaluate, one_by_one
 from diffface.backends.numpy.moves import Move
 from diffface.backends.numpy.richardson import FIRST_STEP, LEVELS, extrapolate
 from diffface.backends.numpy.stencil import STENCILS, epsilon

@@ -1,29 +1,21 @@
 """Differences: derivatives from values of ``f`` at the points of a stencil."""
 
 from collections.abc import Iterator, Sequence
-from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from diffface.backends.adapter import Function
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import NotDifferentiableError
-from diffface.backends.numpy.moves import Move, moved
-from diffface.backends.numpy.precision import finer, has_many_digits, is_coarse
+from diffface.backends.numpy.evaluator import Evaluate
+from diffface.backends.numpy.moves import Move
+from diffface.backends.numpy.precision import finer, is_coarse
 from diffface.backends.numpy.stencil import Stencil
-from diffface.backends.numpy.steps import Steps
 
 # A result hardly changes where its relative change is so much less than the variable's.
-_QUIET = 1 / 100
+QUIET = 1 / 100
 # Rounding errors of an evaluation, in units of the last place.
 _ROUNDING = 32.0
-
-
-class Evaluate(Protocol):
-    """Evaluates ``f`` at many points, in order; None where it fails, if ``lenient``."""
-
-    def __call__(self, points: Sequence[Arrays], *, lenient: bool = False) -> Iterator[Any]: ...
 
 
 class Rounding(NamedTuple):
@@ -68,7 +60,7 @@ def derivatives(
         if move.longer:
             scales = _scales(here)
             quiet = tuple(
-                abs(d) * abs(move.length) < _QUIET * rounding.step * scale
+                abs(d) * abs(move.length) < QUIET * rounding.step * scale
                 for d, scale in zip(derivative, scales, strict=True)
             )
             if any(map(np.any, quiet)):
@@ -103,7 +95,7 @@ def _combined(move: Move, values: Sequence[Any], y: Arrays) -> Arrays:
     columns = zip(*values, strict=True)
     center = y if move.stencil.center else [None] * len(values[0])
     return tuple(
-        _weighted(move.stencil, column, at_x) / move.length
+        weighted(move.stencil, column, at_x) / move.length
         for column, at_x in zip(columns, center, strict=True)
     )
 
@@ -130,75 +122,19 @@ def _refined(
         other = _combined(longer, here, y)
         scales = _scales(here)
         for i, (d, more, q, n) in enumerate(zip(derivative, other, quiet, noise, strict=True)):
-            better = q & _agree(more, d, n)
+            better = q & agree(more, d, n)
             if move.mixed:
                 better &= abs(more) * longer.length > _ROUNDING * level * scales[i]
             best[i] = np.where(better, more, best[i])
     return tuple(best)
 
 
-def _agree(one: Any, other: Any, noise: Any) -> Any:
+def agree(one: Any, other: Any, noise: Any) -> Any:
+    """Whether two derivatives differ by no more than the rounding error of one of them."""
     return abs(one - other) <= _ROUNDING * noise
 
 
-def unit_differences_directly(
-    f: Function, vector: Array, steps: Steps, stencil: Stencil, y: Array | None,
-    evaluate: Evaluate, rounding: Rounding,
-) -> tuple[Array, Array | None] | None:  # fmt: skip
-    """The derivatives of a function of one vector that returns a float: a plain loop.
-
-    Returns them, and a value of ``f`` if all have few digits; or None, having evaluated nothing,
-    where ``f`` is no such function.
-    """
-    direct = getattr(f, "direct", None)
-    if direct is None or vector.ndim != 1 or vector.dtype != np.float64 or not vector.size:
-        return None
-    lengths, further = steps.lengths(vector, 0)
-    points = (vector + stencil.outside_offsets * lengths).T.tolist()
-    values: list[Any] = []
-    array = np.ndarray
-    # The first evaluation goes the checked way.
-    call: Any = lambda array: f((array,))[0][0]
-    for k, ends in enumerate(points):
-        for end in ends:
-            # Every point is new to f, which may keep or overwrite what it is given.
-            point = vector.copy()
-            point[k] = end
-            value = call(point)
-            # A copy, since f may return the same buffer again at its next evaluation.
-            values.append(value.copy() if isinstance(value, array) else value)
-            call = direct
-    table = numbers(values).reshape(len(vector), -1).T
-    found = _weighted(stencil, table, y) / lengths
-    sample = None if any(map(has_many_digits, values)) else np.asarray(values[0])
-    if further is None:
-        return found, sample
-    scales = np.max(np.abs(table), axis=0)
-    quiet = np.abs(found) * lengths < _QUIET * rounding.step * scales
-    again = np.flatnonzero(quiet & (further > lengths))
-    if again.size:
-        with np.errstate(all="ignore"):  # f need not be defined so far away
-            more = _unit_differences(vector, again, further[again], stencil, y, evaluate)
-            noise = rounding.level * scales[again] / lengths[again]
-            found[again] = np.where(_agree(more, found[again], noise), more, found[again])
-    return found, sample
-
-
-def _unit_differences(
-    vector: Array, which: Array, lengths: Array, stencil: Stencil, y: Array | None,
-    evaluate: Evaluate,
-) -> Array:  # fmt: skip
-    """The derivatives by some of the coordinates; NaN where ``f`` fails."""
-    moves = [
-        Move(stencil, length, partial(moved, (vector,), 0, k, None))
-        for k, length in zip(which.tolist(), lengths.tolist(), strict=True)
-    ]
-    values = [np.nan if v is None else v[0] for v in evaluate(Points(moves), lenient=True)]
-    table: Any = np.reshape(values, (len(which), -1)).T
-    return np.asarray(_weighted(stencil, table, y) / lengths)
-
-
-def _weighted(stencil: Stencil, values: Sequence[Any], y: Any) -> Any:
+def weighted(stencil: Stencil, values: Sequence[Any], y: Any) -> Any:
     """The sum of values by the weights of a stencil; ``y`` is the one at the center.
 
     The weights sum to 0: differences to one of the values are exactly 0 where all are the same.

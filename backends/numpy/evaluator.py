@@ -3,15 +3,20 @@
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from diffface.backends.adapter import Function, Pull
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import InvalidArgumentError, NotDifferentiableError
-from diffface.backends.numpy.differences import Evaluate
 from diffface.backends.numpy.workers import Map, Task
+
+
+class Evaluate(Protocol):
+    """Evaluates ``f`` at many points, in order; None where it fails, if ``lenient``."""
+
+    def __call__(self, points: Sequence[Arrays], *, lenient: bool = False) -> Iterator[Any]: ...
 
 
 def one_by_one(f: Function) -> Evaluate:

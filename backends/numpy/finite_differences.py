@@ -14,13 +14,9 @@ from diffface.backends.generic import Part, slices, stack, typed
 from diffface.backends.numpy import workers as _workers
 from diffface.backends.numpy.adapter import NumPyAdapter
 from diffface.backends.numpy.box import Box, reflected
-from diffface.backends.numpy.differences import (
-    Evaluate,
-    Rounding,
-    derivatives,
-    unit_differences_directly,
-)
+from diffface.backends.numpy.differences import Rounding, derivatives
 from diffface.backends.numpy.evaluator import (
+    Evaluate,
     at_once,
     by_workers,
     in_step,
@@ -29,6 +25,7 @@ from diffface.backends.numpy.evaluator import (
     part_of,
 )
 from diffface.backends.numpy.moves import Move, along, coordinates, nearby, together
+from diffface.backends.numpy.one_vector import unit_differences_directly
 from diffface.backends.numpy.options import Vector, bounds_of, check_scheme, step_of
 from diffface.backends.numpy.precision import coarse_leaves, precision
 from diffface.backends.numpy.richardson import FIRST_STEP, extrapolated

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from diffface.backends.compiled import Array, Arrays
-from diffface.backends.numpy.differences import Evaluate
+from diffface.backends.numpy.evaluator import Evaluate
 from diffface.backends.numpy.moves import Move
 from diffface.backends.numpy.precision import precision
 from diffface.backends.numpy.stencil import epsilon
