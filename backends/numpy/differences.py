@@ -1,7 +1,7 @@
 """Differences: derivatives from values of ``f`` at the points of a stencil."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from diffface.backends.numpy.evaluator import Evaluate
 from diffface.backends.numpy.moves import Move
 from diffface.backends.numpy.precision import finer, is_coarse
 from diffface.backends.numpy.stencil import Stencil
+from diffface.backends.numpy.steps import Steps
 
 # A result hardly changes where its relative change is so much less than the variable's.
 QUIET = 1 / 100
@@ -18,15 +19,8 @@ QUIET = 1 / 100
 _ROUNDING = 32.0
 
 
-class Rounding(NamedTuple):
-    """What rounding does to differences: relative error of values, and relative step."""
-
-    level: float
-    step: float
-
-
 def derivatives(
-    moves: Sequence[Move], evaluate: Evaluate, y: Arrays, rounding: Rounding
+    moves: Sequence[Move], evaluate: Evaluate, y: Arrays, steps: Steps
 ) -> tuple[list[Arrays], Arrays]:
     """The derivative of each of ``moves``, and a value of ``f`` with many digits, if there is one.
 
@@ -43,8 +37,8 @@ def derivatives(
         How.
     y : tuple of arrays
         ``f(x)``; used only by stencils that have 0 among their offsets.
-    rounding : Rounding
-        Relative errors of the values, and the relative step.
+    steps : Steps
+        Those of the moves.
     """
     values = evaluate(Points(moves))
     found: list[Arrays] = []
@@ -60,7 +54,7 @@ def derivatives(
         if move.longer:
             scales = _scales(here)
             quiet = tuple(
-                abs(d) * abs(move.length) < QUIET * rounding.step * scale
+                abs(d) * abs(move.length) < QUIET * steps.relative * scale
                 for d, scale in zip(derivative, scales, strict=True)
             )
             if any(map(np.any, quiet)):
@@ -70,8 +64,8 @@ def derivatives(
     with np.errstate(all="ignore"):  # f need not be defined so far away
         more = evaluate(Points(further), lenient=True) if further else iter(())
         for i, scales, quiet in again:
-            noise = tuple(rounding.level * s / moves[i].length for s in scales)
-            found[i] = _refined(moves[i], found[i], more, y, quiet, noise, rounding.level)
+            noise = tuple(steps.level * s / moves[i].length for s in scales)
+            found[i] = _refined(moves[i], found[i], more, y, quiet, noise, steps.level)
     return found, sample
 
 
@@ -146,6 +140,11 @@ def weighted(stencil: Stencil, values: Sequence[Any], y: Any) -> Any:
     for i in range(start + 1, len(weights)):
         total = total + weights[i] * (values[i] - reference)
     return total
+
+
+def total(parts: Sequence[Arrays]) -> Arrays:
+    """The sums of derivatives, leaf by leaf."""
+    return parts[0] if len(parts) == 1 else tuple(map(sum, zip(*parts, strict=True)))
 
 
 def numbers(values: list[Any], kinds: str = "f") -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 from diffface.backends.adapter import Function, Pull
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import InvalidArgumentError, NotDifferentiableError
-from diffface.backends.numpy.workers import Map, Task
+from diffface.backends.numpy.workers import Map, Task, map_of
 
 
 class Evaluate(Protocol):
@@ -71,6 +71,16 @@ def by_workers(f: Any, mapping: Map) -> Evaluate:
             yield None if lenient and returned is None else f.taken(returned, point)[0]
 
     return evaluate
+
+
+def evaluator(f: Function, chunk_size: int | None, vectorized: bool, workers: Any) -> Evaluate:
+    """Whichever of these the options of finite differences ask for."""
+    if vectorized:
+        return at_once(f, chunk_size)
+    mapping = map_of(workers)
+    if mapping is not None and hasattr(f, "arguments"):
+        return by_workers(f, mapping)
+    return one_by_one(f)
 
 
 # Many points in step

@@ -1,6 +1,6 @@
 """Finite differences of NumPy functions."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Literal, final
@@ -14,31 +14,19 @@ from diffface.backends.generic import Part, slices, stack, typed
 from diffface.backends.numpy import workers as _workers
 from diffface.backends.numpy.adapter import NumPyAdapter
 from diffface.backends.numpy.box import Box, reflected
-from diffface.backends.numpy.differences import Rounding, derivatives
-from diffface.backends.numpy.evaluator import (
-    Evaluate,
-    at_once,
-    by_workers,
-    in_step,
-    of_batch,
-    one_by_one,
-    part_of,
-)
-from diffface.backends.numpy.moves import Move, along, coordinates, nearby, together
-from diffface.backends.numpy.one_vector import unit_differences_directly
+from diffface.backends.numpy.differences import derivatives, total
+from diffface.backends.numpy.evaluator import Evaluate, evaluator, in_step, of_batch, part_of
+from diffface.backends.numpy.moves import Move, along, coordinates, together
+from diffface.backends.numpy.one_vector import directly
 from diffface.backends.numpy.options import Vector, bounds_of, check_scheme, step_of
-from diffface.backends.numpy.precision import coarse_leaves, precision
-from diffface.backends.numpy.richardson import FIRST_STEP, extrapolated
-from diffface.backends.numpy.stencil import STENCILS, Stencil, epsilon
+from diffface.backends.numpy.precision import coarse
+from diffface.backends.numpy.richardson import extrapolated
+from diffface.backends.numpy.scheme import Scheme, scheme_of
+from diffface.backends.numpy.stencil import STENCILS, epsilon
 from diffface.backends.numpy.steps import Steps
-from diffface.backends.numpy.workers import map_of
 
 # Groups of moves, whose derivatives are summed, given how far to move.
 _Moves = Callable[[Steps], list[list[Move]]]
-
-# The truncation error, relative to the derivative, of a function that varies over the size of the
-# smallest of several coordinates that move at once; they are taken apart where it would be more.
-_TRUNCATION = 1e-6
 
 
 @final
@@ -134,10 +122,11 @@ class FiniteDifferences(NumPyAdapter):
         if not any(a.size for a in x):
             return Adapter.columns(self, f, x, chunk_size=chunk_size, value=value)
         y, aux = self._value(f, x, value)
-        column = self._directly(f, x, y) if part is None else None
-        if column is not None:
-            return y, (column,), aux
-        box, stencil = self._box(x), self._stencil
+        if part is None and len(x) == 1 and self._in_one_loop:
+            column = directly(f, x[0], y, self._scheme)
+            if column is not None:
+                return y, (column,), aux
+        box, stencil = self._box(x), self._scheme.stencil
 
         def moves(steps: Steps) -> list[list[Move]]:
             units = coordinates(x, steps, stencil, box)
@@ -168,7 +157,7 @@ class FiniteDifferences(NumPyAdapter):
         def moves(steps: Steps) -> list[list[Move]]:
             # Each as far as in `columns`: one distance for all would drown the small ones.
             nonlocal lengths
-            found, lengths = together(x, directions, steps, self._stencil, box)
+            found, lengths = together(x, directions, steps, self._scheme.stencil, box)
             return found
 
         dy = self._derive(f, x, y, moves, None, by_leaf=False)
@@ -202,10 +191,10 @@ class FiniteDifferences(NumPyAdapter):
 
     def estimate(self, f: Function, x: Arrays, dx: Arrays) -> tuple[Arrays, Arrays]:
         """Pushforward of ``f`` at ``x`` along ``dx`` by Richardson, and its absolute error."""
-        steps = self._steps(x, FIRST_STEP, 8.0)
-        moves = along(x, dx, steps, STENCILS["central"], self._box(x))
-        y = f(x)[0] if any(map(_takes_value, moves)) else ()
-        return _extrapolated(y, moves, self._evaluator(f, None))
+        scheme = scheme_of("richardson", self.step, 1)
+        moves = along(x, dx, scheme.steps(x, 0.0), scheme.stencil, self._box(x))
+        y = f(x)[0] if any(m.takes_value for m in moves) else ()
+        return extrapolated(self._evaluator(f, None), moves, y)
 
     def within(self, lower: Array, upper: Array) -> Adapter:
         return replace(self, bounds=(lower, upper))
@@ -225,29 +214,14 @@ class FiniteDifferences(NumPyAdapter):
         return fine.outside(), fine
 
     @property
-    def _stencil(self) -> Stencil:
-        return STENCILS.get(self.scheme, STENCILS["central"])
+    def _in_one_loop(self) -> bool:
+        """Whether the plain loop over the coordinates of one vector is right."""
+        usual = not self.vectorized and self.bounds is None and self.workers is None
+        return usual and self.scheme != "richardson"
 
-    def _steps(self, x: Arrays, relative: float, limit: float) -> Steps:
-        if self.step is None:
-            return Steps(relative, None, limit)
-        if isinstance(self.step, float):
-            return Steps(self.step, self.step, limit)
-        count = sum(a.size for a in x)
-        if len(self.step.array) != count:
-            raise InvalidArgumentError(
-                f"`step` must have one number for each of the {count} coordinates of the active "
-                f"arguments, got {len(self.step.array)}."
-            )
-        return Steps(float(np.min(self.step.array)), self.step.array, limit)
-
-    def _steps_for(self, x: Arrays, precision: float) -> Steps:
-        """How far to move where values have this precision."""
-        if self.scheme == "richardson":
-            return self._steps(x, FIRST_STEP, 8.0)
-        stencil = self._stencil
-        relative = stencil.relative_step(precision, self.stacked)
-        return self._steps(x, relative, _TRUNCATION ** (1 / stencil.order))
+    @property
+    def _scheme(self) -> Scheme:
+        return scheme_of(self.scheme, self.step, self.stacked)
 
     def _box(self, x: Arrays) -> Box | None:
         return None if self.bounds is None else Box(*self._limits(), x)
@@ -261,7 +235,7 @@ class FiniteDifferences(NumPyAdapter):
     ) -> tuple[Arrays, list[Arrays], Arrays]:
         """``y``, the derivatives along each of ``seeds``, and aux."""
         y, aux = self._value(f, x, value)
-        box, stencil = self._box(x), self._stencil
+        box, stencil = self._box(x), self._scheme.stencil
         found = self._derive(
             f, x, y, lambda steps: [along(x, v, steps, stencil, box) for v in seeds], chunk_size
         )
@@ -274,19 +248,19 @@ class FiniteDifferences(NumPyAdapter):
         """The sums of the derivatives of each group of moves, in the precision of ``f``."""
         evaluate = self._evaluator(f, chunk_size)
         finest = max(epsilon(a.dtype) for a in x)
-        fixed = self.step is not None or self.scheme == "richardson"
+        fixed = self._scheme.fixed
         if not fixed and y:
             # The dtype may say it; elsewhere, digits do.
             finest = max(finest, min(epsilon(a.dtype) for a in y))
         found, sample = self._run(f, x, y, moves, evaluate, finest)
-        coarse = () if fixed else self._coarse(evaluate, x, sample, finest)
-        if not any(coarse):
+        worse = () if fixed else coarse(evaluate, x, sample, finest, self._box(x))
+        if not any(worse):
             return found
-        again, _ = self._run(f, x, y, moves, evaluate, max(coarse))
+        again, _ = self._run(f, x, y, moves, evaluate, max(worse))
         if not by_leaf:
             return again
         return [
-            tuple(b if c else a for a, b, c in zip(*leaves, coarse, strict=True))
+            tuple(b if c else a for a, b, c in zip(*leaves, worse, strict=True))
             for leaves in zip(found, again, strict=True)
         ]
 
@@ -295,61 +269,21 @@ class FiniteDifferences(NumPyAdapter):
         precision: float,
     ) -> tuple[list[Arrays], Arrays]:  # fmt: skip
         """The derivatives, with steps for this precision, and one value of ``f``."""
-        steps = self._steps_for(x, precision)
+        steps = self._scheme.steps(x, precision)
         grouped = moves(steps)
-        if not y and any(_takes_value(m) for group in grouped for m in group):
+        if not y and any(m.takes_value for group in grouped for m in group):
             y, _ = self._value(f, x, True)
-        if self.scheme == "richardson":
-            results = [_extrapolated(y, group, evaluate) for group in grouped]
+        if self._scheme.extrapolated:
+            results = [extrapolated(evaluate, group, y) for group in grouped]
             return [errors if self.error else best for best, errors in results], y
         flat = [move for group in grouped for move in group]
-        found, sample = derivatives(flat, evaluate, y, self._rounding(precision, steps))
+        found, sample = derivatives(flat, evaluate, y, steps)
         rest = iter(found)
-        return [_sum([next(rest) for _ in group]) for group in grouped], sample
-
-    def _rounding(self, precision: float, steps: Steps) -> Rounding:
-        level = precision / steps.relative if self.stacked > 1 else precision
-        return Rounding(level, steps.relative)
-
-    def _coarse(
-        self, evaluate: Evaluate, x: Arrays, sample: Arrays, finest: float
-    ) -> Sequence[float]:
-        """For each leaf of ``y``, the precision it is computed in; 0 where it is that of ``x``."""
-        if not any(precision([a]) > finest for a in sample):
-            return ()
-        elsewhere = nearby(x, self._box(x))
-        with np.errstate(all="ignore"):  # f need not be defined there
-            (other,) = evaluate([elsewhere], lenient=True)
-        found = () if other is None else coarse_leaves(sample, other)
-        return [p if p > finest else 0.0 for p in found]
-
-    def _directly(self, f: Function, x: Arrays, y: Arrays) -> Array | None:
-        """The derivatives of a function of one vector that returns a float, in a plain loop."""
-        plain = not self.vectorized and self.bounds is None and self.workers is None
-        if not plain or len(x) != 1 or self.scheme == "richardson":
-            return None
-        finest = epsilon(x[0].dtype)
-        found = self._in_a_loop(f, x, y, finest)
-        if found is None or found[1] is None or self.step is not None:
-            return None if found is None else found[0]
-        coarse = self._coarse(one_by_one(f), x, (found[1],), finest)
-        if not any(coarse):
-            return found[0]
-        again = self._in_a_loop(f, x, y, max(coarse))
-        return None if again is None else again[0]
-
-    def _in_a_loop(
-        self, f: Function, x: Arrays, y: Arrays, precision: float
-    ) -> tuple[Array, Array | None] | None:
-        steps, stencil = self._steps_for(x, precision), self._stencil
-        return unit_differences_directly(
-            f, x[0], steps, stencil, y[0] if stencil.center else None, one_by_one(f),
-            self._rounding(precision, steps),
-        )  # fmt: skip
+        return [total([next(rest) for _ in group]) for group in grouped], sample
 
     def _value(self, f: Function, x: Arrays, asked: bool) -> tuple[Arrays, Arrays]:
         """``f(x)``, where it is asked for or belongs to the stencil."""
-        if not asked and (self.scheme == "richardson" or not self._stencil.center):
+        if not (asked or self._scheme.stencil.center):
             return (), ()
         if not self.vectorized:
             # A copy, since a function that writes to its argument would move the other points.
@@ -358,22 +292,4 @@ class FiniteDifferences(NumPyAdapter):
         return part_of(y, 0), part_of(aux, 0)
 
     def _evaluator(self, f: Function, chunk_size: int | None) -> Evaluate:
-        if self.vectorized:
-            return at_once(f, chunk_size)
-        mapping = map_of(self.workers)
-        if mapping is not None and hasattr(f, "arguments"):
-            return by_workers(f, mapping)
-        return one_by_one(f)
-
-
-def _takes_value(move: Move) -> bool:
-    return bool(move.stencil.center) or any(m.stencil.center for m in move.longer)
-
-
-def _extrapolated(y: Arrays, moves: list[Move], evaluate: Evaluate) -> tuple[Arrays, Arrays]:
-    best, errors = zip(*[extrapolated(evaluate, move, y) for move in moves], strict=True)
-    return _sum(best), _sum(errors)
-
-
-def _sum(parts: Sequence[Arrays]) -> Arrays:
-    return parts[0] if len(parts) == 1 else tuple(map(sum, zip(*parts, strict=True)))
+        return evaluator(f, chunk_size, self.vectorized, self.workers)

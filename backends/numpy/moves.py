@@ -51,6 +51,11 @@ class Move(NamedTuple):
     longer: tuple["Move", ...] = ()
     mixed: bool = False
 
+    @property
+    def takes_value(self) -> bool:
+        """Whether the derivative takes the value at the point itself."""
+        return bool(self.stencil.center) or any(m.stencil.center for m in self.longer)
+
 
 def coordinates(x: Arrays, steps: Steps, stencil: Stencil, box: Box | None) -> Iterator[Move]:
     """One move for each coordinate."""

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from diffface.backends.compiled import Array, Arrays
+from diffface.backends.numpy.box import Box
+from diffface.backends.numpy.evaluator import Evaluate
+from diffface.backends.numpy.moves import nearby
 from diffface.backends.numpy.stencil import epsilon
 
 _HALF, _SINGLE = np.dtype(np.float16), np.dtype(np.float32)
@@ -42,7 +45,23 @@ def _fit(a: Array, dtype: np.dtype[np.floating]) -> bool:
         return all(bool(np.all((p == p.astype(dtype)) | (p != p))) for p in map(np.asarray, parts))
 
 
-def coarse_leaves(one: Arrays, other: Arrays) -> list[float]:
+def coarse(
+    evaluate: Evaluate, x: Arrays, sample: Arrays, finest: float, box: Box | None
+) -> Sequence[float]:
+    """For each leaf of ``y``, the precision it is computed in; 0 where it is that of ``x``.
+
+    If a value of ``f``, which is ``sample``, has few digits, ``f`` is evaluated near ``x``.
+    """
+    if not any(precision([a]) > finest for a in sample):
+        return ()
+    elsewhere = nearby(x, box)
+    with np.errstate(all="ignore"):  # f need not be defined there
+        (other,) = evaluate([elsewhere], lenient=True)
+    found = () if other is None else _coarse_leaves(sample, other)
+    return [p if p > finest else 0.0 for p in found]
+
+
+def _coarse_leaves(one: Arrays, other: Arrays) -> list[float]:
     """For each leaf of two values of ``f``, the precision that both show; 0 for full precision.
 
     Leaves that are the same at both points show nothing, unless their dtype says it.

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from diffface.backends.compiled import Array, Arrays
+from diffface.backends.numpy.differences import total
 from diffface.backends.numpy.evaluator import Evaluate
 from diffface.backends.numpy.moves import Move
 from diffface.backends.numpy.precision import precision
@@ -187,7 +188,13 @@ def _size(low: Array, high: Array) -> Array:
     return np.maximum(size, 16 * np.finfo(size.dtype).tiny)
 
 
-def extrapolated(evaluate: Evaluate, move: Move, y: Arrays) -> tuple[Arrays, Arrays]:
+def extrapolated(evaluate: Evaluate, moves: Sequence[Move], y: Arrays) -> tuple[Arrays, Arrays]:
+    """The sums of the derivatives along ``moves``, and of the estimates of their errors."""
+    best, errors = zip(*[_along(evaluate, move, y) for move in moves], strict=True)
+    return total(best), total(errors)
+
+
+def _along(evaluate: Evaluate, move: Move, y: Arrays) -> tuple[Arrays, Arrays]:
     """`extrapolate`, with longer steps where the error is large or ``f`` does not change."""
     best, errors, changes = extrapolate(evaluate, move, y)
     for _ in range(3):

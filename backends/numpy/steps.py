@@ -31,11 +31,14 @@ class Steps(NamedTuple):
         The user's steps, relative to ``max(1, abs(x_k))``, for all coordinates together.
     limit : float
         How far, relative to its size, a coordinate may move along with larger ones.
+    level : float
+        The relative rounding error of values.
     """
 
     relative: float
     given: float | Array | None = None
     limit: float = 0.0
+    level: float = 0.0
 
     def lengths(self, flat: Array, start: int) -> tuple[Array, Array | None]:
         """How far to move each coordinate of a leaf, of which ``start`` come before.
