@@ -15,6 +15,7 @@ from diffface.backends.recording.numbers import build_with_numbers
 from diffface.backends.recording.reachable import Belongings, Generators
 from diffface.backends.recording.user_frame import users_stacklevel
 from diffface.backends.torch.arrays import TORCH
+from diffface.backends.torch.graph.entries import compute_entries, copy_of, guarded
 from diffface.backends.torch.graph.graph import is_random
 from diffface.backends.torch.graph.inductor import inductor
 from diffface.backends.torch.graph.replay import node_by_node, replay
@@ -74,7 +75,7 @@ def build(
         with warnings.catch_warnings():  # what torch imports meanwhile may set filters
             simplify(module)
             looks = any(map(_looks_at_grad_mode, module.graph.nodes))
-            made = inductor(module, examples) if compiled else replay(module)
+            made = _made(module, examples, compiled)
         return _in_grad_mode(made) if looks else made
 
     result = build_with_numbers(record, program, examples, TORCH)
@@ -87,6 +88,13 @@ def build(
     if carries:
         warnings.warn(_FROZEN, PreparationWarning, stacklevel=users_stacklevel())
     return result
+
+
+def _made(module: fx.GraphModule, examples: Arrays, compiled: bool) -> Compiled:
+    general = copy_of(module)
+    fast = compute_entries(module)
+    made = inductor(module, examples) if compiled else replay(module)
+    return guarded(made, replay(general)) if fast else made
 
 
 def _looks_at_grad_mode(node: fx.Node) -> bool:

@@ -9,6 +9,8 @@ from diffface.backends.compiled import Arrays
 from diffface.backends.torch.graph.graph import aten
 
 GATHERS = (aten.index_select.default, aten.index.Tensor, aten.gather.default)
+# As `gather_within` writes them
+_UNCHECKED = (aten.gather.default, aten.index_put.default)
 _WHOLE = (torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8)
 
 
@@ -42,28 +44,43 @@ def gather_within(module: fx.GraphModule, constants: Arrays) -> tuple[Arrays, se
         index.meta["val"] = found[n]
         within.add(start + n)
         for user in users:
-            user.args = (user.args[0], 0, index)
-            user.target = aten.gather.default
+            if user.target is aten.scatter.src:
+                # Of these alone inductor makes one after the other in the same memory.
+                user.args = (user.args[0], [index], user.args[3])
+                user.target = aten.index_put.default
+            else:
+                user.args = (user.args[0], 0, index)
+                user.target = aten.gather.default
     module.recompile()
     return tuple(found), within
 
 
 def _takes(node: fx.Node, index: fx.Node, value: torch.Tensor) -> bool:
-    """Whether ``node`` takes elements of a vector at ``index``, none of them outside."""
+    """Whether ``node`` takes or writes elements of a vector at ``index``, none of them outside."""
     source: Any
+    values: Any = None
     axis: Any = 0
     if node.target is aten.index_select.default:
         source, axis, at = node.args
     elif node.target is aten.index.Tensor:
         source, indices = node.args
         at = indices[0] if isinstance(indices, list) and len(indices) == 1 else None
+    elif node.target is aten.scatter.src:
+        source, axis, at, values = node.args
     else:
         return False
     if source is index or at is not index or value.ndim != 1 or not value.numel():
         return False
+    if values is not None and (values is index or not _are_places(value, values)):
+        return False
     length = source.meta["val"].shape
     fits = len(length) == 1 and axis in (0, -1) and value.dtype in (torch.int32, torch.int64)
     return bool(fits and value.min() >= 0 and value.max() < length[0])
+
+
+def _are_places(index: torch.Tensor, values: fx.Node) -> bool:
+    """Whether each of the values has a place of its own."""
+    return index.shape == values.meta["val"].shape and len(index.unique()) == len(index)
 
 
 def all_within(module: fx.GraphModule, within: set[int]) -> bool:
@@ -72,7 +89,7 @@ def all_within(module: fx.GraphModule, within: set[int]) -> bool:
     known = {inputs[n] for n in within}
     for node in module.graph.nodes:
         for read in node.all_input_nodes:
-            is_known = read in known and node.target is aten.gather.default
+            is_known = read in known and node.target in _UNCHECKED
             value = read.meta.get("val")
             whole = not isinstance(value, torch.Tensor) or value.dtype in _WHOLE
             if node.op == "call_function" and whole and not is_known:

@@ -26,7 +26,7 @@ _ALLOCATING = aten_names(
     constant_pad_nd cos cosh cumsum div dot elu eq erf erfc exp exp2 expm1 full gather ge gelu
     gt index index_put index_select le leaky_relu log log10 log1p log2 logical_and logical_not
     logical_or lt masked_fill maximum mean minimum mm mul mv ne neg pow prod reciprocal relu
-    rsqrt rsub select_backward select_scatter sigmoid sigmoid_backward sign silu sin sinh
+    rsqrt rsub scatter select_backward select_scatter sigmoid sigmoid_backward sign silu sin sinh
     slice_backward slice_scatter softplus sqrt square stack sub sum tan tanh tanh_backward
     threshold_backward tril triu var where
     """

@@ -29,6 +29,7 @@ _OVERWRITING = aten_names(
 _COMMUTATIVE = (aten.add.Tensor, aten.mul.Tensor)
 _PADS = (aten.slice_backward.default, aten.select_backward.default)
 _UPDATES = (aten.slice_scatter.default, aten.select_scatter.default, *LOWERED)
+_UPDATING = (*_UPDATES, aten.scatter.src)
 # Defaults of aten.slice and aten.slice_scatter, after the tensors
 _WHOLE = (0, None, None, 1)
 
@@ -235,8 +236,8 @@ class Statements:
 
 def _updated(node: fx.Node) -> fx.Node:
     """What a result has become after updates of its parts, one after the other."""
-    updates = [user for user in node.users if user.target in _UPDATES and user.args[0] is node]
-    while updates:
+    while True:
+        updates = [u for u in node.users if u.target in _UPDATING and u.args[0] is node]
+        if not updates:
+            return node
         node = updates[-1]
-        updates = [user for user in node.users if user.target in _UPDATES and user.args[0] is node]
-    return node

@@ -1,0 +1,185 @@
+"""Entries on torch, each computed from the terms of it that are not zero."""
+
+import numpy as np
+import pytest
+
+import diffface as dif
+from diffface.backends.torch.graph import entries
+
+N = 1000
+X = np.random.default_rng(0).uniform(0.5, 1.5, N)
+
+
+def banded(x):
+    xp = dif.namespace(x)
+    zero = xp.zeros_like(x[:1])
+    return (3 - 2 * x) * x - xp.concat([zero, x[:-1]]) - 2 * xp.concat([x[1:], zero]) + 1
+
+
+def quotients(x):
+    return x[1:] / x[:-1] + dif.namespace(x).sqrt(x[:-1])
+
+
+def reaction(x):
+    xp = dif.namespace(x)
+    u, v = x[: N // 2], x[N // 2 :]
+    flux = xp.concat([u[:1] * 0, u[1:] - u[:-1]])
+    return xp.concat([u * v**2 + flux, xp.flip(v, axis=0) / (1 + u**2) + xp.exp(v)])
+
+
+def springs(x):
+    xp = dif.namespace(x)
+    grid = xp.reshape(x[:961], (31, 31))
+    down, across = grid[1:] - grid[:-1], grid[:, 1:] - grid[:, :-1]
+    return xp.sum(down**4) + xp.sum(across**4) + xp.sum(x**2)
+
+
+def hub(x):
+    xp = dif.namespace(x)
+    return xp.sum(xp.sin(x) * x[0] ** 2) + xp.sum(x**4)
+
+
+FUNCTIONS = [
+    *((f, dif.prepare_jacobian, dif.jacobian) for f in (banded, quotients, reaction)),
+    *((f, dif.prepare_hessian, dif.hessian) for f in (springs, hub)),
+]
+
+
+@pytest.fixture(autouse=True)
+def _wherever_it_is_possible(monkeypatch):
+    """Even where it does not pay."""
+    monkeypatch.setattr(entries, "_FEW", 0)
+    monkeypatch.setattr(entries, "_WORTH", np.inf)
+
+
+def graph_of(prepared):
+    return str(prepared.native.module.graph)
+
+
+@pytest.mark.parametrize(("f", "prepare", "derive"), FUNCTIONS)
+def test_terms_that_are_zero_are_not_computed(f, prepare, derive):
+    found = prepare(f, X, backend="torch", sparsity="trace")
+    assert found.strategy == "replay"
+    assert "aten.scatter.src" in graph_of(found)
+    np.testing.assert_allclose(
+        found(X + 1).toarray(), derive(f, X + 1, backend="torch"), rtol=1e-13, atol=1e-13
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("f", "prepare", "derive"), FUNCTIONS[2:4])
+def test_terms_that_are_zero_are_not_compiled(f, prepare, derive):
+    found = prepare(f, X, backend=dif.Torch(compile=True), sparsity="trace")
+    assert found.strategy == "inductor"
+    assert "index_put" in graph_of(found)
+    np.testing.assert_allclose(
+        found(X + 1).toarray(), derive(f, X + 1, backend="torch"), rtol=1e-12, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("special", [0.0, np.inf, -np.inf, np.nan, 1e200, 1e-310])
+@pytest.mark.parametrize(("f", "prepare", "derive"), FUNCTIONS)
+def test_infinities_go_where_a_product_with_zero_takes_them(f, prepare, derive, special):
+    found = prepare(f, X, backend="torch", sparsity="trace")
+    x = X.copy()
+    x[[0, 400, N - 1]] = special
+    x[600:602] = -special
+    with np.errstate(all="ignore"):
+        # By torch's own operations, along all seeds.
+        expected = derive(f, x, backend="torch", sparsity=found.sparsity)
+        np.testing.assert_array_equal(found(x).data, expected.data)
+
+
+def test_derivatives_of_entries_are_those_of_all_seeds():
+    import torch
+
+    found = dif.prepare_jacobian(reaction, torch.from_numpy(X), sparsity="trace")
+    x = torch.from_numpy(X + 0.1).requires_grad_()
+    weights = torch.arange(found.sparsity.nnz, dtype=torch.float64)
+    (gradient,) = torch.autograd.grad(found.data(x) @ weights, x)
+    step = np.zeros(N)
+    step[N // 2 + 3] = 1e-6
+    weigh = lambda y: found.data(torch.from_numpy(y)) @ weights
+    difference = (weigh(X + 0.1 + step) - weigh(X + 0.1 - step)) / 2e-6
+    np.testing.assert_allclose(gradient[N // 2 + 3], difference, rtol=1e-5)
+
+
+class Chain:
+    """Slices, pads, joins, moves, products and sums, at random."""
+
+    def __init__(self, seed):
+        self.seed, self.n = seed, int(np.random.default_rng(seed).integers(3, 30))
+
+    def __call__(self, x):
+        random, pool = np.random.default_rng(self.seed), [x]
+        for _ in range(random.integers(3, 12)):
+            u, v = (pool[random.integers(len(pool))] for _ in range(2))
+            made = _STEPS[random.integers(len(_STEPS))](dif.namespace(x), u, v, random)
+            pool.append(made[:60])
+        return dif.namespace(x).concat(pool[-2:])
+
+
+def number(random):
+    return float(random.choice([1, -1, 2, -3, 0.5, 0.1, 4]))
+
+
+def table(xp, u):
+    side = int(u.shape[0] ** 0.5)
+    return xp.reshape(u[: side * side], (side, side))
+
+
+def mask(xp, u, random):
+    return xp.asarray(random.choice([0.0, 1.0, -1.0, 2.0], u.shape[0]))
+
+
+def common(u, v):
+    least = min(u.shape[0], v.shape[0])
+    return u[:least], v[-least:]
+
+
+_STEPS = [
+    lambda xp, u, v, random: common(u, v)[0] * common(u, v)[1],
+    lambda xp, u, v, random: common(u, v)[0] + number(random) * common(u, v)[1],
+    lambda xp, u, v, random: common(u, v)[0] / (2 + common(u, v)[1] ** 2),
+    lambda xp, u, v, random: xp.concat([u[1:], xp.zeros_like(u[:1])]) - number(random) * u,
+    lambda xp, u, v, random: xp.sin(u) * number(random),
+    lambda xp, u, v, random: xp.concat([u, v]),
+    lambda xp, u, v, random: xp.flip(u, axis=0),
+    lambda xp, u, v, random: u[::2],
+    lambda xp, u, v, random: xp.reshape(table(xp, u).T, (-1,)),
+    lambda xp, u, v, random: xp.concat(
+        [xp.reshape(table(xp, u)[1:] - table(xp, u)[:-1], (-1,)), v]
+    ),
+    lambda xp, u, v, random: u * mask(xp, u, random),
+    lambda xp, u, v, random: u[xp.asarray(random.integers(0, u.shape[0], 20))] * v[0],
+    lambda xp, u, v, random: xp.where(u > 0.3, u * v[:1], number(random) * u),
+    lambda xp, u, v, random: number(random) - u,
+    lambda xp, u, v, random: xp.reshape(xp.stack(common(u, v), axis=1), (-1,)),
+    lambda xp, u, v, random: xp.reshape(u[:3, None] * v[None, :4], (-1,)),
+    lambda xp, u, v, random: u + xp.sum(v * v) - 1,
+]
+
+
+def agree(seeds):
+    for seed in seeds:
+        f = Chain(seed)
+        x = np.random.default_rng(seed).uniform(-1, 1, f.n)
+        found = dif.prepare_jacobian(f, x, backend="torch", sparsity="trace")
+        dense = dif.jacobian(f, x, backend="torch")
+        np.testing.assert_allclose(
+            found(x).toarray(), dense, rtol=1e-12, atol=1e-12 * abs(dense).max(), err_msg=f"{seed}"
+        )
+        for special in (np.inf, np.nan, 0.0, 1e200):
+            x[seed % f.n] = special
+            with np.errstate(all="ignore"):
+                expected = dif.jacobian(f, x, backend="torch", sparsity=found.sparsity)
+                np.testing.assert_array_equal(found(x).data, expected.data, err_msg=f"{seed}")
+
+
+def test_some_random_chains():
+    agree(range(5))
+
+
+@pytest.mark.slow
+def test_a_hundred_random_chains():
+    agree(range(5, 105))
