@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from diffface.backends.adapter import Function, Pull
-from diffface.backends.compiled import Array, Arrays
+from diffface.backends.compiled import Array, Arrays, Program
 from diffface.backends.errors import InvalidArgumentError, NotDifferentiableError
 from diffface.backends.numpy.workers import Map, Task, map_of
 
@@ -81,6 +81,61 @@ def evaluator(f: Function, chunk_size: int | None, vectorized: bool, workers: An
     if mapping is not None and hasattr(f, "arguments"):
         return by_workers(f, mapping)
     return one_by_one(f)
+
+
+# Whether the points of a batch influence each other
+
+
+class _Compared(BaseException):
+    """Nothing else of a derivation is wanted."""
+
+
+_COMPARES: ContextVar[bool] = ContextVar("compares", default=False)
+
+
+def check_vectorized(program: Program, examples: Arrays) -> None:
+    """Raise NotDifferentiableError if what ``program`` evaluates in batches does not take them.
+
+    It runs as far as `compare`, at its first batch.
+    """
+    token = _COMPARES.set(True)
+    try:
+        program(*examples)
+    except _Compared:
+        pass
+    finally:
+        _COMPARES.reset(token)
+
+
+def compare(f: Function, x: Arrays, elsewhere: Arrays) -> None:
+    """Where `check_vectorized` asks for it, compare ``f`` of two points with ``f`` of each."""
+    if not _COMPARES.get():
+        return
+    try:
+        with np.errstate(all="ignore"):  # f need not be defined there
+            pair = tuple(map(np.stack, zip(x, elsewhere, strict=True)))
+            parts = [f(tuple(a[i : i + 1] for a in pair))[0] for i in range(2)]
+            agree = all(map(_agree, f(pair)[0], *parts))
+    except Exception:  # noqa: BLE001 - the derivation itself will say it, where it is one
+        agree = True
+    if agree:
+        raise _Compared
+    raise NotDifferentiableError(
+        "`f` is not vectorized over points, as vectorized=True says: at two points together it "
+        "returns other numbers than at each of them. Sum over the axes of a point alone, such as "
+        "axis=-1, or leave vectorized=True out."
+    )
+
+
+def _agree(together: Array, first: Array, second: Array) -> bool:
+    """Whether both results are those of their points alone, but for rounding and iterations."""
+    alone = np.concatenate([first, second])
+    if not np.all(np.isfinite(alone)):
+        return True
+    allowed = 1e-2 * np.abs(alone[1:] - alone[:1]).max(initial=0.0)
+    return bool(
+        np.allclose(together, alone, 1e-5, max(allowed, 1e-5 * np.abs(alone).max(initial=0.0)))
+    )
 
 
 # Many points in step

@@ -8,15 +8,23 @@ from typing import Any, Literal, final
 import numpy as np
 
 from diffface.backends.adapter import Adapter, Function, Pull
-from diffface.backends.compiled import Array, Arrays
+from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.errors import InvalidArgumentError, UnsupportedOperatorError
 from diffface.backends.generic import Part, slices, stack, typed
 from diffface.backends.numpy import workers as _workers
 from diffface.backends.numpy.adapter import NumPyAdapter
 from diffface.backends.numpy.box import Box, reflected
 from diffface.backends.numpy.differences import derivatives, total
-from diffface.backends.numpy.evaluator import Evaluate, evaluator, in_step, of_batch, part_of
-from diffface.backends.numpy.moves import Move, along, coordinates, together
+from diffface.backends.numpy.evaluator import (
+    Evaluate,
+    check_vectorized,
+    compare,
+    evaluator,
+    in_step,
+    of_batch,
+    part_of,
+)
+from diffface.backends.numpy.moves import Move, along, coordinates, nearby, together
 from diffface.backends.numpy.one_vector import directly
 from diffface.backends.numpy.options import Vector, bounds_of, check_scheme, step_of
 from diffface.backends.numpy.precision import coarse
@@ -46,7 +54,8 @@ class FiniteDifferences(NumPyAdapter):
     vectorized : bool
         ``f`` takes a batch: every active array with one leading axis more, and so its result.
         All points of a stencil are then evaluated in one call; with ``in_axes`` for active
-        arguments alone, those of all stencils, if the scheme is not ``"richardson"``.
+        arguments alone, those of all stencils, if the scheme is not ``"richardson"``. A preparation
+        compares ``f`` at two points with ``f`` at each of them.
     bounds : pair of float or array, or scipy.optimize.Bounds, optional
         ``(lower, upper)``: ``f`` is evaluated nowhere outside, but with differences to one side, of
         the same order. Numbers, or arrays with one for each coordinate; infinite where there is
@@ -82,6 +91,8 @@ class FiniteDifferences(NumPyAdapter):
     workers: Any = field(default=None, repr=False)
     # How many differences are stacked: rounding errors grow with each, and so must the step.
     stacked: int = field(default=1, repr=False)
+    # Whether it differentiates what a vectorized one computes.
+    over_batches: bool = field(default=False, repr=False)
     # Whether the estimated errors are asked for in place of the derivatives.
     error: bool = field(default=False, repr=False)
 
@@ -101,6 +112,11 @@ class FiniteDifferences(NumPyAdapter):
         )
         shown = f"scheme={self.scheme!r}, step={self.step!r}, vectorized={self.vectorized!r}"
         return f"FiniteDifferences({shown}{rest})" + (".errors()" if self.error else "")
+
+    def build(self, program: Program, examples: Arrays) -> Compiled:
+        if self.vectorized or self.over_batches:
+            check_vectorized(program, examples)
+        return super().build(program, examples)
 
     def pushforward(
         self, f: Function, x: Arrays, dx: Arrays, *, value: bool = True
@@ -211,7 +227,7 @@ class FiniteDifferences(NumPyAdapter):
         if self.error:
             raise UnsupportedOperatorError("There is no estimate of errors of second derivatives.")
         fine = replace(self, scheme="central4", stacked=2)
-        return fine.outside(), fine
+        return replace(fine.outside(), over_batches=self.vectorized), fine
 
     @property
     def _in_one_loop(self) -> bool:
@@ -246,6 +262,8 @@ class FiniteDifferences(NumPyAdapter):
         by_leaf: bool = True,
     ) -> list[Arrays]:  # fmt: skip
         """The sums of the derivatives of each group of moves, in the precision of ``f``."""
+        if self.vectorized:
+            compare(f, x, nearby(x, self._box(x)))
         evaluate = self._evaluator(f, chunk_size)
         finest = max(epsilon(a.dtype) for a in x)
         fixed = self._scheme.fixed

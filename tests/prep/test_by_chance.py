@@ -159,6 +159,40 @@ def test_second_derivatives_of_functions_of_batches(operator: str, inner: str) -
     same(prepared(x, **seeds), right, 1e-5)
 
 
+MIXED: dict[str, Callable[[Any], Any]] = {
+    "sum": lambda x: np.sum(x) * x[..., 0],
+    "mean": lambda x: np.sum(x * np.mean(x, axis=0), axis=-1),
+    "product": lambda x: np.prod(x) + x[..., 0],
+    "norm": lambda x: x[..., 0] * np.linalg.norm(x),
+    "other way around": lambda x: np.sum(x[::-1] ** 2, axis=-1),
+}
+ACROSS: dict[str, dict[str, Any]] = {
+    "gradient": {},
+    "value_and_gradient": {"in_axes": 0},
+    "pushforward": {},
+    "hessian": {},
+    "hvp": {},
+    "jacobian": {"chunk_size": 3},
+}
+
+
+@pytest.mark.parametrize("operator", ACROSS)
+@pytest.mark.parametrize("name", MIXED)
+def test_batches_whose_points_influence_each_other(name: str, operator: str) -> None:
+    backend, options = dif.FiniteDifferences(vectorized=True), ACROSS[operator]
+    x = R[None] if "in_axes" in options else R
+    with pytest.raises(dif.NotDifferentiableError, match="returns other numbers than at each"):
+        getattr(dif, f"prepare_{operator}")(MIXED[name], x, backend=backend, **options)
+
+
+def test_batches_of_noisy_points() -> None:
+    """Results may depend on the length of a batch by as much as rounding and iterations do."""
+    noisy = lambda x: np.sum(x**2, axis=-1) * (1 + 1e-7 * len(x))
+    for f in (noisy, lambda x: np.float64(noisy(np.float32(x))), lambda x: np.sum(x[..., :0], -1)):
+        backend = dif.FiniteDifferences(vectorized=True, step=1e-3)
+        same(dif.prepare_gradient(f, R, backend=backend)(R), 2 * R * bool(f(R)), 1e-3)
+
+
 def test_a_rule_of_autograd_that_returns_another_shape() -> None:
     mask = W > 2
     with pytest.raises(dif.UnsupportedOperatorError, match="one of its own rules is wrong"):
