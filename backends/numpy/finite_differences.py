@@ -227,7 +227,8 @@ class FiniteDifferences(NumPyAdapter):
         if self.error:
             raise UnsupportedOperatorError("There is no estimate of errors of second derivatives.")
         fine = replace(self, scheme="central4", stacked=2)
-        return replace(fine.outside(), over_batches=self.vectorized), fine
+        outer = replace(fine, vectorized=False, workers=None, over_batches=self.vectorized)
+        return outer, fine
 
     @property
     def _in_one_loop(self) -> bool:
