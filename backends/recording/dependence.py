@@ -58,13 +58,10 @@ def words(text: str) -> frozenset[str]:
 def identity(shapes: Sequence[Shape]) -> list[Dependence]:
     """The dependence of inputs of these shapes on themselves."""
     total = sum(map(prod, shapes))
-    found, start = [], 0
-    for shape in shapes:
-        n = prod(shape)
-        matrix = _matrix(np.arange(start, start + n), np.arange(n + 1), total)
-        found.append(Dependence(tuple(shape), matrix))
-        start += n
-    return found
+    return [
+        Dependence(p.shape, _matrix(p.ravel(), np.arange(p.size + 1), total))
+        for p in positions_of(shapes)
+    ]
 
 
 def stacked(deps: Sequence[Maybe], shapes: Sequence[Shape], inputs: int) -> Any:
@@ -191,8 +188,7 @@ def everything(deps: Iterable[Maybe], shape: Shape) -> Maybe:
         return None
     columns = np.unique(np.concatenate([d.matrix.indices for d in live]))
     n = prod(shape)
-    if n * columns.size > LIMIT:
-        raise TooDense(n * columns.size)
+    check_size(n * columns.size, LIMIT)
     ends = np.arange(n + 1) * columns.size
     return Dependence(tuple(shape), _matrix(np.tile(columns, n), ends, live[0].matrix.shape[1]))
 
@@ -293,9 +289,9 @@ def positions_of(shapes: Sequence[Shape], start: int = 0) -> list[Any]:
     return found
 
 
-def check_size(entries: int) -> None:
+def check_size(entries: int, limit: int = HUGE) -> None:
     """Refuse a pattern that is too large to be worth anything."""
-    if entries > HUGE:
+    if entries > limit:
         raise TooDense(entries)
 
 
