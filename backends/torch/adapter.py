@@ -20,7 +20,6 @@ from diffface.backends.torch.deferred import deferred
 from diffface.backends.torch.levels import (
     captures,
     in_batch,
-    in_derivative,
     in_transform,
     may_capture,
     names_without_rule,
@@ -31,7 +30,7 @@ from diffface.backends.torch.numbers import Refusing, hint, refuse_taken_numbers
 from diffface.backends.torch.primitive import call_rule
 from diffface.backends.torch.processes import refuse_synchronised
 from diffface.backends.torch.pushforward import (
-    DUAL,
+    differentiated_again,
     lacks_rule,
     linearize_again,
     push_dual,
@@ -93,7 +92,7 @@ class Torch(Adapter):
     def pushforward(
         self, f: Function, x: Arrays, dx: Arrays, *, value: bool = True
     ) -> tuple[Arrays, Arrays, Arrays]:
-        again = self._differentiated_again(x, dx)
+        again = differentiated_again(x, dx)
         if not again:
             try:
                 if in_transform():
@@ -111,7 +110,7 @@ class Torch(Adapter):
         self, f: Function, x: Arrays, seeds: Arrays, *, chunk_size: int | None = None,
         value: bool = True,
     ) -> tuple[Arrays, Arrays, Arrays]:  # fmt: skip
-        again = self._differentiated_again(x, seeds)
+        again = differentiated_again(x, seeds)
         # A batch of directions within one of points: torch's forward rules are wrong there for
         # some functions (det, solve), those of pullbacks are right.
         if not again and not in_batch():
@@ -133,15 +132,6 @@ class Torch(Adapter):
                 raise
         singles = [self.pushforward(f, x, dx) for dx in slices(seeds, xp)]
         return singles[0][0], stack([dy for _, dy, _ in singles], seeds, xp), singles[0][2]
-
-    def _differentiated_again(self, x: Arrays, dx: Arrays) -> bool:
-        """Whether a pushforward is a part of what is being differentiated."""
-        if DUAL.get() or FOLLOW.get() or in_derivative():
-            return True
-        again = False
-        for a in (*x, *dx):
-            again |= a.requires_grad
-        return again
 
     def linearize(self, f: Function, x: Arrays) -> tuple[Arrays, Pull, Arrays]:
         y, pull, aux = self.pullback(f, x)

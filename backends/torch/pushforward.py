@@ -15,7 +15,7 @@ from diffface.backends.compiled import Arrays
 from diffface.backends.errors import MissingRuleError
 from diffface.backends.generic import loop, push_of_rows, size
 from diffface.backends.torch.attention import PlainAttention
-from diffface.backends.torch.levels import captures, in_transform, uses_norms
+from diffface.backends.torch.levels import captures, in_derivative, in_transform, uses_norms
 from diffface.backends.torch.numbers import refuse_taken_numbers
 from diffface.backends.torch.variables import FOLLOW, NESTED, Following, detach, evaluate, leaf
 
@@ -27,6 +27,16 @@ DUAL: ContextVar[bool] = ContextVar("dual", default=False)
 
 # Outputs up to which a derivative that is differentiated again takes one pullback each.
 _FEW = 32
+
+
+def differentiated_again(x: Arrays, dx: Arrays) -> bool:
+    """Whether a pushforward is a part of what is being differentiated."""
+    if DUAL.get() or FOLLOW.get() or in_derivative():
+        return True
+    again = False
+    for a in (*x, *dx):
+        again |= a.requires_grad
+    return again
 
 
 def push_dual(f: Function, x: Arrays, dx: Arrays) -> tuple[Arrays, Arrays, Arrays] | None:
