@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,26 +18,26 @@ from diffface.backends.generic import (
     gradient_by_basis,
     loop,
     pull_by_basis,
+    push_batch,
     push_by_rows,
     push_by_transposing,
     size,
     typed,
 )
-from diffface.backends.recording.reachable import undisturbed
 from diffface.backends.rule import Rule
+from diffface.backends.surroundings import Surroundings
 
 __all__ = ["Adapter", "Function", "Pull"]
 
-_NOTHING = nullcontext()
 
-
-class Adapter(ABC):
+class Adapter(Surroundings, ABC):
     """A backend. Subclasses are final frozen dataclasses; their fields, hashable, are its options.
 
     A subclass must say four things: `xp`, `arrays`, `lift`, and one of `pushforward` and
     `pullback`. All else has a default that is right, and is overridden where the library can do
     better. An adapter sees flat tuples of arrays of its own library, and nothing of users' trees,
-    constants, devices or other arrays.
+    constants, devices or other arrays. What a framework does around a call, few of them need to
+    know of: see `Surroundings`.
 
     Laws
     ----
@@ -145,16 +144,7 @@ class Adapter(ABC):
 
         Backends whose `batch` does not call in turn override it, so that ``y`` is computed once.
         """
-        shared: list[tuple[Arrays, Arrays]] = []
-
-        def push(dx: Arrays) -> Arrays:
-            y, dy, aux = self.pushforward(f, x, dx, value=value)
-            shared[:] = [(y, aux)]
-            return dy
-
-        dy = self.batch(push, seeds, chunk_size)
-        ((y, aux),) = shared
-        return y, dy, aux
+        return push_batch(self, f, x, seeds, chunk_size, value)
 
     def columns(
         self, f: Function, x: Arrays, *, chunk_size: int | None = None, value: bool = True,
@@ -233,23 +223,12 @@ class Adapter(ABC):
         """``program``, to be built for calls that wait for its results: here, as it is."""
         return program
 
-    def check_record(self, f: Program, examples: Arrays) -> None:  # noqa: B027 - a right default
+    def check_record(self, f: Program, examples: Arrays) -> None:
         """Raise Disagreement if a recording of ``f`` gives other results than a plain call.
 
         A preparation asks it after `build`, of the user's function alone. Backends override it
         whose `build` does not compare the whole program, because that would cost too much.
         """
-
-    def scope(self, dtypes: Sequence[np.dtype[Any]]) -> AbstractContextManager[object]:
-        """What a call on arrays of ``dtypes`` needs of the library's global state, and no longer.
-
-        Arrays are brought to the backend inside it.
-        """
-        return _NOTHING
-
-    def undisturbed(self, f: object) -> AbstractContextManager[object]:
-        """Puts back, once a preparation is over, what the calls of ``f`` changed around it."""
-        return undisturbed(f)
 
     def second_order(self) -> tuple["Adapter", "Adapter"]:
         """``(outer, inner)``: who differentiates the derivative that inner computes."""
@@ -275,38 +254,6 @@ class Adapter(ABC):
         columns = sum(map(size, examples[:primals]))
         rows = columns if order == 2 else sum(map(size, program(*examples)))
         return dense(rows, columns, f"the backend {self!r}, which shows no structure")
-
-    def carries(self, library: ArrayLibrary) -> bool:
-        """Whether derivatives that arrays of ``library`` carry go through this backend."""
-        return library is self.arrays
-
-    def is_nested(self) -> bool:
-        """Whether this library is differentiating or tracing something already, here and now."""
-        return False
-
-    def deferred(
-        self, outputs: Arrays, variables: Arrays, held: Arrays, again: Callable[[Arrays], Arrays]
-    ) -> Arrays:
-        """``outputs``, as they carry derivatives with respect to ``variables``.
-
-        These are computed when they are asked for, from ``again(variables)``, which are the same
-        outputs, differentiably. ``held`` are the arrays that those depend on besides.
-        """
-        return outputs
-
-    def following(self, f: Any, traced: bool) -> AbstractContextManager[object]:
-        """Where results must carry the derivatives of arrays that come, or that ``f`` captures.
-
-        ``traced`` says whether any of those that come does.
-        """
-        return _NOTHING
-
-    def settings(self) -> tuple[tuple[Callable[[], object], object], ...]:
-        """Settings of the framework that ``f`` sees: functions, and the object each returns now.
-
-        A program holds while they return these; it is made anew for others.
-        """
-        return ()
 
     def first_order(self) -> "Adapter":
         """Who computes first derivatives: itself."""
@@ -347,7 +294,3 @@ class Adapter(ABC):
     def written(self, f: Callable[[], Array], memory: Sequence[Any]) -> Array:
         """``f()``, which writes to ``memory``, a list of what `scratch` made meanwhile."""
         return f()
-
-    def explain(self, error: Exception) -> str | None:
-        """Hint for the user if ``error`` came from a function that is not portable; else None."""
-        return None

@@ -31,6 +31,9 @@ class Primitives(Protocol):
     def xp(self) -> Any: ...
     def eye(self, rows: int, columns: int, offset: int, like: Array) -> Array: ...
     def batch(self, call: Pull, seeds: Arrays, chunk_size: int | None = None) -> Arrays: ...
+    def pushforward(
+        self, f: Function, x: Arrays, dx: Arrays, *, value: bool = True
+    ) -> tuple[Arrays, Arrays, Arrays]: ...
     def columns(
         self, f: Function, x: Arrays, *, chunk_size: int | None = None, value: bool = True
     ) -> tuple[Arrays, Arrays, Arrays]: ...
@@ -62,6 +65,22 @@ def is_complex(adapter: Primitives, array: Array) -> bool:
 def loop(call: Pull, seeds: Arrays, xp: Any) -> Arrays:
     """``call`` on every slice of ``seeds`` along the leading axis, stacked."""
     return stack([call(single) for single in slices(seeds, xp)], seeds, xp)
+
+
+def push_batch(
+    adapter: Primitives, f: Function, x: Arrays, seeds: Arrays, chunk_size: int | None, value: bool
+) -> tuple[Arrays, Arrays, Arrays]:
+    """``adapter.pushforwards`` from ``adapter.batch``, with an evaluation of ``f`` for each."""
+    shared: list[tuple[Arrays, Arrays]] = []
+
+    def push(dx: Arrays) -> Arrays:
+        y, dy, aux = adapter.pushforward(f, x, dx, value=value)
+        shared[:] = [(y, aux)]
+        return dy
+
+    dy = adapter.batch(push, seeds, chunk_size)
+    ((y, aux),) = shared
+    return y, dy, aux
 
 
 def slices(seeds: Arrays, xp: Any) -> list[Arrays]:
