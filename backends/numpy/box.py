@@ -6,7 +6,11 @@ import numpy as np
 
 from diffface.backends.compiled import Array, Arrays
 from diffface.backends.errors import InvalidArgumentError
+from diffface.backends.numpy.options import Vector
 from diffface.backends.numpy.steps import joined
+
+# Lower and upper ones, of shape (N,) or (1,).
+Bounds = tuple[Vector, Vector]
 
 
 class Box:
@@ -17,12 +21,13 @@ class Box:
 
     __slots__ = ("ahead", "behind", "lower", "upper", "x")
 
-    def __init__(self, lower: Array, upper: Array, x: Arrays) -> None:
+    def __init__(self, bounds: Bounds, x: Arrays) -> None:
         if any(a.dtype.kind == "c" for a in x):
             raise InvalidArgumentError("`bounds` are for real arguments, got complex ones.")
         self.x = joined(x).astype(float)
+        lower, upper = (b.array for b in bounds)
         for name, bound in (("lower", lower), ("upper", upper)):
-            if bound.shape not in ((), self.x.shape):
+            if bound.size not in (1, self.x.size):
                 raise InvalidArgumentError(
                     f"`bounds` must be numbers, or have one for each of the {len(self.x)} "
                     f"coordinates of the active arguments; the {name} ones are {bound.size}."
@@ -62,8 +67,14 @@ class Box:
         return tuple(leaves)
 
 
-def reflected(lower: Array, upper: Array, x: Arrays) -> Arrays:
+def box_of(bounds: Bounds | None, x: Arrays) -> Box | None:
+    """The bounds at ``x``, if there are any."""
+    return None if bounds is None else Box(bounds, x)
+
+
+def reflected(bounds: Bounds, x: Arrays) -> Arrays:
     """``x``, mirrored at the bounds where it is beyond them."""
+    lower, upper = (b.array for b in bounds)
     flat = joined(x).astype(float)
     flat = np.where(flat > upper, 2 * upper - flat, flat)
     flat = np.where(flat < lower, 2 * lower - flat, flat)

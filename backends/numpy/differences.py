@@ -20,9 +20,11 @@ _ROUNDING = 32.0
 
 
 def derivatives(
-    moves: Sequence[Move], evaluate: Evaluate, y: Arrays, steps: Steps
+    grouped: Sequence[Sequence[Move]], evaluate: Evaluate, y: Arrays, steps: Steps
 ) -> tuple[list[Arrays], Arrays]:
-    """The derivative of each of ``moves``, and a value of ``f`` with many digits, if there is one.
+    """The sums of the derivatives along the moves of each group, and one value of ``f``.
+
+    It is one with many digits, if there is any.
 
     A step in units of a variable's own size is right where that size means something. Where the
     variable is nearly zero only by chance, ``f`` hardly changes on such a step, and rounding
@@ -31,7 +33,7 @@ def derivatives(
 
     Parameters
     ----------
-    moves : sequence of Move
+    grouped : sequence of sequence of Move
         Where to evaluate.
     evaluate : Evaluate
         How.
@@ -40,6 +42,7 @@ def derivatives(
     steps : Steps
         Those of the moves.
     """
+    moves = [move for group in grouped for move in group]
     values = evaluate(Points(moves))
     found: list[Arrays] = []
     again: list[tuple[int, Arrays, Arrays]] = []
@@ -66,7 +69,8 @@ def derivatives(
         for i, scales, quiet in again:
             noise = tuple(steps.level * s / moves[i].length for s in scales)
             found[i] = _refined(moves[i], found[i], more, y, quiet, noise, steps.level)
-    return found, sample
+    rest = iter(found)
+    return [total([next(rest) for _ in group]) for group in grouped], sample
 
 
 class Points(Sequence[Arrays]):

@@ -247,6 +247,12 @@ def _answers(asked: Sequence[_Asked]) -> list[Any]:
     return answers
 
 
+def of_one(f: Function, x: Arrays) -> tuple[Arrays, Arrays]:
+    """A vectorized function at one point."""
+    y, aux = of_batch(f, tuple([a[None] for a in x]))
+    return part_of(y, 0), part_of(aux, 0)
+
+
 def part_of(batch: Arrays, part: Any) -> Arrays:
     """One or some of the results at a batch of points; a number is the same for all of them."""
     return tuple([a[part] if np.ndim(a) else a for a in batch])

@@ -13,16 +13,15 @@ from diffface.backends.errors import InvalidArgumentError, UnsupportedOperatorEr
 from diffface.backends.generic import Part, slices, stack, typed
 from diffface.backends.numpy import workers as _workers
 from diffface.backends.numpy.adapter import NumPyAdapter
-from diffface.backends.numpy.box import Box, reflected
-from diffface.backends.numpy.differences import derivatives, total
+from diffface.backends.numpy.box import box_of, reflected
+from diffface.backends.numpy.differences import derivatives
 from diffface.backends.numpy.evaluator import (
     Evaluate,
     check_vectorized,
     compare,
     evaluator,
     in_step,
-    of_batch,
-    part_of,
+    of_one,
 )
 from diffface.backends.numpy.moves import Move, along, coordinates, nearby, together
 from diffface.backends.numpy.one_vector import directly
@@ -142,7 +141,7 @@ class FiniteDifferences(NumPyAdapter):
             column = directly(f, x[0], y, self._scheme)
             if column is not None:
                 return y, (column,), aux
-        box, stencil = self._box(x), self._scheme.stencil
+        box, stencil = box_of(self.bounds, x), self._scheme.stencil
 
         def moves(steps: Steps) -> list[list[Move]]:
             units = coordinates(x, steps, stencil, box)
@@ -167,7 +166,7 @@ class FiniteDifferences(NumPyAdapter):
         self, f: Function, x: Arrays, seeds: Arrays, *, value: bool = True, derived: bool = False
     ) -> tuple[Arrays, Arrays, Arrays | None, Arrays]:
         y, aux = self._value(f, x, value)
-        directions, box = slices(typed(seeds, x, self.xp), np), self._box(x)
+        directions, box = slices(typed(seeds, x, self.xp), np), box_of(self.bounds, x)
         lengths: Arrays = ()
 
         def moves(steps: Steps) -> list[list[Move]]:
@@ -208,15 +207,15 @@ class FiniteDifferences(NumPyAdapter):
     def estimate(self, f: Function, x: Arrays, dx: Arrays) -> tuple[Arrays, Arrays]:
         """Pushforward of ``f`` at ``x`` along ``dx`` by Richardson, and its absolute error."""
         scheme = scheme_of("richardson", self.step, 1)
-        moves = along(x, dx, scheme.steps(x, 0.0), scheme.stencil, self._box(x))
+        moves = along(x, dx, scheme.steps(x, 0.0), scheme.stencil, box_of(self.bounds, x))
         y = f(x)[0] if any(m.takes_value for m in moves) else ()
-        return extrapolated(self._evaluator(f, None), moves, y)
+        return extrapolated(evaluator(f, None, self.vectorized, self.workers), moves, y)
 
     def within(self, lower: Array, upper: Array) -> Adapter:
         return replace(self, bounds=(lower, upper))
 
     def inside(self, x: Arrays) -> Arrays:
-        return x if self.bounds is None else reflected(*self._limits(), x)
+        return x if self.bounds is None else reflected(self.bounds, x)
 
     def outside(self) -> Adapter:
         # Batches and workers are for the user's function; the derivative of it takes one point.
@@ -240,19 +239,12 @@ class FiniteDifferences(NumPyAdapter):
     def _scheme(self) -> Scheme:
         return scheme_of(self.scheme, self.step, self.stacked)
 
-    def _box(self, x: Arrays) -> Box | None:
-        return None if self.bounds is None else Box(*self._limits(), x)
-
-    def _limits(self) -> tuple[Array, Array]:
-        lower, upper = (b.array if len(b.array) > 1 else b.array.reshape(()) for b in self.bounds)
-        return lower, upper
-
     def _along(
         self, f: Function, x: Arrays, seeds: list[Arrays], chunk_size: int | None, value: bool
     ) -> tuple[Arrays, list[Arrays], Arrays]:
         """``y``, the derivatives along each of ``seeds``, and aux."""
         y, aux = self._value(f, x, value)
-        box, stencil = self._box(x), self._scheme.stencil
+        box, stencil = box_of(self.bounds, x), self._scheme.stencil
         found = self._derive(
             f, x, y, lambda steps: [along(x, v, steps, stencil, box) for v in seeds], chunk_size
         )
@@ -264,15 +256,15 @@ class FiniteDifferences(NumPyAdapter):
     ) -> list[Arrays]:  # fmt: skip
         """The sums of the derivatives of each group of moves, in the precision of ``f``."""
         if self.vectorized:
-            compare(f, x, nearby(x, self._box(x)))
-        evaluate = self._evaluator(f, chunk_size)
+            compare(f, x, nearby(x, box_of(self.bounds, x)))
+        evaluate = evaluator(f, chunk_size, self.vectorized, self.workers)
         finest = max(epsilon(a.dtype) for a in x)
         fixed = self._scheme.fixed
         if not fixed and y:
             # The dtype may say it; elsewhere, digits do.
             finest = max(finest, min(epsilon(a.dtype) for a in y))
         found, sample = self._run(f, x, y, moves, evaluate, finest)
-        worse = () if fixed else coarse(evaluate, x, sample, finest, self._box(x))
+        worse = () if fixed else coarse(evaluate, x, sample, finest, box_of(self.bounds, x))
         if not any(worse):
             return found
         again, _ = self._run(f, x, y, moves, evaluate, max(worse))
@@ -295,10 +287,7 @@ class FiniteDifferences(NumPyAdapter):
         if self._scheme.extrapolated:
             results = [extrapolated(evaluate, group, y) for group in grouped]
             return [errors if self.error else best for best, errors in results], y
-        flat = [move for group in grouped for move in group]
-        found, sample = derivatives(flat, evaluate, y, steps)
-        rest = iter(found)
-        return [total([next(rest) for _ in group]) for group in grouped], sample
+        return derivatives(grouped, evaluate, y, steps)
 
     def _value(self, f: Function, x: Arrays, asked: bool) -> tuple[Arrays, Arrays]:
         """``f(x)``, where it is asked for or belongs to the stencil."""
@@ -307,8 +296,4 @@ class FiniteDifferences(NumPyAdapter):
         if not self.vectorized:
             # A copy, since a function that writes to its argument would move the other points.
             return f(tuple(map(np.array, x)))
-        y, aux = of_batch(f, tuple(a[None] for a in x))
-        return part_of(y, 0), part_of(aux, 0)
-
-    def _evaluator(self, f: Function, chunk_size: int | None) -> Evaluate:
-        return evaluator(f, chunk_size, self.vectorized, self.workers)
+        return of_one(f, x)
