@@ -34,6 +34,10 @@ from diffface.backends.rule import Rule
 _TRACING = threading.RLock()
 
 
+# Operators that autograd's boxes lack.
+_OPERATORS = {"unary +": "positive", "//": "floor_divide", "divmod()": "floor_divide"}
+
+
 @final
 @dataclass(frozen=True)
 class Autograd(Adapter):
@@ -123,6 +127,10 @@ class Autograd(Adapter):
         if isinstance(error, AttributeError):
             return None
         text = str(error)
+        if "ArrayBox" in text:
+            for operator, name in _OPERATORS.items():
+                if f" {operator}: " in text:
+                    return f"autograd has no `{operator}`, for which there is `xp.{name}`"
         signs = ("ArrayBox", "setting an array element with a sequence", "dtype('O')")
         if any(sign in text for sign in signs):
             return "a plain NumPy or Python function was called on an autograd box"

@@ -97,6 +97,11 @@ class Namespace(ModuleType):
         dtype = dtype or self._dtype((start, stop, step))
         return compat.arange(start, stop, step, dtype=dtype, device=device, **kw)
 
+    def floor_divide(self, x1: Any, x2: Any, /) -> Array:
+        """As `numpy.floor_divide`; its derivative, of which torch has none, is zero."""
+        held = (x.detach() if isinstance(x, torch.Tensor) else x for x in (x1, x2))
+        return compat.floor_divide(*held)
+
     def full(
         self, shape: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, **kw: Any
     ) -> Array:

@@ -57,6 +57,10 @@ def refuse_taken_numbers(f: Function, x: Arrays) -> None:
         f(x)
 
 
+# Why torch fails, usually in the backward pass, where the line of the function is not known.
+NO_FLOOR = "`//` has no derivative in torch, and that of `xp.floor_divide` is zero"
+
+
 def hint(error: Exception) -> str | None:
     """Hint for the user if ``error`` came from a function that is not portable; else None."""
     if isinstance(error, NumberTakenError):
@@ -65,4 +69,6 @@ def hint(error: Exception) -> str | None:
     told = ("numpy()" in text and "requires grad" in text) or "__array__" in text
     if told or "data pointer of Tensor that doesn't have storage" in text:  # the latter in batches
         return "a NumPy function was called on a torch tensor that is being differentiated"
-    return None
+    if text == "step must be greater than zero":
+        return "torch takes no slice with a negative step, for which there is `xp.flip`"
+    return NO_FLOOR if "aten::floor_divide" in text else None

@@ -10,9 +10,10 @@ from torch.autograd.graph import _engine_run_backward
 
 from diffface.backends.adapter import Function, Pull
 from diffface.backends.compiled import Array, Arrays
-from diffface.backends.errors import MissingRuleError
+from diffface.backends.errors import MissingRuleError, NotDifferentiableError
 from diffface.backends.torch.attention import PlainAttention
 from diffface.backends.torch.levels import is_once_differentiable
+from diffface.backends.torch.numbers import NO_FLOOR
 
 # Set while a pushforward or pullback evaluates its function.
 NESTED: ContextVar[bool] = ContextVar("nested", default=False)
@@ -95,6 +96,13 @@ def backward(
         raise MissingRuleError(
             f"`f` calls a function that has no reverse mode ({error}); use mode='forward' or "
             "mode='auto'."
+        ) from error
+    except RuntimeError as error:
+        if "aten::floor_divide" not in str(error):
+            raise
+        raise NotDifferentiableError(
+            f"`f` cannot be differentiated: {NO_FLOOR}. Take the functions from `xp = "
+            "diffface.namespace(x)` instead."
         ) from error
     return found
 

@@ -46,6 +46,18 @@ def scipy_erf(x: Any) -> Any:
     return erf(x).sum()
 
 
+def plus(x: Any) -> Any:
+    return square_sum(+x)
+
+
+def floored(x: Any) -> Any:
+    return square_sum(x * (x // 2.0))
+
+
+def reversed_order(x: Any) -> Any:
+    return square_sum(x[::-1] * x)
+
+
 HINTS = {
     "jax": "a NumPy function was called on a JAX tracer",
     "torch": "a NumPy function was called on a torch tensor that is being differentiated",
@@ -75,6 +87,39 @@ FOREIGN = [
     ("autograd", scalar_math, "math.exp"),
     ("autograd", scipy_erf, "erf(x).sum"),
 ]
+
+
+OPERATORS = [
+    ("autograd", plus, "autograd has no `unary +`, for which there is `xp.positive`"),
+    ("autograd", floored, "autograd has no `//`, for which there is `xp.floor_divide`"),
+    (
+        "torch",
+        reversed_order,
+        "torch takes no slice with a negative step, for which there is `xp.flip`",
+    ),
+]
+
+
+@CALLERS
+@pytest.mark.parametrize(("backend", "f", "hint"), OPERATORS)
+def test_operators_that_a_framework_lacks(backend: str, f: Any, hint: str, caller: Any) -> None:
+    with pytest.raises(NotDifferentiable) as caught:
+        caller("gradient", f, backend)
+    line = place(f, "return")
+    assert str(caught.value) == f"`f` cannot be differentiated: {hint}{line}. {PORTABLE}"
+
+
+@CALLERS
+@pytest.mark.parametrize("operator", ["gradient", "hessian", "jacobian"])
+def test_rounded_quotients(operator: str, caller: Any) -> None:
+    """torch has no derivative, and says so in its backward pass, where no line is known."""
+    with pytest.raises(NotDifferentiable, match=r"that of `xp\.floor_divide` is zero"):
+        caller(operator, floored, "torch")
+    portable = lambda x: square_sum(x * dif.namespace(x).floor_divide(x, 2.0))
+    for backend in ("jax", "torch", "autograd"):
+        caller(operator, portable, backend)
+        found = dif.prepare_gradient(portable, X, backend=backend, fallback="error")(X + 0.5)
+        np.testing.assert_allclose(found, 2 * (X + 0.5) * (X // 2) ** 2)
 
 
 @CALLERS
