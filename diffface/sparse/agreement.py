@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from diffface.backends.compiled import Array, Arrays
+from diffface.backends.compiled import Arrays
 from diffface.backends.errors import MissingRuleError
 from diffface.backends.libraries import library_of
 from diffface.operators.calculus import gradient_function
@@ -15,6 +15,9 @@ from diffface.prep.flat_function import OutputStructure
 from diffface.prep.operator import Point
 from diffface.prep.plan import Plan
 from diffface.sparse.detect import lacking
+
+# How many times as much as the sum of its halves a derivative may differ from what the entries say.
+_ROUNDED = 30
 
 
 class Check:
@@ -30,14 +33,16 @@ class Check:
         Where the entries are, in their order.
     evaluate : callable
         ``evaluate(primals, constants)`` computes the entries anew.
+    traced : bool
+        Whether the pattern was traced.
     """
 
     def __init__(
         self, plan: Plan, f: Callable[..., Any], rows: Any, cols: Any,
-        evaluate: Callable[[Any, Any], Any],
+        evaluate: Callable[[Any, Any], Any], traced: bool,
     ) -> None:  # fmt: skip
         self._plan, self._f, self._rows, self._cols = plan, f, rows, cols
-        self._evaluate = evaluate
+        self._evaluate, self._traced = evaluate, traced
 
     def __call__(self, entries: Any, primals: Any, constants: Any) -> None:
         """Raise if they differ.
@@ -45,7 +50,7 @@ class Check:
         Raises
         ------
         SparsityError
-            The pattern is too small.
+            The pattern is too small, or a Hessian is not symmetric.
         """
         found = self._disagreement(entries, primals, constants)
         if found is not None and self._plan.outer.black_box:
@@ -53,7 +58,7 @@ class Check:
             primals = self.moved(primals)
             found = self._disagreement(self._evaluate(primals, constants), primals, constants)
         if found is not None:
-            raise lacking(*found)
+            raise lacking(*found, traced=self._traced)
 
     def _disagreement(self, entries: Any, primals: Any, constants: Any) -> Any:
         return disagreement(
@@ -71,15 +76,16 @@ class Check:
 def disagreement(
     plan: Plan, f: Callable[..., Any], primals: Any, constants: Any, rows: Any, cols: Any,
     entries: Any,
-) -> tuple[int, Any, Any] | None:  # fmt: skip
+) -> tuple[int, Any, Any, bool] | None:  # fmt: skip
     """The row where ``J v`` differs most from what the entries say, and both values there.
 
-    None where they agree up to rounding. Rows that are not finite say nothing.
+    The last says whether the row has every entry. None where they agree up to rounding. Rows that
+    are not finite say nothing.
     """
     adapter = plan.outer
     with plan.inner.scope(plan.dtypes):
         x, c = plan.to_backend(primals, constants)
-        seeds = tuple(_direction(adapter, a, n) for n, a in enumerate(x))
+        seeds = _direction(adapter, x)
         point = Point(
             plan.flat(f, c, OutputStructure()), x, tuple, plan.inner, adapter, plan.settings,
             False,
@@ -98,52 +104,93 @@ def disagreement(
             sizes = np.abs(_flat(adapter, y))
             rounding = np.finfo(sizes.dtype).eps ** (0.75 if plan.operator.order == 1 else 0.45)
             noise = float(rounding * np.max(sizes[np.isfinite(sizes)], initial=0.0))
-    return _worst(rows, cols, _plain(entries), v, expected, noise)
+
+        def halves() -> Any:
+            parts = (_direction(adapter, x, part) for part in (0, 1))
+            pushed = (adapter.compressed(g, x, part, value=True)[1] for part in parts)
+            return sum(_flat(adapter, dy) for dy in pushed)
+
+        sums = _Sums(rows, cols, _plain(entries), v, expected)
+        return _worst(sums, plan.operator.order, noise, halves)
 
 
 def _by_pullback(
     plan: Plan, g: Any, x: Arrays, rows: Any, cols: Any, entries: Any
-) -> tuple[int, Any, Any] | None:
+) -> tuple[int, Any, Any, bool] | None:
     """The same along a random cotangent; the row is then the one that the worst column needs."""
     adapter = plan.outer
     y, pull, _ = adapter.pullback(g, x)
-    dy = tuple(_direction(adapter, a, n)[0] for n, a in enumerate(y))
-    expected = _flat(adapter, pull(dy))
-    v = _flat(adapter, dy)
-    if plan.settings.holomorphic:
-        expected = np.conj(expected)
-        v = np.conj(v)
-    return _worst(cols, rows, _plain(entries), v, expected, 0.0)
+    plain = np.conj if plan.settings.holomorphic else np.asarray
+
+    def along(part: int | None = None) -> tuple[Any, Any]:
+        dy = tuple(a[0] for a in _direction(adapter, y, part))
+        return plain(_flat(adapter, dy)), plain(_flat(adapter, pull(dy)))
+
+    sums = _Sums(cols, rows, _plain(entries), *along())
+    return _worst(sums, plan.operator.order, 0.0, lambda: along(0)[1] + along(1)[1])
+
+
+class _Sums:
+    """A derivative along a direction, and what the entries say it is.
+
+    Attributes
+    ----------
+    expected, found : ndarray
+        The two.
+    sizes : ndarray
+        The sums of the sizes of terms.
+    full : ndarray of bool
+        Which rows have every entry.
+    """
+
+    def __init__(self, rows: Any, cols: Any, entries: Any, v: Any, expected: Any) -> None:
+        terms, count = entries * v[cols], len(expected)
+        self.v, self.expected = v, expected
+        self.found = np.zeros(expected.shape, np.result_type(terms, expected))
+        np.add.at(self.found, rows, terms)
+        self.sizes = np.bincount(rows, np.abs(terms), count) if len(rows) else self.found.real
+        self.full = np.bincount(rows, minlength=count) == len(v)
 
 
 def _worst(
-    rows: Any, cols: Any, entries: Any, v: Any, expected: Any, noise: float
-) -> tuple[int, Any, Any] | None:
-    terms = entries * v[cols]
-    found = np.zeros(expected.shape, np.result_type(terms, expected))
-    np.add.at(found, rows, terms)
-    sizes = np.bincount(rows, np.abs(terms), minlength=len(expected)) if len(rows) else found.real
-    with np.errstate(invalid="ignore"):
-        apart = np.abs(found - expected)
-        scale = float(np.max(sizes[np.isfinite(sizes)], initial=0.0))
-        scale = max(scale, float(np.max(np.abs(expected[np.isfinite(expected)]), initial=0.0)))
-        single = np.finfo(np.result_type(expected, v, np.float32)).eps
+    sums: _Sums, order: int, noise: float, halves: Callable[[], Any]
+) -> tuple[int, Any, Any, bool] | None:
+    """The row that differs most; ``halves()`` is the derivative in two parts of the direction."""
+    expected, sizes = sums.expected, sums.sizes
+    with np.errstate(invalid="ignore", divide="ignore"):
+        apart = np.abs(sums.found - expected)
+        scale = max(_largest(sizes), _largest(expected))
+        single = np.finfo(np.result_type(expected, sums.v, np.float32)).eps
         loose, floor = (1e-2, 1e-3) if noise else (single**0.4, single**0.7)
-        wrong = apart > loose * sizes + floor * scale + noise
-        # A row that has every entry lacks none.
-        wrong &= np.bincount(rows, minlength=len(expected)) < len(v)
+        # A row that has every entry lacks none, but a Hessian's may be mirrored without right.
+        maybe = ~sums.full | (order == 2)
+        wrong = maybe & (apart > loose * sizes + floor * scale + noise)
+        if wrong.any() and not noise:
+            # Numbers of lower precision on the way are rounded more: how far from linear is it?
+            rounded = np.abs(halves() - expected) / np.maximum(sizes, np.abs(expected))
+            wrong &= apart > _ROUNDED * _largest(rounded) * np.maximum(sizes, np.abs(expected))
     if not wrong.any():
         return None
     row = int(np.argmax(np.where(wrong, apart, 0)))
-    return row, expected[row], found[row]
+    return row, expected[row], sums.found[row], bool(sums.full[row])
 
 
-def _direction(adapter: Any, like: Array, n: int) -> Array:
-    """Numbers of both signs, none of them near zero, as a batch of one."""
-    shape, dtype, device = adapter.arrays.describe(like)
-    random = np.random.default_rng(n + 1)
-    v = random.uniform(0.5, 1.0, (1, *shape)) * random.choice([-1.0, 1.0], (1, *shape))
-    return adapter.arrays.from_numpy(v.astype(dtype), device)
+def _largest(numbers: Any) -> float:
+    """The size of the largest finite one."""
+    return float(np.max(np.abs(numbers[np.isfinite(numbers)]), initial=0.0))
+
+
+def _direction(adapter: Any, like: Arrays, part: int | None = None) -> Arrays:
+    """Numbers of both signs, none of them near zero, as a batch of one; or every second of them."""
+    found = []
+    for n, a in enumerate(like):
+        shape, dtype, device = adapter.arrays.describe(a)
+        random = np.random.default_rng(n + 1)
+        v = random.uniform(0.5, 1.0, (1, *shape)) * random.choice([-1.0, 1.0], (1, *shape))
+        if part is not None:
+            v = v * (random.integers(2, size=v.shape) == part)
+        found.append(adapter.arrays.from_numpy(v.astype(dtype), device))
+    return tuple(found)
 
 
 def _plain(array: Any) -> Any:

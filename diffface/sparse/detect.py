@@ -139,10 +139,24 @@ def _probed(subject: Subject) -> Sparsity:
     return pattern.symmetric() if subject.order == 2 else pattern
 
 
-def lacking(row: int, expected: Any, found: Any) -> SparsityError:
-    """The error for a pattern that is too small."""
+def lacking(row: int, expected: Any, found: Any, full: bool, *, traced: bool) -> SparsityError:
+    """The error for a pattern that is too small, or that only a symmetric Hessian has."""
+    values = (
+        f"the derivative along a random direction is {expected:.6g} there, and {found:.6g} by the "
+        "pattern."
+    )
+    if full:
+        return SparsityError(
+            f"The Hessian is not symmetric in row {row}: {values} Of sparse ones the lower "
+            "triangle is computed; where a rule in `f` is no true derivative, leave `sparsity` out."
+        )
+    if traced:
+        return SparsityError(
+            f"The pattern that was traced lacks an entry in row {row}: {values} Rules in `f` that "
+            "are no true derivatives (of a straight-through estimator, say) are not always "
+            "followed; give a pattern with what they add, or leave `sparsity` out."
+        )
     return SparsityError(
-        f"The pattern lacks an entry in row {row}: the derivative along a random direction is "
-        f"{expected:.6g} there, and {found:.6g} by the pattern. Use sparsity='trace' for one that "
+        f"The pattern lacks an entry in row {row}: {values} Use sparsity='trace' for one that "
         "holds at every point, or add what is missing."
     )

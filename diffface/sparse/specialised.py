@@ -72,7 +72,7 @@ class Specialised:
             self._compress()
         order = self._matrices.order
         rows, cols = self.sparsity.rows[order], self.sparsity.cols[order]
-        self._check = Check(self.plan, self._f, rows, cols, self._evaluated)
+        self._check = Check(self.plan, self._f, rows, cols, self._evaluated, self._traced)
         return self
 
     # The program.
