@@ -33,6 +33,7 @@ from diffface.backends.torch.graph.gathers import (
 from diffface.backends.torch.graph.graph import aten
 from diffface.backends.torch.graph.memory import allocates, lifetimes_of
 from diffface.backends.torch.graph.replay import BELOW, replay
+from diffface.backends.torch.graph.segments import join_segments
 from diffface.backends.torch.levels import PLAIN, are_plain
 
 # Inductor keeps process-wide state while it compiles
@@ -125,6 +126,7 @@ def _compile(module: fx.GraphModule, examples: Arrays) -> Compiled:
 
     graph, constants = _with_constants_as_inputs(module)
     constants, within = gather_within(graph, constants)
+    join_segments(graph)
     _copy_old_outputs(graph)
     inputs = [node.meta["val"] for node in graph.graph.nodes if node.op == "placeholder"]
     chunk = max(config.cpp.min_chunk_size, _SERIAL // torch.get_num_threads())
