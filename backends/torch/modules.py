@@ -241,6 +241,13 @@ def _refuse(module: nn.Module) -> None:
         raise NotDifferentiableError(
             f"A {name} cannot be taken apart; pass the module that it was made from."
         )
+    for each in module.modules():
+        if "_orig_mod" in each._modules or getattr(each, "_compiled_call_impl", None) is not None:
+            raise NotDifferentiableError(
+                f"{name} went through torch.compile, which keeps the module itself where `f` gets "
+                "a copy. Pass it as it was before (`model._orig_mod` of what torch.compile "
+                "returned), and backend=diffface.Torch(compile=True)."
+            )
     for p in module.parameters():
         if torch.nn.parameter.is_lazy(p):
             raise NotDifferentiableError(

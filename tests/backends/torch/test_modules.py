@@ -537,6 +537,12 @@ def test_modules_that_are_refused():
     x = torch.ones(5, 3)
     with pytest.raises(dif.NotDifferentiableError, match="call it once on an example input"):
         dif.gradient(loss, nn.LazyLinear(4), dif.Const(x))
+    compiled, inside = mlp(), nn.Sequential(torch.compile(nn.Linear(3, 3), backend="eager"))
+    compiled.compile(backend="eager")
+    for model in (torch.compile(mlp(), backend="eager"), compiled, inside):
+        with pytest.raises(dif.NotDifferentiableError, match=r"went through torch\.compile"):
+            dif.gradient(loss, model, dif.Const(x))
+    dif.gradient(loss, torch.compile(mlp(), backend="eager")._orig_mod, dif.Const(x))
     with pytest.raises(dif.NotDifferentiableError, match="use backend='torch'"):
         dif.gradient(loss, mlp(), dif.Const(x), backend="numpy")
     with pytest.raises(dif.InvalidArgumentError, match="nothing to differentiate"):
