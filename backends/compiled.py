@@ -73,6 +73,9 @@ class Compiled:
         cannot be computed so.
     draws : bool
         Whether it draws random numbers anew at every call.
+    taken : callable, optional
+        ``taken(output)`` is an output that nobody else has as an array of NumPy, which may be
+        written to, in the same memory.
     """
 
     run: Program
@@ -83,9 +86,10 @@ class Compiled:
     into: Callable[[tuple[int, ...]], Program] | None = None
     many: "Callable[[tuple[bool, ...], int], Compiled] | None" = None
     draws: bool = False
+    taken: Callable[[Array], Any] | None = None
 
     def run_by(
         self, run: Program, into: Callable[[tuple[int, ...]], Program] | None = None
     ) -> "Compiled":
         """The same, run in another way, and without the ways that this one has besides."""
-        return replace(self, run=run, shortcut=None, direct=None, into=into, many=None)
+        return replace(self, run=run, shortcut=None, direct=None, into=into, many=None, taken=None)

@@ -24,6 +24,9 @@ from diffface.prep.plan import Plan
 from diffface.prep.result import to_caller
 from diffface.prep.writer import MISS, MISSING, Entry, Unknown, Writer
 
+# In bytes: what is smaller is sooner copied than taken.
+_LARGE = 2**18
+
 
 def emit(
     plan: Plan,
@@ -265,7 +268,10 @@ def _results(
     for result, output, target in zip(results, outputs, targets, strict=True):
         if kind.describe(output)[1].kind == "V" and target is not kind:
             raise Unknown
-        expression = kind.convert_out(result, target, tuple(output.shape), names)
+        shape = tuple(output.shape)
+        expression = kind.convert_out(result, target, shape, names)
+        if compiled.taken and target is not kind and output.nbytes >= _LARGE:
+            expression = target.of_numpy(f"{names(compiled.taken)}({result})", shape, names)
         # Only a copy to another kind waits until the caller's arrays are no longer read.
         waits = target is not kind or not (kind.asynchronous and writer.foreign)
         if not expression or not waits:

@@ -3,10 +3,12 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from diffface.backends.compiled import Array, Arrays, Compiled, Program, Shortcut
 from diffface.backends.errors import CannotRecord
@@ -47,7 +49,7 @@ def compile_xla(program: Program, examples: Arrays, wide: bool) -> Compiled:
         return outputs
 
     shortcut = Shortcut(jitted, jax.enable_x64, "value", flag, jax.enable_x64)
-    compiled = Compiled(run, "xla", jitted, shortcut)
+    compiled = Compiled(run, "xla", jitted, shortcut, taken=_taken)
     generators = Generators(program)
     try:
         # Without tracing, nothing would be found out.
@@ -60,7 +62,27 @@ def compile_xla(program: Program, examples: Arrays, wide: bool) -> Compiled:
     if caught:
         raise CannotRecord("the error of a JAX tracer was caught") from caught[0]
     jax.block_until_ready(outputs)
-    return Compiled(run_to_the_end, "xla", jitted) if calls_host() else compiled
+    return replace(compiled, run=run_to_the_end, shortcut=None) if calls_host() else compiled
+
+
+class _Memory:
+    """Memory of an array that says that nobody may write to it, for NumPy to write to."""
+
+    __slots__ = ("__array_interface__", "_holder")
+
+    def __init__(self, array: Any) -> None:
+        interface = array.__array_interface__
+        address, _ = interface["data"]
+        self.__array_interface__ = {**interface, "data": (address, False)}
+        self._holder = array
+
+
+def _taken(output: Array) -> Any:
+    # Each run of a program makes new memory for each of its outputs.
+    array = np.asarray(output)
+    if not array.flags.c_contiguous or array.dtype.isbuiltin != 1:
+        return np.array(array, order="C")
+    return np.asarray(_Memory(array))
 
 
 def coarsest_unit(traced: object) -> float:
