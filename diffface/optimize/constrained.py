@@ -16,7 +16,7 @@ from diffface.backends.adapter import Adapter
 from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.namespace import namespace
 from diffface.optimize.ravel import ravel_with
-from diffface.optimize.structure import Structure
+from diffface.optimize.unravel import Unravel
 from diffface.prep.carry import carries
 
 
@@ -25,7 +25,10 @@ class Transform(ABC):
 
     @abstractmethod
     def constrain(self, u: Any, xp: Any) -> tuple[Any, Any]:
-        """``(t(u), log |det dt/du|)`` by the functions of ``xp``; the second is one number."""
+        """``(t(u), terms)`` by the functions of ``xp``; ``log |det dt/du|`` is the sum of terms.
+
+        The terms have the shape of ``t(u)``, and so have both of many points.
+        """
 
     @abstractmethod
     def free(self, x: Any) -> Any:
@@ -44,7 +47,7 @@ class Positive(Transform):
     """``x = exp(u)``, whose log-Jacobian is the sum of ``u``."""
 
     def constrain(self, u: Any, xp: Any) -> tuple[Any, Any]:
-        return xp.exp(u), xp.sum(u)
+        return xp.exp(u), u
 
     def free(self, x: Any) -> Any:
         if not np.all(x > 0):
@@ -74,8 +77,7 @@ class Interval(Transform):
         width = self.upper - self.lower
         x = self.lower + width * (0.5 + 0.5 * xp.tanh(0.5 * u))
         # Analytic, where the usual forms with abs(u) have no second derivative at 0.
-        log_jacobian = xp.sum(log(width) - 2 * xp.log(2 * xp.cosh(0.5 * u)))
-        return x, log_jacobian
+        return x, log(width) - 2 * xp.log(2 * xp.cosh(0.5 * u))
 
     def free(self, x: Any) -> Any:
         if not np.all((self.lower < x) & (x < self.upper)):
@@ -97,7 +99,7 @@ class Simplex(Transform):
     def constrain(self, u: Any, xp: Any) -> tuple[Any, Any]:
         parts = xp.concat([u, xp.zeros_like(u[..., :1])], axis=-1)
         log_x = parts - xp.log(xp.sum(xp.exp(parts), axis=-1, keepdims=True))
-        return xp.exp(log_x), xp.sum(log_x)
+        return xp.exp(log_x), log_x
 
     def free(self, x: Any) -> Any:
         if np.shape(x)[-1:] < (2,):
@@ -150,27 +152,31 @@ class Constrained:
         ``f(x, *args)``, the log density of the parameters.
     transforms : sequence of Transform or None
         One for each leaf of ``x`` that is not constant; None leaves it as it is.
-    structure : Structure
-        That of ``u``.
+    free : Unravel
+        The structure of ``u``, and how many axes its leaves have.
     """
 
     def __init__(
-        self, f: Callable[..., Any], transforms: Sequence[Transform | None], structure: Structure
+        self, f: Callable[..., Any], transforms: Sequence[Transform | None], free: Unravel
     ) -> None:
         self.__name__ = getattr(f, "__name__", type(f).__name__)
         self._f = f
         self._transforms = transforms
-        self._structure = structure
+        self._structure = free.structure
+        self._axes = [tuple(range(-len(shape), 0)) for shape in free.shapes]
 
     def __call__(self, u: Any, /, *args: Any, **kwargs: Any) -> Any:
         x, added = [], []
-        for leaf, transform in zip(self._structure.leaves(u), self._transforms, strict=True):
+        leaves = self._structure.leaves(u)
+        for leaf, transform, axes in zip(leaves, self._transforms, self._axes, strict=True):
             if transform is None:
                 x.append(leaf)
                 continue
-            value, log_jacobian = transform.constrain(leaf, namespace(leaf))
+            xp = namespace(leaf)
+            value, terms = transform.constrain(leaf, xp)
             x.append(value)
-            added.append(log_jacobian)
+            # Of many points, each has a sum of its own.
+            added.append(xp.sum(terms, axis=axes) if axes else terms)
         y = self._f(self._structure.replaced(u, x), *args, **kwargs)
         return sum(added, y)
 
@@ -214,9 +220,9 @@ class Parameters:
         return self._constrained(self._join(self._free.checked(u)))
 
     @property
-    def structure(self) -> Structure:
-        """That of ``u``, as a tree."""
-        return self._free.structure
+    def free(self) -> Unravel:
+        """The way from ``u`` to its tree, without constraints."""
+        return self._free
 
     def batch(self, u: Any) -> Any:
         """The same with a leading axis of length k, for ``u`` of shape (k, n)."""

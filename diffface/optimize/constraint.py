@@ -115,7 +115,7 @@ class _Weighted:
         self._function = function
 
     def __call__(self, x: Any, v: Any, *constants: Any, **kwargs: Any) -> Any:
-        return (v * self._function(x, *constants, **kwargs)).sum()
+        return (v * self._function(x, *constants, **kwargs)).sum(-1)
 
 
 class _WeightedHessian:

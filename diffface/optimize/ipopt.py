@@ -119,13 +119,13 @@ class IpoptProblem:
     def _concatenated(self, x: Any, constants: Any) -> Any:
         adapter = self._all[0].backend.first_order()
         parts = [f(x, *c, **f.kwargs) for f, c in zip(self._all[1:], constants[1:], strict=True)]
-        return parts[0] if len(parts) == 1 else adapter.xp.concat(parts)
+        return parts[0] if len(parts) == 1 else adapter.xp.concat(parts, axis=-1)
 
     def _lagrangian(self, x: Any, constants: Any, factor: Any, weights: Any) -> Any:
         value = factor * self._objective(x, constants)
         if len(self._all) == 1:
             return value
-        return value + (weights * self._concatenated(x, constants)).sum()
+        return value + (weights * self._concatenated(x, constants)).sum(-1)
 
 
 def _function_of(constraint: Any) -> VectorFunction:

@@ -82,7 +82,7 @@ def log_density(
     check(f, options, FunctionOptions, "log_density")
     chosen = backend_for(options.get("backend"), bind((x0, *args), 0, options.get("kwargs")))
     parameters = Parameters(x0, chosen.first_order(), transforms)
-    density = Constrained(f, parameters.transforms, parameters.structure)
+    density = Constrained(f, parameters.transforms, parameters.free)
     function = _function(density, (parameters.start, *args), options)
     return LogDensity(function, parameters)
 

@@ -233,5 +233,7 @@ def _float64(found: Any) -> NDArray[np.float64]:
 
 def one_number(y: Any, x: Any, adapter: Adapter) -> Any:
     """SciPy takes one number in an array of any shape; so does an objective."""
-    shape = getattr(y, "shape", ())
-    return y.reshape(()) if shape and all(n == 1 for n in shape) else y
+    shape, lead = tuple(getattr(y, "shape", ())), tuple(x.shape[:-1])
+    own = shape[len(lead) :]
+    ones = own and shape[: len(lead)] == lead and all(n == 1 for n in own)
+    return y.reshape(lead) if ones else y

@@ -91,8 +91,14 @@ class Unravel:
             )
 
     def split(self, x: Any) -> Any:
-        """The tree of the parts of ``x``, an array of any library that can be differentiated."""
-        parts = [_part(x, at, leaf.shape) for at, leaf in self._pairs()]
+        """The tree of the parts of ``x``, an array of any library that can be differentiated.
+
+        Where ``x`` is of shape (..., n), each part has the axes in front, too.
+        """
+        if len(x.shape) == 1:
+            parts = [_part(x, at, leaf.shape) for at, leaf in self._pairs()]
+        else:
+            parts = self.parts(x)
         return self.structure.beside(x, parts)
 
     def example(self, x: Any) -> Any:
@@ -118,7 +124,7 @@ class Unravel:
         values, spec = ([tree], None) if own is None else flatten(tree, SORTED)
         values = self.structure.active(values)
         shapes = [np.shape(value) for value in values]
-        if spec != own or shapes != [leaf.shape for leaf in self._leaves]:
+        if spec != own or shapes != self.shapes:
             raise InvalidArgumentError(
                 "`tree` must have the structure and shapes of the parameters, "
                 f"{self._described()}, got {spec or 'a leaf'} of shapes {shapes}."
@@ -206,6 +212,11 @@ class Unravel:
 
         return with_x
 
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """The shape of each leaf."""
+        return [leaf.shape for leaf in self._leaves]
+
     def parts(self, x: Any) -> list[Any]:
         """The leaves of ``x``, shape (..., n), as arrays of shape ``(..., *own)``."""
         return [x[..., at].reshape((*x.shape[:-1], *leaf.shape)) for at, leaf in self._pairs()]
@@ -254,8 +265,7 @@ class Unravel:
         return x
 
     def _described(self) -> str:
-        shapes = [leaf.shape for leaf in self._leaves]
-        return f"{self.structure} of shapes {shapes}"
+        return f"{self.structure} of shapes {self.shapes}"
 
 
 def _part(x: Any, at: slice, shape: tuple[int, ...]) -> Any:

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from math import prod
 from types import FunctionType
 from typing import Any, TypeVar
 
@@ -110,7 +111,7 @@ class VectorFunction:
     @property
     def costly(self) -> bool:
         """Whether a derivative takes many evaluations, and preparing it spares none."""
-        return self._adapter.black_box
+        return self._adapter.black_box and self._adapter.batching == "loop"
 
     @contextmanager
     def known(self, x: Any, y: Any) -> Iterator[None]:
@@ -252,17 +253,26 @@ def same(some: tuple[Any, ...], others: tuple[Any, ...]) -> bool:
 
 
 def flat(y: Any, x: Any, adapter: Adapter) -> Any:
-    """Results of any shape or tree as one vector."""
+    """Results of any shape or tree as one vector, or one at each of many points ``x``."""
+    lead = tuple(x.shape[:-1])
     shape = getattr(y, "shape", None)
     if shape is not None:
-        return y if len(shape) == 1 else y.reshape((-1,))
+        return y if len(shape) == 1 + len(lead) else _rows(y, lead)
     try:
-        leaves = [adapter.lift(leaf, x).reshape((-1,)) for leaf in flatten(y, SORTED)[0]]
+        leaves = [_rows(adapter.lift(leaf, x), lead) for leaf in flatten(y, SORTED)[0]]
     except TypeError:
         return y  # no numbers: the operators say so
-    if len(leaves) > 1:
-        return adapter.xp.concat(leaves)
+    if len(leaves) > 1 and len({leaf.shape[:-1] for leaf in leaves}) == 1:
+        return adapter.xp.concat(leaves, axis=-1)
     return leaves[0] if leaves else y
+
+
+def _rows(y: Any, lead: tuple[int, ...]) -> Any:
+    """An array with all axes after those of ``lead`` as one."""
+    if tuple(y.shape[: len(lead)]) != lead:
+        return y  # no result for each point: differences say so
+    size = prod(y.shape[len(lead) :])
+    return y.reshape((*lead, size))
 
 
 def float64(result: Any) -> Any:

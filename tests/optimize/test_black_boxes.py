@@ -125,3 +125,62 @@ def test_values_and_gradients_have_the_same_keywords():
     data["a"] = 3.0
     assert problem.fun([3.0]) == 4.0
     np.testing.assert_allclose(problem.jac([3.0]), [4.0], rtol=1e-6)
+
+
+# Functions of trees of many points each, whose leaves have their own axes last.
+TREE = {"a": 1.1, "b": np.array([2.0, 3.0]), "c": np.full((2, 2), 0.5)}
+
+
+def number_at_each(p):
+    cube, square = np.sum(p["b"] ** 3, axis=-1), np.sum(p["c"] ** 2, axis=(-2, -1))
+    return p["a"] ** 2 + cube + p["a"] * square
+
+
+def results_at_each(p):
+    return {"ab": np.asarray(p["a"])[..., None] * p["b"], "c": p["c"] ** 2, "a": p["a"]}
+
+
+@pytest.mark.parametrize("scheme", ["forward", "central", "richardson"])
+def test_vectorized_functions_of_trees(scheme):
+    one, many = (dif.FiniteDifferences(scheme, vectorized=v) for v in (False, True))
+    alone, problem = (dif.objective(number_at_each, TREE, backend=b) for b in (one, many))
+    x = problem.x0 + 0.1
+    np.testing.assert_array_equal(problem.jac(x), alone.jac(x))
+    np.testing.assert_array_equal(problem.hess(x), alone.hess(x))
+    np.testing.assert_array_equal(problem.hessp(x, x), alone.hessp(x, x))
+    np.testing.assert_array_equal(problem.fun_and_jac(x)[1], alone.jac(x))
+    alone, problem = (dif.residuals(results_at_each, TREE, backend=b) for b in (one, many))
+    assert problem.jac(x).shape == (7, 7)
+    np.testing.assert_array_equal(problem.jac(x), alone.jac(x))
+    alone, problem = (dif.constraint(results_at_each, 0, 1, TREE, backend=b) for b in (one, many))
+    weights = np.linspace(0.5, 1.5, 7)
+    np.testing.assert_array_equal(problem.jac(x), alone.jac(x))
+    np.testing.assert_array_equal(problem.hess(x, weights), alone.hess(x, weights))
+
+
+@pytest.mark.parametrize("transformed", [False, True])
+def test_vectorized_log_density_of_trees(transformed):
+    transforms = None
+    if transformed:
+        transforms = {"a": dif.positive, "b": dif.interval(0.0, 9.0), "c": dif.simplex}
+    # One point after the other, and all at once.
+    alone, density = (
+        dif.log_density(number_at_each, TREE, transforms=transforms, backend=backend)
+        for backend in (dif.FiniteDifferences(), dif.FiniteDifferences(vectorized=True))
+    )
+    x = np.stack([density.x0, density.x0 + 0.3, density.x0 - 0.2])
+    values, gradients = density.logdensity_and_gradient(x)
+    np.testing.assert_array_equal(density.logdensity(x), values)
+    for point, value, gradient in zip(x, values, gradients, strict=True):
+        expected = alone.logdensity_and_gradient(point)
+        np.testing.assert_allclose(value, expected[0], rtol=1e-14)
+        np.testing.assert_allclose(gradient, expected[1], rtol=1e-7, atol=1e-7)
+        np.testing.assert_allclose(density.gradient(point), expected[1], rtol=1e-7, atol=1e-7)
+
+
+def test_functions_that_are_not_vectorized():
+    backend = dif.FiniteDifferences(vectorized=True)
+    with pytest.raises(dif.NotDifferentiableError, match="`f` is not vectorized over points"):
+        dif.objective(lambda x: np.sum(x) * x[..., 0], X, backend=backend).jac(X)
+    with pytest.raises(dif.NotDifferentiableError, match="`f` is not vectorized over points"):
+        dif.residuals(lambda x: np.sum(x) * x, X, backend=backend).jac(X)
