@@ -77,6 +77,22 @@ def test_terms_that_are_zero_are_not_compiled(f, prepare, derive):
     )
 
 
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_tensors_like_earlier_ones(compiled):
+    """Their call is the shortest, and must not miss what the program returns besides."""
+    import torch
+
+    x = torch.from_numpy(X)
+    found = dif.prepare_jacobian(reaction, x, backend=dif.Torch(compiled), sparsity="trace")
+    for k in (0, 0, 1, np.inf, 2):
+        changed = x + 1
+        changed[5] += k
+        expected = dif.jacobian(reaction, changed, backend="torch", sparsity=found.sparsity)
+        for _ in range(2):
+            torch.testing.assert_close(found.data(changed), expected.values(), equal_nan=True)
+            torch.testing.assert_close(found(changed).values(), expected.values(), equal_nan=True)
+
+
 @pytest.mark.parametrize("special", [0.0, np.inf, -np.inf, np.nan, 1e200, 1e-310])
 @pytest.mark.parametrize(("f", "prepare", "derive"), FUNCTIONS)
 def test_infinities_go_where_a_product_with_zero_takes_them(f, prepare, derive, special):

@@ -15,7 +15,12 @@ from diffface.backends.recording.numbers import build_with_numbers
 from diffface.backends.recording.reachable import Belongings, Generators
 from diffface.backends.recording.user_frame import users_stacklevel
 from diffface.backends.torch.arrays import TORCH
-from diffface.backends.torch.graph.entries import compute_entries, copy_of, guarded
+from diffface.backends.torch.graph.entries import (
+    compute_entries,
+    copy_of,
+    gathers_entries,
+    guarded,
+)
 from diffface.backends.torch.graph.graph import is_random
 from diffface.backends.torch.graph.inductor import inductor
 from diffface.backends.torch.graph.replay import node_by_node, replay
@@ -91,10 +96,10 @@ def build(
 
 
 def _made(module: fx.GraphModule, examples: Arrays, compiled: bool) -> Compiled:
-    general = copy_of(module)
-    fast = compute_entries(module)
+    general = copy_of(module) if gathers_entries(module) else None
+    changed = general is not None and compute_entries(module)
     made = inductor(module, examples) if compiled else replay(module)
-    return guarded(made, replay(general)) if fast else made
+    return guarded(made, replay(general)) if general is not None and changed else made
 
 
 def _looks_at_grad_mode(node: fx.Node) -> bool:

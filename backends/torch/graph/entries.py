@@ -44,6 +44,13 @@ _FEW = 1 << 11
 _WORTH = 0.75
 
 
+def gathers_entries(module: fx.GraphModule) -> bool:
+    """Whether a program takes so many elements of something that it may pay to look at it."""
+    gathers = (n for n in module.graph.nodes if n.target is aten.index_select.default)
+    many = any(node.meta["val"].numel() >= _FEW for node in gathers)
+    return many and not any(map(_forbids, module.graph.nodes))
+
+
 def compute_entries(module: fx.GraphModule) -> bool:
     """Compute gathered elements of batches where they are; return whether that pays.
 
@@ -52,10 +59,8 @@ def compute_entries(module: fx.GraphModule) -> bool:
     Parameters
     ----------
     module : GraphModule
-        Simplified; it is changed.
+        Simplified, and one that `gathers_entries`; it is changed.
     """
-    if any(map(_forbids, module.graph.nodes)):
-        return False
     mark_sight_of_zero(module.graph)
     sums: list[fx.Node] = []
     gathers = (node for node in module.graph.nodes if node.target is aten.index_select.default)
@@ -92,7 +97,8 @@ def guarded(fast: Compiled, general: Compiled) -> Compiled:
         return tuple(outputs) if isfinite(total) else run_general(*inputs)
 
     native: Any = fast.native
-    return replace(fast, run=run, into=general.into, native=replace(native, run=run))
+    # Only these know of the result that `run_fast` has besides.
+    return replace(fast.run_by(run, general.into), native=replace(native, run=run))
 
 
 def copy_of(module: fx.GraphModule) -> fx.GraphModule:
