@@ -53,8 +53,8 @@ class FlatFunction:
     """``f`` as an adapter wants it: ``x -> (y, aux)``, constants bound, outputs arrays."""
 
     __slots__ = (
-        "_has_aux", "_holomorphic", "_names", "_noted", "_places", "_scalar", "_signature",
-        "_simple", "_structure", "_values", "adapter", "f",
+        "_constants", "_has_aux", "_holomorphic", "_names", "_noted", "_places", "_scalar",
+        "_signature", "_simple", "_structure", "_values", "adapter", "f",
     )  # fmt: skip
 
     def __init__(
@@ -72,6 +72,8 @@ class FlatFunction:
         places = signature.places
         simple = len(places) == 1 == len(signature.arguments) and places[0].active is None
         self._values = [None] if simple else signature.values(constants)
+        # Every evaluation gets containers of its own, since `f` may write to them.
+        self._constants = constants if not simple and signature.has_containers else None
         self._places = places
         self._names = signature.keywords
         # One array is all there is.
@@ -96,7 +98,10 @@ class FlatFunction:
 
     def arguments(self, x: Arrays) -> tuple[list[Any], dict[str, Any]]:
         """What ``f`` is called with at ``x``."""
-        args = self._values.copy()
+        if self._constants is None:
+            args = self._values.copy()
+        else:
+            args = self._signature.values(self._constants)
         for place in self._places:
             i, spec, start, stop, active = place
             if spec is None:
@@ -133,6 +138,8 @@ class FlatFunction:
     def direct(self) -> Callable[[Array], Any] | None:
         """``f`` itself as a function of one array that returns a number, if it is one."""
         if not self._scalar or self._has_aux or self._names or len(self._places) != 1:
+            return None
+        if self._constants is not None:
             return None
         ((place, spec, *_),) = self._places
         if spec is not None:

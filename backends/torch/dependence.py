@@ -64,6 +64,11 @@ def dependence(program: Program, examples: Arrays, inputs: range) -> Found:
     return Found(matrix, str(reader.report))
 
 
+def _has_derivative(value: Any) -> bool:
+    """Whether a result has one: some are indices, and those that nobody asked for are None."""
+    return isinstance(value, Look) and (value.is_floating_point() or value.is_complex())
+
+
 class _Reader:
     """Reads a graph node by node."""
 
@@ -120,8 +125,10 @@ class _Reader:
             value = node.meta["val"]
             if found is NotImplemented:
                 found = self._unknown(name, line, operands, value)
-        if isinstance(value, Look) and not (value.is_floating_point() or value.is_complex()):
-            return
+        if isinstance(value, Look):
+            found = found if _has_derivative(value) else None
+        elif found is not None:
+            found = [d if _has_derivative(v) else None for d, v in zip(found, value, strict=True)]
         if found is not None:
             self.deps[node] = found
 
@@ -141,7 +148,10 @@ class _Reader:
             deps += found if isinstance(found, list) else [found]
         if isinstance(value, Look):
             return self.report.everything(name, line, deps, tuple(value.shape))
-        return [self.report.everything(name, line, deps, tuple(v.shape)) for v in value]
+        return [
+            self.report.everything(name, line, deps, tuple(v.shape)) if _has_derivative(v) else None
+            for v in value
+        ]
 
     def _rule(self, name: str, node: fx.Node) -> Any:
         """What a known operation depends on; NotImplemented where it is not known."""

@@ -142,6 +142,15 @@ class Signature(NamedTuple):
                 values.append(None)
         return values
 
+    @property
+    def has_containers(self) -> bool:
+        """Whether a constant is a tree, or has one in it."""
+        return any(
+            argument.spec is not None and i not in self.active
+            or any(type(leaf) is Argument and leaf.spec is not None for leaf in argument.leaves)
+            for i, argument in enumerate(self.arguments)
+        )
+
     def like_active(self, leaves: Sequence[Any]) -> Any:
         """``leaves`` of all active arguments as trees: bare, or a tuple with one entry for each."""
         entries = []

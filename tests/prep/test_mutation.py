@@ -1,5 +1,6 @@
 """Functions that write to arrays, capture them, draw random numbers, or return one array twice."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,70 @@ def test_f_that_overwrites_its_argument(prepared: bool, backend: str) -> None:
         same(x, POINTS[0])
         same(y, 4 * np.sum(x**2))
         same(dy, 8 * np.sum(x * WEIGHTS) if "push" in operator else 8 * x, 1e-7)
+
+
+@dataclass
+class Options:
+    """A container that functions write to."""
+
+    names: list[float]
+    scale: float = 2.0
+
+
+def popped(c: Any) -> Any:
+    return c.pop("scale", 1.0)
+
+
+def appended(c: Any) -> Any:
+    c.append(1.0)
+    return float(len(c))
+
+
+def counted(c: Any) -> Any:
+    c["inner"]["calls"] = c["inner"]["calls"] + 1.0
+    return c["inner"]["calls"]
+
+
+def attributed(c: Any) -> Any:
+    c.scale = c.scale + 1.0
+    c.names.append(1.0)
+    return c.scale + len(c.names)
+
+
+WRITTEN = {
+    "popped": (popped, lambda: {"scale": 3.0}, 3.0),
+    "appended": (appended, lambda: [1.0, "a"], 3.0),
+    "counted": (counted, lambda: {"inner": {"calls": 0.0}}, 1.0),
+    "attributed": (attributed, lambda: Options([1.0]), 5.0),
+}
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("operator", ["gradient", "hessian"])
+@pytest.mark.parametrize("name", WRITTEN)
+def test_containers_that_f_writes_to_are_new_at_every_evaluation(
+    name: str, operator: str, backend: str
+) -> None:
+    write, make_container, factor = WRITTEN[name]
+
+    def f(x: Any, c: Any) -> Any:
+        return write(c) * dif.namespace(x).sum(x**2)
+
+    def of_a_leaf(tree: Any) -> Any:
+        return f(tree["x"], tree["c"])
+
+    x, op = POINTS[0], getattr(dif, operator)
+    expected = factor * (2 * x if operator == "gradient" else 2 * np.eye(3))
+    rtol = FIRST[backend] if operator == "gradient" else 1e-4
+    c = make_container()
+    same(op(f, x, dif.Const(c), backend=backend), expected, rtol)
+    same(op(f, x, kwargs={"c": c}, backend=backend), expected, rtol)
+    prepared = getattr(dif, f"prepare_{operator}")(f, x, dif.Const(c), backend=backend)
+    for _ in range(2):
+        same(prepared(x, c), expected, rtol)
+    leaf = op(of_a_leaf, {"x": x, "c": dif.Const(c)}, backend=backend)["x"]
+    same(leaf if operator == "gradient" else leaf["x"], expected, rtol)
+    assert c == make_container()
 
 
 @pytest.mark.parametrize("operator", ["gradient", "hessian", "pushforward"])

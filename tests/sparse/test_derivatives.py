@@ -250,6 +250,17 @@ def test_a_torch_function_that_writes_into_its_own_array():
     np.testing.assert_allclose(found(X).toarray(), dif.jacobian(f, X, backend="torch"))
 
 
+def test_an_unknown_operation_some_of_whose_results_nobody_asked_for():
+    """The backward pass of a convolution has None where no derivative by the kernel is asked."""
+    import torch
+
+    kernel = torch.tensor([[[1.0, -2.0, 0.5]]], dtype=torch.float64)
+    f = lambda x: (torch.conv1d(x[None, None], kernel, padding=1) ** 3).sum()
+    found = dif.prepare_hessian(f, np.zeros(N), backend="torch", sparsity="trace")
+    assert found.sparsity.dense.startswith("convolution")
+    np.testing.assert_allclose(found(X).toarray(), dif.hessian(f, X, backend="torch"))
+
+
 def test_where_torchs_two_modes_disagree_the_sparse_derivative_is_the_dense_one():
     import torch
 

@@ -123,3 +123,24 @@ def test_nnx():
     _, averages = dif.gradient(with_averages, model, dif.Const(X), has_aux=True)
     squares(model, X)
     close(averages, nnx.state(model, nnx.BatchStat))
+
+
+def test_nnx_in_const_writes_its_own_state():
+    """As the other network of two that are trained in turn does."""
+
+    def f(model, other, rngs):
+        return (other(model(X)) * jax.random.normal(rngs.params(), (3,))).sum()
+
+    def clones():
+        return nnx.clone(other), nnx.Rngs(1)
+
+    model, other = nnx.Linear(3, 3, rngs=nnx.Rngs(2)), Network(nnx.Rngs(0))
+    before = jax.tree.map(lambda a: a, nnx.state(other))
+    expected = nnx.grad(f)(nnx.clone(model), *clones())
+    held = [dif.Const(each) for each in clones()]
+    prepared = dif.prepare_gradient(f, model, *held)
+    for found in (dif.gradient(f, model, *held), prepared(model, *clones())):
+        close(nnx.state(found, nnx.Param), expected)
+    assert prepared.strategy == "xla"
+    for a, b in zip(*map(jax.tree.leaves, (before, nnx.state(other))), strict=True):
+        assert (a == b).all()
