@@ -23,10 +23,10 @@ from diffface.backends.recording.user_frame import line_of_places
 CALLS = {
     "jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr",
     "remat": "jaxpr", "checkpoint": "jaxpr", "remat2": "jaxpr", "custom_jvp_call": "call_jaxpr",
-    "custom_vjp_call": "call_jaxpr",
+    "custom_vjp_call": "call_jaxpr", "diffface_rule": "call_jaxpr",
 }  # fmt: skip
 # Those with a derivative of their own.
-RULES = {"custom_jvp_call", "custom_vjp_call"}
+RULES = {"custom_jvp_call", "custom_vjp_call", "diffface_rule"}
 # Scans are unrolled up to this length.
 UNROLL = 2000
 

@@ -5,27 +5,39 @@ the function is not linear in.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax._src.core import unmapped_aval  # its public place changes between versions
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from diffface.backends.compiled import Arrays
 
 # ``(residuals, t) -> y``, and ``(residuals, cotangent of y) -> cotangent of t``.
-Linear = Callable[[Arrays, Arrays], Arrays]
+Linear = Callable[[Any, Arrays], Arrays]
 
 _linear = Primitive("diffface_linear")
 _linear.multiple_results = True
 
 
-def linear(push: Linear, pull: Linear, residuals: Arrays, t: Arrays, like: Arrays) -> Arrays:
-    """``push(residuals, t)``, with ``pull`` for its transpose; results are like ``like``."""
-    avals = tuple((a.shape, a.dtype) for a in like)
-    count = len(residuals)
-    return tuple(_linear.bind(*residuals, *t, push=push, pull=pull, count=count, avals=avals))
+def linear(push: Linear, pull: Linear, residuals: Any, t: Arrays, like: Arrays) -> Arrays:
+    """``push(residuals, t)``, with ``pull`` for its transpose; results are like ``like``.
+
+    ``residuals`` is a tree of arrays.
+    """
+    leaves, tree = jax.tree.flatten(residuals)
+    push, pull = (_on_leaves(f, tree) for f in (push, pull))
+    avals = tuple(jax.typeof(a).to_tangent_aval() for a in like)
+    return tuple(
+        _linear.bind(*leaves, *t, push=push, pull=pull, count=len(leaves), avals=avals)
+    )  # fmt: skip
+
+
+def _on_leaves(f: Linear, tree: Any) -> Linear:
+    return lambda leaves, t: f(jax.tree.unflatten(tree, leaves), t)
 
 
 def _evaluate(*inputs: Any, push: Linear, pull: Linear, count: int, avals: Any) -> list[Any]:
@@ -33,7 +45,7 @@ def _evaluate(*inputs: Any, push: Linear, pull: Linear, count: int, avals: Any) 
 
 
 def _abstract(*inputs: Any, push: Linear, pull: Linear, count: int, avals: Any) -> list[Any]:
-    return [jax.core.ShapedArray(shape, dtype) for shape, dtype in avals]
+    return list(avals)
 
 
 def _jvp(primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> Any:
@@ -64,16 +76,19 @@ def _transpose(cotangents: Any, *inputs: Any, **params: Any) -> list[Any]:
     return [None] * count + list(params["pull"](inputs[:count], given))
 
 
-def _batch(inputs: Sequence[Any], dims: Sequence[Any], **params: Any) -> Any:
+def _batch(
+    size: int, axis: Any, _: Any, inputs: Sequence[Any], dims: Sequence[Any], **params: Any
+) -> Any:
+    if all(d is None for d in dims):
+        y = _linear.bind(*inputs, **params)
+        return y, [None] * len(y)
     count = params["count"]
-    size = next(a.shape[d] for a, d in zip(inputs, dims, strict=True) if d is not None)
     t = [_leading(a, d, size) for a, d in zip(inputs[count:], dims[count:], strict=True)]
-    axes = (tuple(dims[:count]), 0)
+    mapped = partial(jax.vmap, in_axes=(tuple(dims[:count]), 0), axis_size=size, axis_name=axis)
+    avals = tuple(unmapped_aval(size, 0, a) for a in params["avals"])
     y = _linear.bind(
-        *inputs[:count], *t, count=count,
-        push=jax.vmap(params["push"], in_axes=axes, axis_size=size),
-        pull=jax.vmap(params["pull"], in_axes=axes, axis_size=size),
-        avals=tuple(((size, *shape), dtype) for shape, dtype in params["avals"]),
+        *inputs[:count], *t, count=count, push=mapped(params["push"]), pull=mapped(params["pull"]),
+        avals=avals,
     )  # fmt: skip
     return y, [0] * len(y)
 
@@ -87,4 +102,4 @@ _linear.def_abstract_eval(_abstract)
 mlir.register_lowering(_linear, mlir.lower_fun(_evaluate, multiple_results=True))
 ad.primitive_jvps[_linear] = _jvp
 ad.primitive_transposes[_linear] = _transpose
-batching.primitive_batchers[_linear] = _batch
+batching.axis_primitive_batchers[_linear] = _batch

@@ -184,28 +184,6 @@ def test_an_array_that_is_captured_under_either_flag() -> None:
     same(dif.prepare_gradient(f, X.astype("f4"), backend="jax")(X.astype("f4")), captured, 1e-6)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="JAX forgets a custom_jvp in a loop when it linearises it, in jax.hessian as well",
-)
-def test_second_derivatives_by_a_rule_in_a_loop() -> None:
-    @dif.custom_rule
-    def rounded(x: Any) -> Any:
-        return dif.namespace(x).round(x)
-
-    @rounded.pushforward
-    def _(active: Any, args: Any, tangents: Any) -> Any:
-        return tangents[0]
-
-    def f(x: Any) -> Any:
-        step = lambda c, _: (rounded(c) * c, None)
-        return jax.lax.scan(step, x, None, length=1)[0].sum()
-
-    same(dif.gradient(f, X, backend="jax"), np.round(X) + X)
-    same(dif.hessian(f, X, backend="jax"), 2 * np.eye(len(X)))
-
-
 @pytest.mark.parametrize("options", [{}, {"sparsity": "trace"}, {"chunk_size": 1}], ids=str)
 def test_settings_of_each_call_are_followed(options: Any) -> None:
     """As by ``jax.jit``."""

@@ -69,6 +69,54 @@ for dtype in (np.float32, np.float64):
         for found in (prepared(start, beside), eager):
             assert type(found) is np.ndarray and found.dtype == dtype
             np.testing.assert_allclose(found, np.full(start.shape, 48.0))
+
+
+# Rules inside of shard_map, where cotangents of what all devices share are summed over them.
+def times(x, w):
+    return x * x * w
+
+
+def summed(x):
+    return jax.lax.psum(x * x, "d")
+
+
+def ruled(kind):
+    f, g = dif.custom_rule(times), dif.custom_rule(summed)
+    if kind == "pull":
+        f.pullback(lambda active, saved, dy: (
+            2 * saved[1] * saved[2] * dy if "x" in active else None,
+            saved[1] ** 2 * dy if "w" in active else None,
+        ))
+        g.pullback(lambda active, saved, dy: (2 * saved[1] * dy,))
+    else:
+        f.pushforward(lambda active, args, dx: sum(
+            slope * d
+            for slope, d in zip((2 * args[0] * args[1], args[0] ** 2), dx)
+            if d is not None
+        ))
+        g.pushforward(lambda active, args, dx: jax.lax.psum(2 * args[0] * dx[0], "d"))
+    return f, g
+
+
+def spread(times, summed):
+    d, all_ = PartitionSpec("d"), PartitionSpec()
+    by = jax.shard_map(times, mesh=mesh, in_specs=(d, all_), out_specs=d)
+    to = jax.shard_map(summed, mesh=mesh, in_specs=d, out_specs=all_)
+    return lambda x, w: (by(x, w) ** 2).sum() + (to(x) ** 2).sum()
+
+
+x, w = jnp.arange(8.0) + 1, jnp.asarray([1.5])
+for derivative in (
+    lambda f: f(x, w),
+    lambda f: jax.grad(f, (0, 1))(x, w),
+    lambda f: jax.jvp(f, (x, w), (x, w))[1],
+    lambda f: jax.jvp(lambda x: f(x, w), (x,), (x,))[1],
+    lambda f: jax.jit(jax.hessian(f, (0, 1)))(x, w),
+):
+    for kind in ("pull", "push"):
+        found, expected = derivative(spread(*ruled(kind))), derivative(spread(times, summed))
+        for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5)
 """
 
 
