@@ -59,7 +59,7 @@ class Memory(TorchFunctionMode):
         if not copies:
             return func(*args, **kwargs)
         before = [_layout(c) for _, c in copies]
-        versions = [_innermost(c)._version for _, c in copies]
+        versions = [innermost(c)._version for _, c in copies]
         new_args, new_kwargs = optree.tree_unflatten(spec, leaves)
         result = func(*new_args, **new_kwargs)
         if before != [_layout(c) for _, c in copies]:  # as of `t_`
@@ -67,7 +67,7 @@ class Memory(TorchFunctionMode):
         written = [
             (a, c)
             for (a, c), version in zip(copies, versions, strict=True)
-            if _innermost(c)._version != version
+            if innermost(c)._version != version
         ]
         for a, c in written:
             a.copy_(c)
@@ -92,7 +92,7 @@ def _layout(tensor: torch.Tensor) -> object:
     return tensor.shape, tensor.stride()
 
 
-def _innermost(tensor: torch.Tensor) -> torch.Tensor:
+def innermost(tensor: torch.Tensor) -> torch.Tensor:
     """What transformations of torch.func have wrapped."""
     while _functorch.is_functorch_wrapped_tensor(tensor):
         tensor = _functorch.get_unwrapped(tensor)
@@ -102,5 +102,5 @@ def _innermost(tensor: torch.Tensor) -> torch.Tensor:
 def _storage(tensor: torch.Tensor) -> int | None:
     """What tells memory from other memory; None for tensors that have none, such as sparse ones."""
     with torch._C.DisableTorchFunction():  # those that watch for values see no read
-        inner = _innermost(tensor)
+        inner = innermost(tensor)
         return inner.untyped_storage()._cdata if inner.layout is torch.strided else None

@@ -1,6 +1,7 @@
 """Operations with derivatives of their own, in torch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from diffface.backends.errors import NotDifferentiableError
 from diffface.backends.rule import Active, Rule, among
 from diffface.backends.torch.host import host_call
 from diffface.backends.torch.levels import alive, in_derivative, in_transform, primal
+from diffface.backends.torch.memory import innermost
 from diffface.backends.torch.vmap import by_torch_vmap, is_batched
 
 
@@ -30,9 +32,9 @@ class _Call(torch.autograd.Function):
 
     @staticmethod
     def forward(rule: Rule, *x: Array) -> Arrays:
-        versions = [_version(a) for a in x]
+        before = _versions(x)
         y = host_call(rule, x) if rule.host else rule.evaluate(x)
-        if versions != [_version(a) for a in x]:
+        if before != _versions(x):
             raise NotDifferentiableError(
                 f"`{rule.name}` writes to an argument; use custom_rule(copy=True), so that it "
                 "gets copies."
@@ -59,9 +61,10 @@ class _Call(torch.autograd.Function):
             return (None,) * (1 + len(x))
         given = tuple(torch.zeros_like(a) if d is None else d for a, d in zip(y, dy, strict=True))
         pull = ctx.rule.puller(active)
-        if pull is None:
-            return None, *_pull_functionally(ctx.rule, active, y, x, given)
-        dx = pull(_saved(ctx, active, y, x), given)
+        with _untouched(ctx.rule, "pullback", (*x, *y, *given)):
+            if pull is None:
+                return None, *_pull_functionally(ctx.rule, active, y, x, given)
+            dx = pull(_saved(ctx, active, y, x), given)
         if _is_differentiated_again():
             return None, *dx
         # A rule may differentiate on its own, and so leave a graph that nobody asked for.
@@ -78,9 +81,11 @@ class _Call(torch.autograd.Function):
             x, y = tuple(arrays[: ctx.count]), tuple(arrays[ctx.count :])
             active = frozenset(i for i, d in enumerate(dx) if d is not None)
             push = ctx.rule.pusher(active)
-            if push is None:
-                return _push_functionally(ctx.rule, active, y, x, dx)
-            return tuple(d if _moves(a) else None for a, d in zip(y, push(y, x, dx), strict=True))
+            with _untouched(ctx.rule, "pushforward", (*x, *y, *(dx[i] for i in sorted(active)))):
+                if push is None:
+                    return _push_functionally(ctx.rule, active, y, x, dx)
+                dy = push(y, x, dx)
+            return tuple(d if _moves(a) else None for a, d in zip(y, dy, strict=True))
 
 
 def _is_differentiated_again() -> bool:
@@ -134,5 +139,23 @@ def _moves(a: Array) -> bool:
     return bool(a.is_floating_point() or a.is_complex())
 
 
+@contextmanager
+def _untouched(rule: Rule, mode: str, given: Arrays) -> Iterator[None]:
+    """Where a rule must not write to arrays that others read later."""
+    before = _versions(given)
+    yield
+    if before != _versions(given):
+        raise NotDifferentiableError(
+            f"A rule of `{rule.name}` writes to an array that it is given for the {mode}, which "
+            "others read later; write to a copy, as of `x.clone()`."
+        )
+
+
+def _versions(arrays: Arrays) -> list[int]:
+    """How often each was written to."""
+    return [_version(a) for a in arrays]
+
+
 def _version(a: Array) -> int:
+    a = innermost(a)  # a batch does not tell
     return 0 if a.is_inference() else int(a._version)

@@ -253,8 +253,9 @@ def custom_rule(
         ``f`` is any NumPy code, unknown to the framework: it is called on the host, in compiled
         programs as well. It must have a rule to be differentiated.
     copy : bool, default True
-        ``f`` gets copies of arrays that it could write to, and the rules those from before the
-        call. With False nothing is copied, and a function that writes to an argument is an error.
+        ``f`` and rules that are NumPy code get copies of arrays that they could write to, and the
+        rules those from before the call. With False nothing is copied, and a function or a rule
+        that writes to what it is given is an error.
     shape : callable, optional
         For a black box: takes the arguments (arrays of ones) and returns arrays like the results.
         By default ``f`` is evaluated once where a program is compiled and values are hidden.

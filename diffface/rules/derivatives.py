@@ -21,7 +21,7 @@ from diffface.backends.rule import Active, Output, Puller, Pusher, among
 from diffface.prep.arguments.tree import Spec, unflatten
 from diffface.rules.arguments import Arguments
 from diffface.rules.host_derivative import HostDerivative, transpose_by_basis
-from diffface.rules.operation import Derivative, Operation, Ruled, numpy_adapter
+from diffface.rules.operation import Derivative, Operation, Ruled, numpy_adapter, own
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,7 @@ class RuledOperation(Operation):
         result, args = unflatten(self.tree(x), y), self.arguments.filled(x)
         if self.function.saver is None:
             return (result, *args)
+        result, args = own((result, args), self.function.copy)
         return self.function.saver(self.arguments.names_of(active), result, *args)
 
     # Rules, applied to flat arrays and checked
@@ -85,8 +86,9 @@ class RuledOperation(Operation):
     ) -> tuple[Array | None, ...]:
         shapes, found = saved
         names = self.arguments.names_of(active)
+        given = own((found, unflatten(shapes.tree, dy)), self.function.copy)
         with _computing_for(adapter):
-            returned = rule.compute(names, found, unflatten(shapes.tree, dy))
+            returned = rule.compute(names, *given)
         entries = self._entries(returned)
         dx: list[Array | None] = [None] * len(shapes.x)
         for parameter in sorted({self.arguments.parameters[i] for i in active}):
@@ -127,9 +129,9 @@ class RuledOperation(Operation):
     ) -> Arrays:  # fmt: skip
         tangents = self.arguments.tangents(dx, lambda i: adapter.xp.zeros_like(x[i]))
         value = (unflatten(self.tree(x), y),) if rule.takes_value else ()
-        args = tuple(self.arguments.filled(x))
+        given = own((*value, tuple(self.arguments.filled(x)), tangents), self.function.copy)
         with _computing_for(adapter):
-            returned = rule.compute(self.arguments.names_of(active), *value, args, tangents)
+            returned = rule.compute(self.arguments.names_of(active), *given)
         subject = f"The pushforward rule of `{self.name}`"
         try:
             leaves = self.tree(x).flatten_up_to(returned)

@@ -14,8 +14,8 @@ from diffface.backends.errors import NotDifferentiableError
 from diffface.backends.libraries import library_of
 from diffface.backends.registry import evaluating, resolve
 from diffface.backends.rule import Output, Rule
-from diffface.prep.arguments.tree import Spec, flatten
-from diffface.rules.arguments import Arguments, followed
+from diffface.prep.arguments.tree import RESULTS, Spec, flatten, unflatten
+from diffface.rules.arguments import Arguments, followed, is_array
 
 # Names of the arguments whose derivative is wanted.
 Names = frozenset[str]
@@ -191,6 +191,21 @@ def protected(array: Any, copy: bool) -> Any:
     view = array.view()
     view.flags.writeable = False
     return view
+
+
+def own(tree: Any, copy: bool) -> Any:
+    """``tree`` for a rule to work on, which may be called again for other directions.
+
+    Its containers are new, and arrays of NumPy are protected. Those of other libraries cannot be
+    written to, or tell that they were.
+    """
+    leaves, spec = flatten(tree, RESULTS)
+    return unflatten(spec, [_protected_from_rules(leaf, copy) for leaf in leaves])
+
+
+def _protected_from_rules(leaf: Any, copy: bool) -> Any:
+    plain = issubclass(type(leaf), np.ndarray) and is_array(leaf)
+    return protected(leaf, copy) if plain else leaf
 
 
 def numpy_adapter() -> Adapter:

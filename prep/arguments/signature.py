@@ -146,7 +146,7 @@ class Signature(NamedTuple):
     def has_containers(self) -> bool:
         """Whether a constant is a tree, or has one in it."""
         return any(
-            argument.spec is not None and i not in self.active
+            (argument.spec is not None and i not in self.active)
             or any(type(leaf) is Argument and leaf.spec is not None for leaf in argument.leaves)
             for i, argument in enumerate(self.arguments)
         )

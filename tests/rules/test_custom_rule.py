@@ -1,5 +1,6 @@
 """Functions with rules of their own: every way to be differentiated, on every backend."""
 
+import re
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -320,6 +321,96 @@ def test_a_black_box_that_overwrites_its_argument():
 
         f.pullback(lambda active, saved, dy: 2.0 * saved[1] * dy)
         close(dif.gradient(f, np.array([2.0, 3.0]), backend=backend), np.array([4.0, 6.0]))
+
+
+def squares_with(kind: str, copy: bool, black_box: bool) -> Any:
+    """``a x²``, with a rule that writes to something that it is given."""
+
+    @dif.custom_rule(black_box=black_box, copy=copy)
+    def f(x: Any, a: Any) -> Any:
+        return a * x * x
+
+    def save(active: Any, y: Any, x: Any, a: Any) -> Any:
+        if kind == "saved arguments":
+            x *= a
+            return x
+        return [x, a] if kind == "a list" else {"x": x, "a": a, "factor": 2.0}
+
+    def pull(active: Any, saved: Any, dy: Any) -> Any:
+        if kind == "saved arguments":
+            return 2 * saved * dy, None
+        if kind == "a list":
+            return 2 * saved.pop() * saved.pop() * dy, None
+        if kind == "a dict":
+            saved["x"] = saved["factor"] * saved["x"] * saved["a"]
+            saved["factor"] = 3.0
+            return saved["x"] * dy, None
+        target = dy if kind == "cotangents" else saved["x"]
+        target *= 2 * saved["a"] * (saved["x"] if kind == "cotangents" else dy)
+        return target, None
+
+    def push(active: Any, args: Any, tangents: Any) -> Any:
+        (x, a), (dx, _) = args, tangents
+        target = dx if kind == "tangents" else x
+        target *= 2 * a * (x if kind == "tangents" else dx)
+        return target
+
+    if kind in ("tangents", "arguments"):
+        f.pushforward(push, black_box=black_box)
+    else:
+        f.residuals(save)
+        f.pullback(pull, black_box=black_box)
+    return f
+
+
+@pytest.mark.filterwarnings("ignore::diffface.PreparationWarning")
+@pytest.mark.parametrize("black_box", [False, True], ids=["portable", "box"])
+@pytest.mark.parametrize("copy", [True, False], ids=["copies", "none"])
+@pytest.mark.parametrize(
+    "kind",
+    ["a list", "a dict", "saved arguments", "saved", "cotangents", "tangents", "arguments"],
+)
+@pytest.mark.parametrize("backend", ["torch", "autograd"])
+def test_rules_that_write_to_what_they_are_given(
+    backend: str, kind: str, copy: bool, black_box: bool
+) -> None:
+    """They are right, or an error says so; and the arrays of the caller are as they were."""
+    f = squares_with(kind, copy, black_box)
+    x, a, v = X.copy(), A.copy(), V.copy()
+    # Ours, torch's own of three kinds, and NumPy's, the last one of an array beside a box.
+    refusals = (
+        "writes to an array|in-?place|written-to tensor|read-only|all returned NotImplemented"
+    )
+    right = kind in ("a list", "a dict") or (copy and black_box)
+    calls = {
+        "gradient": lambda: dif.gradient(
+            lambda x, a: (f(x, a) + f(x, a)).sum(), x, dif.Const(a), backend=backend
+        ),
+        "jacobian": lambda: dif.jacobian(f, x, dif.Const(a), backend=backend),
+        "reverse": lambda: dif.jacobian(f, x, dif.Const(a), backend=backend, mode="reverse"),
+        "prepared": lambda: dif.prepare_jacobian(f, x, dif.Const(a), backend=backend)(x, a),
+        "points": lambda: dif.jacobian(
+            f, np.stack([x, x]), dif.Const(a), backend=backend, in_axes=(0, None)
+        ),
+        "pushforward": lambda: dif.pushforward(f, x, dif.Const(a), backend=backend, tangents=v),
+        "pullbacks": lambda: [dif.vjp(f, x, dif.Const(a), backend=backend)[1](w) for w in (v, x)],
+    }
+    slope = np.diag(2 * A * X)
+    expected = dict.fromkeys(calls, slope) | {
+        "gradient": 4 * A * X, "points": [slope, slope], "pushforward": slope @ V,
+        "pullbacks": [slope @ V, slope @ X],
+    }  # fmt: skip
+    for name, call in calls.items():
+        try:
+            found = call()
+        except (dif.NotDifferentiableError, RuntimeError, TypeError, ValueError) as error:
+            if right or not re.search(refusals, str(error)):
+                raise
+            x, v = X.copy(), V.copy()
+            continue
+        np.testing.assert_allclose(found, expected[name], err_msg=name)
+        for array, before in ((x, X), (a, A), (v, V)):
+            np.testing.assert_array_equal(array, before, err_msg=name)
 
 
 def test_arrays_overwritten_after_the_call():
