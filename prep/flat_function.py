@@ -217,10 +217,7 @@ class FlatFunction:
         try:
             return self.adapter.lift(leaf, like)
         except TypeError:
-            raise NotDifferentiableError(
-                "`f` must return arrays or numbers, or trees of them, got "
-                f"{type(leaf).__name__}; did you forget to return the result?"
-            ) from None
+            raise NotDifferentiableError(_why_unfit(leaf)) from None
 
     def _auxiliary(self, aux: object, like: Array) -> Arrays:
         leaves, self._structure.aux = flatten(aux, RESULTS)
@@ -247,6 +244,20 @@ class FlatFunction:
             return self.adapter.lift(leaf, like)
         except TypeError:
             return None
+
+
+def _why_unfit(leaf: object) -> str:
+    """What a function returned that is no array of the backend's, and what to do."""
+    library = library_of(leaf)
+    if library is not None and library.backend:
+        return (
+            f"`f` returned {library.noun}, which is of another backend; pass "
+            f"backend={library.backend!r}, or take the functions from `xp = diffface.namespace(x)`."
+        )
+    return (
+        "`f` must return arrays or numbers, or trees of them, got "
+        f"{type(leaf).__name__}; did you forget to return the result?"
+    )
 
 
 def _number(value: Any) -> Array | None:

@@ -200,6 +200,9 @@ class JAX(Adapter):
             return "a NumPy function was called on a JAX tracer"
         if isinstance(error, jax.errors.ConcretizationTypeError):
             return "a number was taken out of a JAX tracer"
+        text = str(error)
+        if "Tracer" in text and ("must be Tensor" in text or "__dlpack" in text):
+            return "a function of torch was called on a JAX tracer"
         return None
 
 

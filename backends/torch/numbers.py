@@ -69,6 +69,8 @@ def hint(error: Exception) -> str | None:
     told = ("numpy()" in text and "requires grad" in text) or "__array__" in text
     if told or "data pointer of Tensor that doesn't have storage" in text:  # the latter in batches
         return "a NumPy function was called on a torch tensor that is being differentiated"
+    if "abstract array" in text and "torch.Tensor" in text:
+        return "a function of JAX was called on a torch tensor"
     if text == "step must be greater than zero":
         return "torch takes no slice with a negative step, for which there is `xp.flip`"
     return NO_FLOOR if "aten::floor_divide" in text else None

@@ -137,6 +137,61 @@ def test_foreign_functions(backend: str, f: Any, marker: str, operator: str, cal
     assert caught.value.__cause__ is not None
 
 
+def jax_sin(x: Any) -> Any:
+    import jax.numpy as jnp
+
+    return jnp.sum(jnp.sin(x))
+
+
+def torch_sin(x: Any) -> Any:
+    import torch
+
+    return torch.sin(x).sum()
+
+
+def torch_as_tensor(x: Any) -> Any:
+    import torch
+
+    return torch.as_tensor(x).sum()
+
+
+@CALLERS
+@pytest.mark.parametrize("operator", ["gradient", "hessian", "jacobian"])
+@pytest.mark.parametrize(
+    ("backend", "f", "hint", "marker"),
+    [
+        ("torch", jax_sin, "a function of JAX was called on a torch tensor", "jnp.sin"),
+        ("jax", torch_sin, "a function of torch was called on a JAX tracer", "torch.sin"),
+        ("jax", torch_as_tensor, "a function of torch was called on a JAX tracer", "as_tensor(x)"),
+    ],
+)
+def test_functions_of_the_other_framework(
+    backend: str, f: Any, hint: str, marker: str, operator: str, caller: Any
+) -> None:
+    with pytest.raises(NotDifferentiable) as caught:
+        caller(operator, f, backend)
+    line = place(f, marker)
+    assert str(caught.value) == f"`f` cannot be differentiated: {hint}{line}. {PORTABLE}"
+
+
+@CALLERS
+@pytest.mark.parametrize("backend", [None, "numpy", "complex-step"])
+@pytest.mark.parametrize(
+    ("f", "name", "noun"),
+    [(jax_sin, "jax", "a jax array"), (torch_as_tensor, "torch", "a torch tensor")],
+)
+def test_results_that_are_arrays_of_a_framework(
+    f: Any, name: str, noun: str, backend: str | None, caller: Any
+) -> None:
+    """As with ``jax.numpy``, NumPy arrays, and no backend that is named."""
+    with pytest.raises(NotDifferentiable) as caught:
+        caller("gradient", f, backend)
+    assert str(caught.value) == (
+        f"`f` returned {noun}, which is of another backend; pass backend={name!r}, or take the "
+        "functions from `xp = diffface.namespace(x)`."
+    )
+
+
 def arctan2(x: Any) -> Any:
     return np.arctan2(x[0], x[1])
 
