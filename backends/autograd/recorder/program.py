@@ -1,15 +1,10 @@
-"""From a graph to Python source, and from source to a function.
+"""From a graph to Python source.
 
 The source is a straight line of NumPy calls on local variables: dead code is gone, and the result
 of a ufunc may be written over another one's that is not needed any more. The program writes into no
 other memory than what its ufuncs returned, what it allocated or borrowed itself, and the arrays
 given for its outputs. It shares no state between calls, so it may run in many threads at once.
 """
-
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cache
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +15,6 @@ from diffface.backends.autograd.recorder.functions import (
     scatter,
 )
 from diffface.backends.autograd.recorder.graph import Node
-from diffface.backends.autograd.recorder.many import batched
 from diffface.backends.autograd.recorder.places import (
     fills,
     fits_anywhere,
@@ -35,62 +29,11 @@ from diffface.backends.autograd.recorder.places import (
 from diffface.backends.autograd.recorder.program_names import ProgramNames
 from diffface.backends.autograd.recorder.scatter import Touched, update_lines
 from diffface.backends.autograd.recorder.source import FILLING, argument, empty, expression
-from diffface.backends.compiled import Compiled, Program
 from diffface.backends.recording.lifetimes import Lifetimes
-from diffface.backends.recording.names import code
 from diffface.backends.recording.workspace import Workspace
 
 
-@dataclass(frozen=True)
-class SourceProgram:
-    """The recorded program, for those who want to read it.
-
-    Attributes
-    ----------
-    source : str
-        Python source of ``run``.
-    run : callable
-        The compiled function.
-    """
-
-    source: str
-    run: Callable[..., tuple[Any, ...]] = field(repr=False)
-
-    def __call__(self, *inputs: Any) -> tuple[Any, ...]:
-        """Run the program."""
-        return self.run(*inputs)
-
-    def __repr__(self) -> str:
-        return f"<recorded NumPy program of {self.source.count(chr(10))} lines; print its .source>"
-
-
-def compile_graph(inputs: list[Node], outputs: list[Node]) -> Compiled:
-    """Compile the part of a graph that leads from `inputs` to `outputs`."""
-    source, run = _compile(inputs, outputs)
-
-    @cache
-    def into(places: tuple[int, ...]) -> Program:
-        return _compile(inputs, outputs, places)[1]
-
-    def many(moving: tuple[bool, ...], size: int) -> Compiled:
-        return compile_graph(*batched(inputs, outputs, _live(outputs), moving, size))
-
-    return Compiled(run, "program", SourceProgram(source, run), into=into, many=many)
-
-
-def _compile(
-    inputs: list[Node], outputs: list[Node], places: tuple[int, ...] = ()
-) -> tuple[str, Program]:
-    """Return the source and the function; it writes the outputs at `places` into more inputs."""
-    writer = _Writer(inputs, outputs, places)
-    source = writer.write()
-    compiled = code(source, "<diffface recorded program>")
-    exec(compiled, writer.names.bound.namespace)  # noqa: S102  # our own: names and calls, no user's text
-    run: Any = writer.names.bound.namespace["run"]
-    return source, run
-
-
-class _Writer:
+class Writer:
     """Writes the source of one program."""
 
     def __init__(
@@ -99,7 +42,7 @@ class _Writer:
         self.names = ProgramNames(inputs)
         self._inputs = inputs
         self._outputs = outputs
-        self._order = _live(outputs)
+        self._order = live(outputs)
         self._lives = Lifetimes(self._order, _operands, _owns, outputs, _keeps)
         self._lines: list[str] = []
         # What is known of the arrays that began as zeros and are being added to.
@@ -274,7 +217,7 @@ class _Writer:
         return name if node.ndim < 2 else f"{self.names.bind(np.ascontiguousarray)}({name})"
 
 
-def _live(outputs: list[Node]) -> list[Node]:
+def live(outputs: list[Node]) -> list[Node]:
     """Return the nodes that outputs need, in the order in which they are computed."""
     found = set(outputs)
     pending = list(outputs)

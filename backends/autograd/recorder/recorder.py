@@ -21,8 +21,8 @@ from autograd.numpy import numpy_vjps
 from autograd.numpy.numpy_boxes import ArrayBox
 
 from diffface.backends.autograd.recorder.boxes import RecordedArray, is_a
+from diffface.backends.autograd.recorder.compile import compile_graph
 from diffface.backends.autograd.recorder.graph import Node
-from diffface.backends.autograd.recorder.program import compile_graph
 from diffface.backends.autograd.recorder.tape import RecordedNode, Tape
 from diffface.backends.compiled import Arrays, Compiled, Program
 from diffface.backends.errors import CannotRecord
