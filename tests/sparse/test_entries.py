@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import diffface as dif
-from diffface.backends.torch.graph import entries
+from diffface.backends.recording.entries import rewriting
 
 N = 1000
 X = np.random.default_rng(0).uniform(0.5, 1.5, N)
@@ -48,8 +48,8 @@ FUNCTIONS = [
 @pytest.fixture(autouse=True)
 def _wherever_it_is_possible(monkeypatch):
     """Even where it does not pay."""
-    monkeypatch.setattr(entries, "_FEW", 0)
-    monkeypatch.setattr(entries, "_WORTH", np.inf)
+    monkeypatch.setattr(rewriting, "_FEW", 0)
+    monkeypatch.setattr(rewriting, "_WORTH", np.inf)
 
 
 def graph_of(prepared):

@@ -1,53 +1,37 @@
-"""Entries of sparse derivatives, computed where they are rather than gathered from a batch.
+"""Entries of sparse derivatives in a program: computed where they are, and watched for infinities.
 
-Knows: how numbers get from the constant seeds of a batch of directions to the places in it from
-which entries are gathered.
-Must not know: what the program is for, and how the graph is run.
-
-A batch along seeds of zeros and ones is mostly zeros, since every place of an array has one of the
-directions, or few. Entries that come about alike, through the same terms that are not zero, are
-computed together, by the operations of the batch in their order, so that each is rounded as there.
-
-A product of zero with infinity or NaN is NaN, which is lost. So the program returns, besides its
-results, the sum of all numbers that zeros were multiplied by: unless it is finite, the other
-program has to run.
+Knows: what a graph must be like to be rewritten, and that two programs come of it.
+Must not know: how entries are computed.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial, reduce
 from math import isfinite
 from operator import getitem
 from typing import Any
 
-import numpy as np
 from torch import fx
 
 from diffface.backends.compiled import Arrays, Compiled
+from diffface.backends.recording.entries.rewriting import are_many, rewrite
 from diffface.backends.torch.graph.graph import (
     aten,
     call,
     drop_dead,
-    filling,
     is_random,
     mark_sight_of_zero,
     name_of,
     sees_sign_of_zero,
 )
-from diffface.backends.torch.graph.seeds import PRODUCTS, Seeds, Unfit, groups_of, is_view
-from diffface.backends.torch.graph.vectors import CALL, Values, Vectors
+from diffface.backends.torch.graph.terms import Terms
 from diffface.backends.torch.levels import are_plain
-
-# Fewer entries are gathered as fast.
-_FEW = 1 << 11
-# What the new operations may cost, in terms of the old ones.
-_WORTH = 0.75
 
 
 def gathers_entries(module: fx.GraphModule) -> bool:
     """Whether a program takes so many elements of something that it may pay to look at it."""
     gathers = (n for n in module.graph.nodes if n.target is aten.index_select.default)
-    many = any(node.meta["val"].numel() >= _FEW for node in gathers)
+    many = any(are_many(node.meta["val"].numel()) for node in gathers)
     return many and not any(map(_forbids, module.graph.nodes))
 
 
@@ -68,14 +52,12 @@ def compute_entries(module: fx.GraphModule) -> bool:
     count = len(output.args[0])  # type: ignore[arg-type]
     for node in reversed([*gathers]):
         if node.users:  # else it was a part of another one
-            rewriting = _Rewriting(module, node)
-            try:
-                new = rewriting.run()
-            except Unfit:
-                new = None
-            if new is not None:
+            sees = sees_sign_of_zero(node)
+            found = None if sees else rewrite(Terms(module, node), node)
+            if found is not None:
+                new, guards = found
                 node.replace_all_uses_with(new)
-                sums += _sums(output, rewriting.guards)
+                sums += _sums(output, guards)
                 results: Any = output.args[0]
                 output.args = ((*results[:count], *sums),)
             drop_dead(module.graph)
@@ -123,77 +105,3 @@ def _sums(place: fx.Node, guards: dict[fx.Node, bool]) -> Iterator[fx.Node]:
         yield call(place, aten.sum.default, node)
         if divides:
             yield call(place, aten.sum.default, call(place, aten.reciprocal.default, node))
-
-
-class _Rewriting:
-    """Writes one gather anew.
-
-    Attributes
-    ----------
-    guards : dict
-        What zeros are multiplied by, and whether it divides them as well.
-    """
-
-    def __init__(self, module: fx.GraphModule, gather: fx.Node) -> None:
-        self._gather = gather
-        self._seeds, self._vectors = Seeds(module, gather), Vectors(module, gather)
-        self._made: dict[tuple[fx.Node, int], Values] = {}
-        self._replaced: set[fx.Node] = set()
-        self.guards: dict[fx.Node, bool] = {}
-
-    def run(self) -> fx.Node | None:
-        """Return the new node; None if the old one is about as good."""
-        gather = self._gather
-        count = gather.meta["val"].numel()
-        if gather not in self._seeds.nodes or gather.meta["val"].dim() != 1 or count < _FEW:
-            return None
-        if sees_sign_of_zero(gather):
-            return None
-        groups = groups_of(self._seeds.codes(gather, np.arange(count), {}))
-        joined = self._vectors.joined(count, [(g, self._values(gather, g)) for g in groups])
-        if isinstance(joined, np.ndarray):
-            return None
-        new: fx.Node = self._vectors.vector(joined)
-        cost = self._vectors.cost + _cost(self.guards)
-        return new if cost < _WORTH * (_cost(self._replaced) + count) else None
-
-    def _values(self, node: fx.Node, places: Any) -> Values:
-        """What a node has at some places."""
-        key = node, id(self._seeds.kept(places))
-        if key not in self._made:
-            self._seeds.step()
-            if node in self._seeds.nodes and node.op == "call_function" and not is_view(node):
-                self._replaced.add(node)
-            self._made[key] = self._new_values(node, places)
-        return self._made[key]
-
-    def _new_values(self, node: fx.Node, places: Any) -> Values:
-        seeds, vectors, count = self._seeds, self._vectors, len(places)
-        if filling(node) is not None:
-            return vectors.combined(aten.add.Tensor, [filling(node), 0], count)
-        if node.op == "get_attr":
-            return seeds.constant(node)[places]
-        if seeds.moves(node):
-            sources = seeds.sources(node, places)
-            return vectors.joined(count, [(at, self._values(x, p)) for x, at, p in sources])
-        if node not in seeds.nodes:
-            return vectors.all_of(node, places)
-        terms: list[Any] = [
-            self._values(x, seeds.operand(x, node, places)) if isinstance(x, fx.Node) else x
-            for x in node.args
-        ]
-        if node.target in PRODUCTS:
-            x, y = node.args
-            self._guard(x, y, node.target is aten.div.Tensor)
-            self._guard(y, x, False)
-        return vectors.combined(node.target, terms, count)
-
-    def _guard(self, zeros: Any, factor: Any, divides: bool) -> None:
-        varies = isinstance(factor, fx.Node) and factor.op != "get_attr"
-        if zeros in self._seeds.nodes and varies and filling(factor) is None:
-            self.guards[factor] = divides or self.guards.get(factor, False)
-
-
-def _cost(nodes: Iterable[fx.Node]) -> float:
-    """Of computing some nodes, in elements."""
-    return float(sum(CALL + node.meta["val"].numel() for node in nodes))
