@@ -1,7 +1,7 @@
 """From a graph to a function, by way of its source."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -37,11 +37,11 @@ class SourceProgram:
 
 def compile_graph(inputs: list[Node], outputs: list[Node]) -> Compiled:
     """Compile the part of a graph that leads from `inputs` to `outputs`."""
-    source, run = _compile(inputs, outputs)
+    source, run = _compile(Writer(inputs, outputs))
 
     @cache
     def into(places: tuple[int, ...]) -> Program:
-        return _compile(inputs, outputs, places)[1]
+        return _compile(Writer(inputs, outputs, places))[1]
 
     def many(moving: tuple[bool, ...], size: int) -> Compiled:
         return compile_graph(*batched(inputs, outputs, live(outputs), moving, size))
@@ -49,11 +49,16 @@ def compile_graph(inputs: list[Node], outputs: list[Node]) -> Compiled:
     return Compiled(run, "program", SourceProgram(source, run), into=into, many=many)
 
 
-def _compile(
-    inputs: list[Node], outputs: list[Node], places: tuple[int, ...] = ()
-) -> tuple[str, Program]:
-    """Return the source and the function; it writes the outputs at `places` into more inputs."""
-    writer = Writer(inputs, outputs, places)
+def compile_watched(
+    inputs: list[Node], outputs: list[Node], watch: Node | None, general: Compiled
+) -> Compiled:
+    """Compile outputs that may be used if a number is finite; else the general program runs."""
+    source, run = _compile(Writer(inputs, outputs, watch=watch, general=general.run))
+    return replace(general, run=run, native=SourceProgram(source, run))
+
+
+def _compile(writer: Writer) -> tuple[str, Program]:
+    """Return the source and the function."""
     source = writer.write()
     compiled = code(source, "<diffface recorded program>")
     exec(compiled, writer.names.bound.namespace)  # noqa: S102  # our own: names and calls, no user's text

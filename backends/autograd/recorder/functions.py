@@ -145,4 +145,23 @@ def gathered(x: Any, index: Any) -> Any:
     return x.take(index, None, np.empty(index.shape, x.dtype), "clip")
 
 
-KERNELS = (scatter, cast, product, total, expand, joined, gathered)
+def placed(base: Any, shape: Shape, dtype: Any, *parts: tuple[Any, Any]) -> Any:
+    """Return a copy of `base`, overwritten by parts at indices; all of it, if it is None."""
+    result = np.empty(shape, dtype) if base is None else base.copy()
+    for index, part in parts:
+        result[index] = part
+    return result
+
+
+def watched(arrays: tuple[tuple[Any, bool], ...]) -> Any:
+    """Return a number that is finite only if all arrays are, and their inverses where so marked."""
+    with np.errstate(all="ignore"):
+        found = 0.0
+        for x, divides in arrays:
+            found += np.add.reduce(x, None)
+            if divides:
+                found += np.add.reduce(np.reciprocal(x), None)
+    return found
+
+
+KERNELS = (scatter, cast, product, total, expand, joined, gathered, placed, watched)

@@ -6,6 +6,8 @@ other memory than what its ufuncs returned, what it allocated or borrowed itself
 given for its outputs. It shares no state between calls, so it may run in many threads at once.
 """
 
+from math import isfinite
+
 import numpy as np
 
 from diffface.backends.autograd.recorder.functions import (
@@ -29,21 +31,35 @@ from diffface.backends.autograd.recorder.places import (
 from diffface.backends.autograd.recorder.program_names import ProgramNames
 from diffface.backends.autograd.recorder.scatter import Touched, update_lines
 from diffface.backends.autograd.recorder.source import FILLING, argument, empty, expression
+from diffface.backends.compiled import Program
 from diffface.backends.recording.lifetimes import Lifetimes
 from diffface.backends.recording.workspace import Workspace
 
 
 class Writer:
-    """Writes the source of one program."""
+    """Writes the source of one program.
+
+    Parameters
+    ----------
+    inputs, outputs : list of Node
+    places : tuple of int
+        Outputs that are written into further inputs.
+    watch : Node, optional
+        A number: unless it is finite, the program returns what `general` does.
+    general : callable, optional
+    """
 
     def __init__(
-        self, inputs: list[Node], outputs: list[Node], places: tuple[int, ...] = ()
-    ) -> None:
+        self, inputs: list[Node], outputs: list[Node], places: tuple[int, ...] = (),
+        watch: Node | None = None, general: Program | None = None,
+    ) -> None:  # fmt: skip
         self.names = ProgramNames(inputs)
         self._inputs = inputs
         self._outputs = outputs
-        self._order = live(outputs)
-        self._lives = Lifetimes(self._order, _operands, _owns, outputs, _keeps)
+        self._watch, self._general = watch, general
+        needed = [*outputs, watch] if watch else outputs
+        self._order = live(needed)
+        self._lives = Lifetimes(self._order, _operands, _owns, needed, _keeps)
         self._lines: list[str] = []
         # What is known of the arrays that began as zeros and are being added to.
         self._touched: dict[Node, Touched] = {}
@@ -68,8 +84,14 @@ class Writer:
                 self._workspace.release(node)
         results = "".join(f"{self._result(i, node)}, " for i, node in enumerate(self._outputs))
         first, last = self._workspace.lines(self.names.bound.spell)
+        given = [f"x{i}" for i in range(len(self._inputs))]
+        if self._watch is not None:
+            spell = self.names.bound.spell
+            holds = f"{spell(isfinite, 'isfinite')}({self.names.operand(self._watch)})"
+            call = f"{spell(self._general, 'general')}({', '.join(given)})"
+            last.append(f"if not {holds}: return {call}")
         self._lines = [*first, *self._lines, *last, f"return ({results.strip()})"]
-        arguments = [*(f"x{i}" for i in range(len(self._inputs))), *self._places.values()]
+        arguments = [*given, *self._places.values()]
         head = f"def run({', '.join(arguments)}):"
         body = ("    " + line for line in self._lines)
         return "\n".join([*self.names.comments, head, *body, ""])

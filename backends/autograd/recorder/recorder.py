@@ -21,7 +21,7 @@ from autograd.numpy import numpy_vjps
 from autograd.numpy.numpy_boxes import ArrayBox
 
 from diffface.backends.autograd.recorder.boxes import RecordedArray, is_a
-from diffface.backends.autograd.recorder.compile import compile_graph
+from diffface.backends.autograd.recorder.entries import compile_entries
 from diffface.backends.autograd.recorder.graph import Node
 from diffface.backends.autograd.recorder.tape import RecordedNode, Tape
 from diffface.backends.compiled import Arrays, Compiled, Program
@@ -65,7 +65,7 @@ def _record(program: Program, examples: Arrays) -> Compiled:
     tape = Tape()
     generators = Generators(program)
     try:
-        compiled = compile_graph(tape.inputs, trace(tape, program, examples))
+        compiled = compile_entries(tape.graph, tape.inputs, trace(tape, program, examples))
     except Exception as error:
         if tape.escaped is not None:
             raise tape.escaped from None

@@ -91,7 +91,7 @@ class Touched:
         """Whether `index` is constant and reaches no element twice."""
         if any(not n.is_constant for n in nodes_in(index)):
             return False
-        if _is_basic(index):
+        if is_basic(index):
             return True
         if self._numbers is None:
             self._numbers = np.arange(prod(self.shape)).reshape(self.shape)
@@ -119,7 +119,7 @@ def update_lines(
         return [f"{names.bind(np.add.at)}({target}, {_at(names, index)}, {value})"]
     if clean:
         return [f"{place} = {value}"]
-    if x.shape == () or not once or not _is_basic(index):
+    if x.shape == () or not once or not is_basic(index):
         return [f"{place} += {value}"]
     return [f"v = {place}", f"{names.bind(np.add)}(v, {value}, v)"]
 
@@ -137,7 +137,8 @@ def _at(names: ProgramNames, index: Any) -> str:
     return index_source(names, index) if isinstance(index, list) else argument(names, index)
 
 
-def _is_basic(index: Any) -> bool:
+def is_basic(index: Any) -> bool:
+    """Whether an index is of slices and integers alone, so that NumPy makes a view."""
     parts = index if isinstance(index, tuple) else (index,)
     # True and False add an axis, and copy.
     return all(
