@@ -31,6 +31,7 @@ from diffface.backends.torch.graph.gathers import (
     gather_within,
 )
 from diffface.backends.torch.graph.graph import aten
+from diffface.backends.torch.graph.kernels import calls_many
 from diffface.backends.torch.graph.memory import allocates, lifetimes_of
 from diffface.backends.torch.graph.replay import BELOW, replay
 from diffface.backends.torch.graph.segments import join_segments
@@ -47,7 +48,6 @@ _TRACING = torch._C._get_tracing_state
 _OPTIONS = {
     "alignment_asserts": False,
     "compile_threads": 1,  # else a pool of processes would stay behind
-    "cpp_wrapper": False,
     "fallback_random": True,  # the caller's generator, advanced as the eager program does
     "scalar_asserts": False,
     "size_asserts": False,
@@ -142,8 +142,9 @@ def _compile(module: fx.GraphModule, examples: Arrays) -> Compiled:
         record_original_output_strides(graph)
         options: dict[str, Any] = {"cpp.simdlen": 1} if _pads_doubles(graph) else {}
         options["assert_indirect_indexing"] = not all_within(graph, within)
+        options["cpp_wrapper"] = calls_many(graph)
         with config.patch(options):
-            compiled: Any = compile_fx_inner(graph, fakes)
+            compiled: Any = compile_fx_inner(graph, fakes, cpp_wrapper=options["cpp_wrapper"])
     rules = module.meta["rules"]
     run, direct = _write(compiled.current_callable, graph, examples, constants, rules)
     native = CompiledGraph(graph, constants, compiled.source_code, run)
