@@ -68,8 +68,9 @@ def _of_equinox(module: Any) -> Subtree:
     """Arrays of floating-point numbers are active, as `equinox.filter_grad` has it."""
     leaves, tree = jax.tree.flatten(module)
     # What is neither array nor atom may change, and is looked into at every call.
-    parts = tuple(i for i, leaf in enumerate(leaves) if _is_part(leaf))
-    arrays = tuple(i for i, leaf in enumerate(leaves) if not _is_part(leaf))
+    are_parts = [*map(_is_part, leaves)]
+    parts = tuple([i for i, is_part in enumerate(are_parts) if is_part])
+    arrays = tuple([i for i, is_part in enumerate(are_parts) if not is_part])
     names = _names(tree)
     found = [leaves[i] for i in arrays]
     constant = [not _is_float(leaf) for leaf in found]
@@ -95,19 +96,27 @@ def held(tree: Any) -> Rest | None:
     flat: list[Any] = []
     for data in found:
         flat += data if type(data) is tuple else (data,)
-    if all(map(_never_changes, flat)):
+    if all([type(part) in _COMMON or _never_changes(part) for part in flat]):  # noqa: C419 - faster
         return _rest(*flat) if flat else None
     return Rest(tuple(flat))
 
 
+# Types of most of what is held, none of which changes
+_COMMON = (bool, int, str, type(None))
+
+
 def _never_changes(part: object) -> bool:
     """Whether ``part`` is as it was, and the same as what is equal and of its type."""
-    if is_atom(part) or type(part) in frozen:
-        return True
-    # A mark, of which there is no more than which one it is.
-    cls = type(part)
+    # A mark, of which there is no more than which one it is
+    cls: Any = type(part)
+    is_mark = _are_marks(cls) and not getattr(part, "__dict__", True)
+    return is_mark or is_atom(part) or type(part) in frozen
+
+
+@lru_cache(maxsize=256)
+def _are_marks(cls: Any) -> bool:
     bare = cls.__mro__[1:] == (object,) and "__slots__" not in vars(cls)
-    return bare and cls.__eq__ is object.__eq__ and not getattr(part, "__dict__", True)
+    return bare and cls.__eq__ is object.__eq__
 
 
 def _is_part(leaf: Any) -> bool:
@@ -117,11 +126,24 @@ def _is_part(leaf: Any) -> bool:
 
 
 def _is_array(leaf: Any) -> bool:
-    return hasattr(leaf, "dtype") and hasattr(leaf, "shape")
+    cls: Any = type(leaf)
+    return _are_arrays(cls) or _looks_like_array(leaf)
+
+
+def _looks_like_array(x: Any) -> bool:
+    return hasattr(x, "dtype") and hasattr(x, "shape")
+
+
+_are_arrays = lru_cache(maxsize=256)(_looks_like_array)
 
 
 def _is_float(leaf: Any) -> bool:
-    return _is_array(leaf) and bool(jnp.issubdtype(leaf.dtype, jnp.inexact))
+    return _is_array(leaf) and _are_floats(leaf.dtype)
+
+
+@lru_cache(maxsize=256)
+def _are_floats(dtype: Any) -> bool:
+    return bool(jnp.issubdtype(dtype, jnp.inexact))
 
 
 @lru_cache(maxsize=256)
