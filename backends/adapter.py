@@ -21,13 +21,17 @@ from diffface.backends.generic import (
     push_batch,
     push_by_rows,
     push_by_transposing,
+    side_by_side,
     size,
     typed,
 )
 from diffface.backends.rule import Rule
 from diffface.backends.surroundings import Surroundings
 
-__all__ = ["Adapter", "Function", "Pull"]
+__all__ = ["Adapter", "Function", "Pull", "Where"]
+
+# Rows and columns of entries.
+Where = Callable[[], tuple[Any, Any]]
 
 
 class Adapter(Surroundings, ABC):
@@ -181,6 +185,18 @@ class Adapter(Surroundings, ABC):
         """
         y, dy, aux = self.pushforwards(f, x, typed(seeds, x, self.xp), value=value)
         return y, dy, None, aux
+
+    def entries(
+        self, f: Function, x: Arrays, seeds: Arrays, index: Array, where: Where, *,
+        value: bool = True, derived: bool = False,
+    ) -> tuple[Arrays, Array, Arrays | None, Arrays]:  # fmt: skip
+        """``(y, entries, moves, aux)``: elements of what `compressed` gives, side by side.
+
+        They are at ``index`` there, of an array of the library; ``where()`` returns the element of
+        ``y`` that each belongs to and the coordinate of ``x`` that moves for it, as integers.
+        """
+        y, dy, moves, aux = self.compressed(f, x, seeds, value=value, derived=derived)
+        return y, self.gather(side_by_side(dy, self.xp), index), moves, aux
 
     def gradient(
         self, f: Function, x: Arrays, *, value: bool = True

@@ -1,6 +1,7 @@
 """What every backend gets from its primitives: batches, unit vectors, the other primitive."""
 
 from collections.abc import Callable
+from math import prod
 from typing import Any, Protocol
 
 from diffface.backends.arrays import ArrayLibrary
@@ -100,6 +101,14 @@ def stack(results: list[Arrays], seeds: Arrays, xp: Any) -> Arrays:
 def typed(seeds: Arrays, like: Arrays, xp: Any) -> Arrays:
     """Batches of seeds, which may be held as bits, of the dtypes of ``like``."""
     return tuple(xp.astype(seed, a.dtype) for seed, a in zip(seeds, like, strict=True))
+
+
+def side_by_side(batches: Arrays, xp: Any) -> Array:
+    """The leaves of a batch side by side, one direction after the other, as one vector."""
+    if len(batches) == 1:
+        return xp.reshape(batches[0], (-1,))
+    rows = [xp.reshape(b, (b.shape[0], prod(b.shape[1:]))) for b in batches]
+    return xp.reshape(xp.concat(rows, axis=1), (-1,))
 
 
 def like(adapter: Primitives, block: Array, leaf: Array) -> Array:

@@ -10,15 +10,16 @@ from typing import Any, final
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax._src.core import trace_state_clean  # there is no public way to ask
+from jax._src.core import is_concrete, trace_state_clean  # there is no public way to ask
 
-from diffface.backends.adapter import Adapter, Function, Pull
+from diffface.backends.adapter import Adapter, Function, Pull, Where
 from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.errors import MissingRuleError
-from diffface.backends.generic import Some, typed
-from diffface.backends.jax.arrays import JAX_ARRAYS
+from diffface.backends.generic import Some, side_by_side, typed
+from diffface.backends.jax.arrays import JAX_ARRAYS, take
 from diffface.backends.jax.compile import coarsest_unit, compile_xla
 from diffface.backends.jax.elements import merged
+from diffface.backends.jax.entries import entries
 from diffface.backends.jax.primitive import call_rule
 from diffface.backends.jax.synchronous import synchronous
 from diffface.backends.jax.writing import updated
@@ -30,8 +31,8 @@ from diffface.backends.rule import Rule
 
 # So many writes of single elements are worth a second look at what is computed for them.
 _MANY = 16
-# Single elements of an array of one axis.
-_ELEMENTS = jax.lax.GatherDimensionNumbers((), (0,), (0,))
+# Fewer entries are gathered as fast.
+_FEW = 1 << 11
 
 
 @final
@@ -122,15 +123,35 @@ class JAX(Adapter):
     def compressed(
         self, f: Function, x: Arrays, seeds: Arrays, *, value: bool = True, derived: bool = False
     ) -> tuple[Arrays, Arrays, Arrays | None, Arrays]:
-        # On a CPU, XLA would compute what a batch shares anew for each of its directions, and all
-        # of it once more for each entry that is gathered.
-        alone = derived and all(d.platform == "cpu" for seed in seeds for d in seed.devices())
-        seeds, chunk_size = typed(seeds, x, jnp), 1 if alone else None
+        seeds, chunk_size = typed(seeds, x, jnp), _at_a_time(seeds, derived)
         y, dy, aux = self.pushforwards(f, x, seeds, chunk_size=chunk_size, value=value)
         return y, dy, None, aux
 
+    def entries(
+        self, f: Function, x: Arrays, seeds: Arrays, index: Array, where: Where, *,
+        value: bool = True, derived: bool = False,
+    ) -> tuple[Arrays, Array, Arrays | None, Arrays]:  # fmt: skip
+        devices = {d for seed in seeds for d in seed.devices()}
+        alone = len(devices) == 1 and devices.pop().platform == "cpu"
+        few = not alone or index.size < _FEW or is_concrete(x[0])
+
+        def push(x: Arrays, dx: Arrays) -> tuple[tuple[Arrays, Arrays], Arrays]:
+            y, dy, aux = jax.jvp(f, (x,), (dx,), has_aux=True)
+            return (y, aux), dy
+
+        def batch(along: Pull) -> Array:
+            dy = self.batch(along, typed(seeds, x, jnp), _at_a_time(seeds, derived))
+            return take(side_by_side(dy, jnp), index)
+
+        with _missing_rules():
+            found = None if few else entries(push, x, where, seeds[0].shape[0], batch)
+        if found is None:
+            return super().entries(f, x, seeds, index, where, value=value, derived=derived)
+        (y, aux), data = found
+        return y, data, None, aux
+
     def gather(self, flat: Array, index: Array) -> Array:
-        return _gather(flat, index)
+        return take(flat, index)
 
     def eye(self, rows: int, columns: int, offset: int, like: Array) -> Array:
         return _eye(rows, columns, -offset, like.dtype)
@@ -277,11 +298,11 @@ def warn_of_draws() -> None:
     )
 
 
-@partial(jax.jit, inline=True)
-def _gather(flat: Array, index: Array) -> Array:
-    # No element is compared with the bounds.
-    mode = jax.lax.GatherScatterMode.PROMISE_IN_BOUNDS
-    return jax.lax.gather(flat, index[:, None], _ELEMENTS, (1,), mode=mode)
+def _at_a_time(seeds: Arrays, derived: bool) -> int | None:
+    """How many directions of a batch are derived along at a time, if not all."""
+    # On a CPU, XLA would compute what a batch shares anew for each of its directions, and all of
+    # it once more for each entry that is gathered.
+    return 1 if derived and all(d.platform == "cpu" for s in seeds for d in s.devices()) else None
 
 
 def _conj(arrays: Arrays) -> Arrays:

@@ -18,6 +18,9 @@ from diffface.backends.jax import modules
 from diffface.backends.numpy_arrays import NUMPY, PYTHON
 from diffface.backends.recording.names import Names
 
+# Single elements of an array of one axis.
+_ELEMENTS = jax.lax.GatherDimensionNumbers((), (0,), (0,))
+
 
 class JAXArrays(ArrayLibrary):
     """Immutable arrays: nothing to detach, and every array is fresh."""
@@ -127,6 +130,13 @@ class JAXArrays(ArrayLibrary):
         if target is PYTHON and not shape:
             return f"{a}.item()"
         return target.of_numpy(f"{names(np.array)}({a})", shape, names)
+
+
+@partial(jax.jit, inline=True)
+def take(flat: Array, index: Array) -> Array:
+    """Elements of an array of one axis at indices that are within it, and not compared with it."""
+    mode = jax.lax.GatherScatterMode.PROMISE_IN_BOUNDS
+    return jax.lax.gather(flat, index[:, None], _ELEMENTS, (1,), mode=mode)
 
 
 @partial(jax.jit, donate_argnums=0)

@@ -38,7 +38,7 @@ def folded(e: Any, values: list[Any], shapes: list[Any]) -> list[Any] | None:
     if sum(map(prod, shapes)) > FOLD:
         return None
     plain = [np.asarray(v) for v in values if not isinstance(v, jax.Array)]
-    if len(plain) == len(values) and (moved := _by_numpy(e, plain)) is not None:
+    if len(plain) == len(values) and (moved := by_numpy(e, plain)) is not None:
         return [a.astype(v.aval.dtype) for a, v in zip(moved, e.outvars, strict=True)]
     results = e.primitive.bind(*map(jnp.asarray, values), **e.params)
     # What follows may move elements, which NumPy does at once and JAX after compiling.
@@ -126,19 +126,23 @@ def _numbered(variables: Sequence[Any]) -> list[Any]:
 
 def _moved(e: Any, deps: list[Maybe]) -> list[Maybe]:
     positions = dep.positions_of([tuple(v.aval.shape) for v in e.invars])
-    many = _by_numpy(e, positions)
+    many = by_numpy(e, positions)
     if many is None:
         results = e.primitive.bind(*map(jnp.asarray, positions), **e.params)
         many = results if e.primitive.multiple_results else [results]
     return [dep.select(_sizes(e, deps), np.asarray(r)) for r in many]
 
 
-def _by_numpy(e: Any, arrays: Sequence[Any]) -> list[Any] | None:
+def by_numpy(e: Any, arrays: Sequence[Any]) -> Sequence[Any] | None:
     """Results of an operation that moves elements; None where JAX has to say.
 
     JAX compiles each slice of a loop over elements by itself, for a tenth of a second.
     """
     name, params = e.primitive.name, e.params
+    if name == "split":
+        return np.split(arrays[0], np.cumsum(params["sizes"])[:-1], params["axis"])
+    if name == "unstack":
+        return [*np.moveaxis(arrays[0], params["axis"], 0)]
     backwards = name == "pad" and any(min(config) < 0 for config in params["padding_config"])
     # A reshape that names dimensions transposes before.
     if name not in _BY_NUMPY or backwards or (name == "reshape" and params["dimensions"]):
@@ -174,6 +178,8 @@ _BY_NUMPY: dict[str, Callable[..., Any]] = {
     "transpose": lambda params, _, a: a.transpose(params["permutation"]),
     "rev": lambda params, _, a: np.flip(a, params["dimensions"]),
     "concatenate": lambda params, _, *arrays: np.concatenate(arrays, params["dimension"]),
+    "stack": lambda params, _, *arrays: np.stack(arrays, params["axis"]),
+    "tile": lambda params, _, a: np.tile(a, params["reps"]),
     "slice": _sliced, "broadcast_in_dim": _spread, "pad": _padded,
 }  # fmt: skip
 

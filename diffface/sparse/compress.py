@@ -1,6 +1,7 @@
 """Compression: the entries of a sparse derivative from a few directions, as a program."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from diffface.backends.adapter import Adapter, Function
 from diffface.backends.compiled import Array, Arrays
-from diffface.backends.generic import like, typed
+from diffface.backends.generic import like, side_by_side, typed
 from diffface.operators.calculus import gradient_function
 from diffface.prep.operator import Operator, Part, Point
 from diffface.sparse.coloring import Coloring
@@ -89,6 +90,10 @@ class Compression:
         rows, cols = self.sparsity.rows[entries], self.sparsity.cols[entries]
         return np.where(self.coloring.place[entries] == rows, cols, rows)
 
+    def _where(self, part: "_Part") -> tuple[Any, Any]:
+        """The result that each entry is read from, and the input that moved for it."""
+        return self.coloring.place[self.order[part.which]], self.moved(part)
+
     @property
     def directions(self) -> int:
         """How many pushforwards and pullbacks there are."""
@@ -109,12 +114,14 @@ class Compression:
         for part in self.parts:
             if part.reverse:
                 y, pull, aux = adapter.pullback(f, x)
-                dx = _flat(adapter.batch(pull, typed(part.seeds, y, xp)), xp)
+                dx = side_by_side(adapter.batch(pull, typed(part.seeds, y, xp)), xp)
                 # A pullback is J^H.
                 found.append(adapter.gather(xp.conj(dx) if holomorphic else dx, part.index))
                 continue
-            y, dy, moves, aux = adapter.compressed(f, x, part.seeds, value=value, derived=derived)
-            entries = adapter.gather(_flat(dy, xp), part.index)
+            y, entries, moves, aux = adapter.entries(
+                f, x, part.seeds, part.index, partial(self._where, part), value=value,
+                derived=derived,
+            )  # fmt: skip
             if moves is not None:
                 lengths = np.concatenate([np.reshape(move, -1) for move in moves])
                 entries = entries / lengths[self.moved(part)]
@@ -145,14 +152,6 @@ def held(index: Any, leaves: Described, adapter: Adapter) -> Array:
     fits = index.max(initial=0) < 2**31
     kind = adapter.arrays.index if fits else np.int64
     return adapter.arrays.from_numpy(index.astype(kind), leaves[0][2] if leaves else None)
-
-
-def _flat(batches: Arrays, xp: Any) -> Array:
-    """The leaves of a batch side by side, one direction after the other, as one vector."""
-    if len(batches) == 1:
-        return xp.reshape(batches[0], (-1,))
-    rows = [xp.reshape(b, (b.shape[0], prod(b.shape[1:]))) for b in batches]
-    return xp.reshape(xp.concat(rows, axis=1), (-1,))
 
 
 def compressed_jacobian(operator: Operator, compression: Compression) -> Operator:
