@@ -145,11 +145,14 @@ class Signature(NamedTuple):
     @property
     def has_containers(self) -> bool:
         """Whether a constant is a tree, or has one in it."""
-        return any(
-            (argument.spec is not None and i not in self.active)
-            or any(type(leaf) is Argument and leaf.spec is not None for leaf in argument.leaves)
-            for i, argument in enumerate(self.arguments)
-        )
+        for i, (spec, leaves) in enumerate(self.arguments):
+            if spec is None or spec.is_leaf():
+                continue
+            if i not in self.active or any(
+                type(leaf) is Argument and leaf.spec is not None for leaf in leaves
+            ):
+                return True
+        return False
 
     def like_active(self, leaves: Sequence[Any]) -> Any:
         """``leaves`` of all active arguments as trees: bare, or a tuple with one entry for each."""
