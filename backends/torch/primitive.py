@@ -157,5 +157,6 @@ def _versions(arrays: Arrays) -> list[int]:
 
 
 def _version(a: Array) -> int:
-    a = innermost(a)  # a batch does not tell
+    if not torch.compiler.is_dynamo_compiling():  # which cannot trace the question
+        a = innermost(a)  # a batch does not tell
     return 0 if a.is_inference() else int(a._version)
