@@ -15,7 +15,7 @@ from diffface.backends.libraries import library_of
 from diffface.backends.registry import evaluating, resolve
 from diffface.backends.rule import Output, Rule
 from diffface.prep.arguments.tree import RESULTS, Spec, flatten, unflatten
-from diffface.rules.arguments import Arguments, followed, is_array
+from diffface.rules.arguments import Arguments, followed
 
 # Names of the arguments whose derivative is wanted.
 Names = frozenset[str]
@@ -200,12 +200,17 @@ def own(tree: Any, copy: bool) -> Any:
     written to, or tell that they were.
     """
     leaves, spec = flatten(tree, RESULTS)
-    return unflatten(spec, [_protected_from_rules(leaf, copy) for leaf in leaves])
+    return unflatten(spec, [_for_a_rule(leaf, copy) for leaf in leaves])
 
 
-def _protected_from_rules(leaf: Any, copy: bool) -> Any:
-    plain = issubclass(type(leaf), np.ndarray) and is_array(leaf)
-    return protected(leaf, copy) if plain else leaf
+def _for_a_rule(leaf: Any, copy: bool) -> Any:
+    if not issubclass(type(leaf), np.ndarray):  # recorded arrays say that they are, and lie
+        return leaf
+    if copy:
+        return np.array(leaf, subok=True)  # what rules save may be masked
+    view = leaf.view()
+    view.flags.writeable = False
+    return view
 
 
 def numpy_adapter() -> Adapter:

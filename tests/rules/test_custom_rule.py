@@ -413,6 +413,29 @@ def test_rules_that_write_to_what_they_are_given(
             np.testing.assert_array_equal(array, before, err_msg=name)
 
 
+@pytest.mark.parametrize("copy", [True, False], ids=["copies", "none"])
+@pytest.mark.parametrize("backend", AD)
+def test_what_a_rule_saves_may_be_more_than_an_array(backend: str, copy: bool) -> None:
+    @dif.custom_rule(black_box=True, copy=copy)
+    def f(x: Any) -> Any:
+        return np.sum(x[1:] ** 2)
+
+    @f.residuals
+    def _(active: Any, y: Any, x: Any) -> Any:
+        return np.ma.masked_array(x, [True, False, False]), len, None
+
+    @f.pullback(black_box=True)
+    def _(active: Any, saved: Any, dy: Any) -> Any:
+        masked, function, nothing = saved
+        assert function is len
+        assert nothing is None
+        return (2 * masked.filled(0.0) * dy,)
+
+    close(dif.gradient(f, X, backend=backend), np.array([0.0, 4.0, 6.0]))
+    prepared = dif.prepare_gradient(f, X, backend=backend)
+    close(prepared(2 * X), np.array([0.0, 8.0, 12.0]))
+
+
 def test_arrays_overwritten_after_the_call():
     import torch
 
