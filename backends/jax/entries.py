@@ -21,11 +21,11 @@ from jax import lax
 from jax.extend.core import Literal
 
 from diffface.backends.compiled import Array, Arrays
+from diffface.backends.jax.diagonal_rules import applied
 from diffface.backends.jax.diagonals import (
     Diagonals,
     Factor,
     Unfit,
-    applied,
     as_zero,
     gathered,
     identity,
