@@ -47,6 +47,22 @@ def test_what_inductor_gathers_from_is_computed_before():
 
 
 @pytest.mark.slow
+def test_inductor_computes_what_it_gathers_from_along_the_axes_that_there_are():
+    """Not along one of all elements, whose places it would take apart by a remainder each."""
+
+    def f(x):
+        xp = dif.namespace(x)
+        return xp.sum(xp.sin(x) * x[0] ** 2) + xp.sum(x**4)
+
+    x = np.linspace(0.5, 1.5, 1000)
+    found = dif.prepare_hessian(f, x, backend=dif.Torch(compile=True), sparsity="trace")
+    assert found.strategy == "inductor"
+    assert " % " not in found.native.source
+    expected = dif.hessian(f, np.sin(x), backend="autograd")
+    np.testing.assert_allclose(found(np.sin(x)).toarray(), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.slow
 def test_inductor_leaves_padded_arithmetic_to_the_compiler_of_cpp():
     def energy(x):
         xp = dif.namespace(x)

@@ -11,6 +11,7 @@ from diffface.backends.torch.graph.graph import aten
 GATHERS = (aten.index_select.default, aten.index.Tensor, aten.gather.default)
 # As `gather_within` writes them
 _UNCHECKED = (aten.gather.default, aten.index_put.default)
+_RESHAPES = (aten.view.default, aten.reshape.default, aten._unsafe_view.default)
 _WHOLE = (torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8)
 
 
@@ -108,13 +109,17 @@ def compute_before_gathers(module: fx.GraphModule) -> None:
         source, value = node.args[0], node.args[0].meta["val"]
         if 2 * node.meta["val"].numel() < value.numel():
             continue
-        copy = copied(source, node)
-        copy.meta["val"] = value.contiguous()
+        # In the shape in which it is computed: inductor vectorizes no loop over two axes in one.
+        made = source
+        while made.target in _RESHAPES:
+            made = made.args[0]
+        copy = copied(made, node)
+        copy.meta["val"] = made.meta["val"].contiguous()
         # This is how inductor is told: it works on memory, and on nothing else.
-        place = list(value.shape), list(copy.meta["val"].stride()), 0
+        place = list(value.shape), list(value.contiguous().stride()), 0
         with module.graph.inserting_before(node):
             kept = module.graph.call_function(aten.as_strided.default, (copy, *place))
-        kept.meta["val"] = copy.meta["val"]
+        kept.meta["val"] = value.contiguous()
         node.replace_input_with(source, kept)
     module.recompile()
 
