@@ -138,8 +138,8 @@ def _add(node: fx.Node) -> fx.Node | None:
     if not (isinstance(a, fx.Node) and isinstance(b, fx.Node)):  # True, which is no number here
         return None
     for x, y in ((a, b), (b, a)):
-        if y.target is aten.neg.default and _carries_result(x, node):
-            return call(node, aten.sub.Tensor, x, y.args[0])
+        if _carries_result(x, node) and (opposite := _opposite(y, node)) is not None:
+            return call(node, aten.sub.Tensor, x, opposite)
     alike = a.target is b.target and a.target in _PADDED and a.args[1:] == b.args[1:]
     if alike and len(a.users) == len(b.users) == 1:
         inner = call(node, aten.add.Tensor, a.args[0], b.args[0])
@@ -160,9 +160,26 @@ def _sub(node: fx.Node) -> fx.Node | None:
         if not _is_real(b, filling(a), node):
             return None
         return call(node, aten.rsub.Scalar, b, filling(a))
-    if b.target is aten.neg.default and _carries_result(a, node):
-        return call(node, aten.add.Tensor, a, b.args[0])
+    if _carries_result(a, node) and (opposite := _opposite(b, node)) is not None:
+        return call(node, aten.add.Tensor, a, opposite)
     return _changed(node, aten.sub.Tensor, a, b)
+
+
+def _opposite(x: Any, node: fx.Node) -> Any:
+    """The negative of ``x`` for ``node`` to take, if that is there or takes fewer operations."""
+    if x.target is aten.neg.default:
+        return x.args[0]
+    if x.target is not aten.mul.Tensor or len(x.users) > 1 or x.meta["val"].is_complex():
+        return None
+    # A product with `inner * factor`, where `inner * -factor` is there
+    for scaled, other in (x.args, x.args[::-1]):
+        inner, factor = _scaled(scaled)
+        if factor is None or len(scaled.users) > 1 or not isinstance(other, fx.Node):
+            continue
+        for user in inner.users:
+            if user.args == (inner, -factor) and user.target is aten.mul.Tensor and user < x:
+                return call(node, aten.mul.Tensor, user, other)
+    return None
 
 
 # Matrices

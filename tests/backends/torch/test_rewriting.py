@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import diffface as dif
+from diffface.backends.torch.graph.simplify import simplify
 from diffface.backends.torch.graph.trace import trace
 
 torch = pytest.importorskip("torch")
@@ -76,6 +77,8 @@ UNARY: dict[str, Callable[[Any], Any]] = {
     "by address": by_address,
     "axes to and fro": lambda x: x[None, :, None].transpose(0, 1).reshape(1, -1, 1).squeeze(2)[0],
     "columns by rows": columns_by_rows,
+    "plus a product with a negative": lambda x: (x * 3.0).sin() + (x + x * -3.0 * x.flip(0)),
+    "minus a product with a negative": lambda x: (x * 3.0).sin() + (x - x.flip(0) * (x * -3.0)),
     "put into minus zeros": lambda x: torch.slice_scatter(-torch.zeros_like(x), x[1:], 0, 1),
 }
 SPECIAL = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e-30, 1e-45, 3e-39, 3e38, -1e30, 65504.0]
@@ -204,6 +207,23 @@ def test_writes_cost_no_more_than_what_is_put_together() -> None:
         for f in (writes, puts_together)
     ]
     assert counts[0] <= counts[1]
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: (x * 3.0, x + x * -3.0 * x.flip(0)),
+        lambda x: (x * -3.0, x - x.flip(0) * (x * 3.0)),
+    ],
+)
+def test_a_product_with_the_negative_of_another_is_that(
+    f: Callable[[Any], tuple[Any, Any]],
+) -> None:
+    module = trace(f, (torch.ones(4),))
+    products = lambda: sum(n.target is torch.ops.aten.mul.Tensor for n in module.graph.nodes)
+    assert products() == 3
+    simplify(module)
+    assert products() == 2
 
 
 @pytest.mark.parametrize("compiled", [False, True])
