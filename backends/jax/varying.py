@@ -9,9 +9,6 @@ from diffface.backends.compiled import Array, Arrays
 
 Axes = frozenset[Any]
 
-# Both names change between versions of JAX.
-_pvary: Any = getattr(jax.lax, "pvary", None)
-
 
 def axes_of(arrays: Iterable[Array]) -> Axes:
     """The axes over which some of ``arrays`` differ; none outside ``shard_map``."""
@@ -25,6 +22,7 @@ def varying(arrays: Arrays, axes: Axes) -> Arrays:
 
 def _axes(a: Array) -> Axes:
     aval: Any = jax.typeof(a)
+    # Its name changes between versions of JAX.
     found: Axes = aval.vma if hasattr(aval, "vma") else aval.manual_axis_type.varying
     return found
 
@@ -32,4 +30,7 @@ def _axes(a: Array) -> Axes:
 def _varying(a: Array, axes: tuple[Any, ...]) -> Array:
     if not axes:
         return a
-    return jax.lax.pcast(a, axes, to="varying") if _pvary is None else _pvary(a, axes)
+    lax: Any = jax.lax
+    if hasattr(lax, "pcast"):
+        return lax.pcast(a, axes, to="varying")
+    return lax.pvary(a, axes)  # as older versions of JAX have it
