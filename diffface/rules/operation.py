@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -186,11 +187,7 @@ def protected(array: Any, copy: bool) -> Any:
     """``array`` as a function may have it that perhaps writes to it."""
     if copy:
         return copied(array)
-    if not issubclass(type(array), np.ndarray):  # recorded arrays say that they are, and lie
-        return followed(array)
-    view = array.view()
-    view.flags.writeable = False
-    return view
+    return _read_only(array) if _is_numpy(array) else followed(array)
 
 
 def own(tree: Any, copy: bool) -> Any:
@@ -200,15 +197,18 @@ def own(tree: Any, copy: bool) -> Any:
     written to, or tell that they were.
     """
     leaves, spec = flatten(tree, RESULTS)
-    return unflatten(spec, [_for_a_rule(leaf, copy) for leaf in leaves])
+    # What rules save may be masked.
+    for_rule: Callable[[Any], Any] = partial(np.array, subok=True) if copy else _read_only
+    return unflatten(spec, [for_rule(leaf) if _is_numpy(leaf) else leaf for leaf in leaves])
 
 
-def _for_a_rule(leaf: Any, copy: bool) -> Any:
-    if not issubclass(type(leaf), np.ndarray):  # recorded arrays say that they are, and lie
-        return leaf
-    if copy:
-        return np.array(leaf, subok=True)  # what rules save may be masked
-    view = leaf.view()
+def _is_numpy(array: Any) -> bool:
+    # Recorded arrays say that they are, and lie.
+    return issubclass(type(array), np.ndarray)
+
+
+def _read_only(array: Any) -> Any:
+    view = array.view()
     view.flags.writeable = False
     return view
 
