@@ -36,6 +36,23 @@ def test_lower_precision_within_is_no_lack(backend, dtype):
             derive(g, X, backend=backend, sparsity=small)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("error::diffface.PreparationWarning")
+def test_compiled_functions_of_lower_precision_are_rounded_otherwise():
+    def f(x):
+        xp = dif.namespace(x)
+        return xp.astype(xp.sin(xp.astype(x, xp.float32)), xp.float64) * x
+
+    x = np.linspace(0.1, 2, 50)
+    dense = dif.jacobian(f, x, backend="torch")
+    for sparsity in (None, "trace"):
+        backend = dif.Torch(compile=True)
+        prepared = dif.prepare_jacobian(f, x, backend=backend, sparsity=sparsity)
+        assert prepared.strategy == "inductor"
+        found = prepared(x) if sparsity is None else prepared(x).toarray()
+        np.testing.assert_allclose(found, dense, atol=1e-6)
+
+
 def squares_with(gradient):
     """A sum of squares, and a rule that says another gradient."""
     import jax

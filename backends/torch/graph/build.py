@@ -89,7 +89,10 @@ def build(
         result = replace(result, draws=True)
     else:
         terms = lambda inputs: _terms(native, tuple(map(_lift, inputs)))
-        check_agreement(result.run, program, examples, TORCH, terms=terms, expected=expected)
+        unit = lambda: _coarsest_unit(native.module)
+        check_agreement(
+            result.run, program, examples, TORCH, terms=terms, unit=unit, expected=expected
+        )
     if carries:
         warnings.warn(_FROZEN, PreparationWarning, stacklevel=users_stacklevel())
     return result
@@ -140,6 +143,16 @@ def _size(tensor: torch.Tensor) -> float:
     """The largest finite number in size."""
     sizes = torch.nan_to_num(tensor.abs(), nan=0.0, posinf=0.0)
     return float(sizes.max()) if tensor.numel() else 0.0
+
+
+def _coarsest_unit(module: fx.GraphModule) -> float:
+    """Machine epsilon of the coarsest numbers in a graph.
+
+    Compiled functions of these are rounded otherwise than torch's own.
+    """
+    dtypes = {getattr(node.meta.get("val"), "dtype", torch.bool) for node in module.graph.nodes}
+    inexact = (t for t in dtypes if t.is_floating_point or t.is_complex)
+    return max((torch.finfo(t).eps for t in inexact), default=0.0)
 
 
 def _copy(value: Array) -> Array:
