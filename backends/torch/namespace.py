@@ -137,6 +137,14 @@ class Namespace(ModuleType):
             start, stop, num, dtype=dtype, device=device, endpoint=endpoint, **kw
         )
 
+    def sign(self, x: Array, /) -> Array:
+        """As `numpy.sign`, without writing to chosen elements, of which no program is recorded."""
+        if x.is_complex():
+            size = torch.abs(x)
+            return torch.where(x == 0, 0, x / torch.where(x == 0, 1, size))
+        found = torch.sign(x)
+        return torch.where(torch.isnan(x), torch.nan, found) if x.is_floating_point() else found
+
     def take(self, x: Array, indices: Any, /, **kw: Any) -> Array:
         """As `numpy.take`; the indices may be an array of NumPy."""
         if not isinstance(indices, torch.Tensor):

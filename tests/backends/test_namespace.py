@@ -131,3 +131,29 @@ def test_functions_of_the_standard(name: str, backend: str) -> None:
         return
     reference = central(f, X)
     same(dif.gradient(f, X, backend=backend), reference, 1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch", "autograd"])
+def test_signs_are_recorded(backend: str) -> None:
+    def size(x: Any) -> Any:
+        return dif.namespace(x).sign(x) * x
+
+    x = np.array([-2.0, 0.0, 3.0, np.nan])
+    found = dif.prepare_jacobian(size, x, backend=backend, fallback="error", mode="forward")(x)
+    same(np.diag(found), np.array([-1.0, 0.0, 1.0, np.nan]))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "complex64", "int32"])
+def test_signs_of_tensors(dtype: str) -> None:
+    import torch
+
+    x = torch.tensor([-2.0, 0.0, 3.0]).to(getattr(torch, dtype))
+    if dtype != "int32":
+        x = torch.cat([x, torch.tensor([np.nan, np.inf]).to(x.dtype)])
+    found = dif.namespace(x).sign(x)
+    assert found.dtype == x.dtype
+    finite = np.isfinite(x.to(torch.complex128).numpy())
+    expected = np.where(finite, [-1, 0, 1, 0, 0][: len(x)], np.nan)
+    if dtype not in ("complex64", "int32"):
+        expected[4] = 1
+    np.testing.assert_array_equal(found.to(torch.complex128).numpy().real, expected)
