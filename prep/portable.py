@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from diffface.backends.arrays import ArrayLibrary
+from diffface.backends.libraries import library_of
 from diffface.prep.arguments.const import Const
 from diffface.prep.arguments.signature import Argument, Described, Leaf, Signature
 from diffface.prep.arguments.static import Static
@@ -53,16 +54,23 @@ def _itself(f: T) -> T:
     return f
 
 
+def has_name(f: Any) -> bool:
+    """Whether another process can import ``f`` by its name."""
+    found: Any = sys.modules.get(getattr(f, "__module__", ""))
+    for name in getattr(f, "__qualname__", "").split("."):
+        found = getattr(found, name, None)
+    return found is f
+
+
 def _nameless(f: Any) -> FunctionType | None:
     """The function in ``f`` that cannot be imported by name, if there is one."""
     if isinstance(f, partial):
         return _nameless(f.func)
-    if not isinstance(f, FunctionType):
+    if has_name(f):
         return None
-    found: Any = sys.modules.get(f.__module__)
-    for name in f.__qualname__.split("."):
-        found = getattr(found, name, None)
-    return None if found is f else f
+    # Functions with rules are objects around one.
+    inner = getattr(f, "__wrapped__", f)
+    return inner if isinstance(inner, FunctionType) else None
 
 
 def _by_value(f: Callable[..., Any], nameless: FunctionType) -> bytes:
@@ -141,7 +149,8 @@ def _packed(leaf: Described, active: bool) -> Any:
 def _argument(tree: Any) -> Argument:
     if isinstance(tree, Shape):
         return Argument(None, (tree.leaf,))
-    leaves, spec = flatten(tree)
+    # Integers and flags are numbers, though static.
+    leaves, spec = ([tree], None) if library_of(tree) is not None else flatten(tree)
     return Argument(spec, tuple(map(_described, leaves)))
 
 

@@ -10,6 +10,7 @@ from diffface.backends.errors import InvalidArgumentError
 from diffface.backends.registry import evaluating, owner_of
 from diffface.backends.rule import called_while_tracing, leave_whole
 from diffface.prep.arguments.tree import flatten, leaves_of, unflatten
+from diffface.prep.portable import has_name
 from diffface.rules.arguments import Arguments, called, is_array, signature_of, split, tells_none
 from diffface.rules.derivatives import RuledOperation
 from diffface.rules.operation import (
@@ -63,6 +64,10 @@ class CustomRule:
 
     def __repr__(self) -> str:
         return f"<custom rule {self.name}{self.signature}>"
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # By name, under which the function that it was made of is not found any more.
+        return vars(self)["__qualname__"] if has_name(self) else super().__reduce_ex__(protocol)
 
     # Registration
 

@@ -51,6 +51,61 @@ def test_a_copy_is_prepared_at_its_first_call(travel: Any, backend: str) -> None
 
 
 @TRAVELS
+@pytest.mark.parametrize(
+    "constant",
+    [
+        3,
+        True,
+        np.int64(3),
+        np.True_,
+        1j,
+        np.float32(2),
+        "n",
+        None,
+        (1, 2.0, (True, None)),
+        slice(2),
+    ],
+    ids=str,
+)
+def test_constants_of_all_kinds_are_the_same_when_they_arrive(travel: Any, constant: Any) -> None:
+    f = lambda x, _: cube_sum(x)
+    g = dif.prepare_gradient(f, X, dif.Const(constant), backend="autograd")
+    tree = {"x": X, "c": dif.Const(constant)}
+    in_tree = dif.prepare_gradient(lambda t: cube_sum(t["x"]), tree, backend="autograd")
+    sparse = dif.prepare_hessian(f, X, dif.Const(constant), backend="autograd", sparsity="trace")
+    same(travel(g)(X, constant), 3 * X**2)
+    same(travel(in_tree)(tree)["x"], 3 * X**2)
+    same(travel(sparse)(X, constant).toarray(), np.diag(6 * X))
+
+
+@dif.custom_rule
+def ruled(x: Any) -> Any:
+    return cube_sum(x)
+
+
+@ruled.pullback
+def _(active: Any, saved: Any, dy: Any) -> Any:
+    return (7 * saved[1] * dy,)
+
+
+@TRAVELS
+@pytest.mark.parametrize("backend", ["autograd", "jax", "torch"])
+def test_functions_with_rules_travel(travel: Any, backend: str) -> None:
+    k = 2.0
+    nested = dif.custom_rule(lambda x, c: c * cube_sum(x))
+    nested.pullback(lambda active, saved, dy: (7 * k * saved[1] * dy, None))
+    bridged = dif.bridge(lambda x: k * cube_sum(x), backend="autograd")
+    for f, expected in (
+        (ruled, 7 * X),
+        (partial(nested, c=k), 14 * X),
+        (bridged, 6 * X**2),
+        (lambda x: ruled(x) + nested(x, 1.0) + bridged(x), 21 * X + 6 * X**2),
+    ):
+        same(travel(dif.prepare_gradient(f, X, backend=backend))(X), expected)
+    assert travel(ruled) is ruled
+
+
+@TRAVELS
 def test_a_lazy_one_arrives_lazy(travel: Any) -> None:
     g = dif.prepare_gradient(cube_sum, backend="autograd")
     g(X)
