@@ -232,8 +232,13 @@ class ArrayLibrary(ABC):
         """A fresh array of NumPy, of ``shape``, as one of this library."""
         return ""
 
-    def convert_in(self, a: str, source: "ArrayLibrary", names: Names) -> tuple[str, str]:
-        """A guarded array of ``source`` as one of this library, and a condition for that."""
+    def convert_in(
+        self, a: str, source: "ArrayLibrary", example: Array, names: Names
+    ) -> tuple[str, str]:
+        """An array of ``source``, guarded to be like ``example``, as one of this library.
+
+        And a condition for that.
+        """
         if source is self:
             return a, ""
         array = source.as_numpy(a, names)

@@ -68,7 +68,9 @@ class NumPyArrays(ArrayLibrary):
         # A result of shape () may be a NumPy scalar.
         return a if shape else f"{names(np.asarray)}({a})"
 
-    def convert_in(self, a: str, source: ArrayLibrary, names: Names) -> tuple[str, str]:
+    def convert_in(
+        self, a: str, source: ArrayLibrary, example: Array, names: Names
+    ) -> tuple[str, str]:
         return source.as_numpy(a, names), ""
 
     def convert_out(

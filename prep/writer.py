@@ -160,7 +160,7 @@ class Writer:
         if constant and source is PYTHON:
             return a
         self.foreign |= source is not target
-        expression, condition = target.convert_in(a, source, self.names)
+        expression, condition = target.convert_in(a, source, example, self.names)
         if not expression:
             raise Unknown
         if condition:

@@ -116,7 +116,7 @@ def gathered(leaves: Sequence[Diagonals], avals: Sequence[Any], rows: Any, colum
         numbers, which = np.unique(constants[fixed], return_inverse=True)
         index[fixed] = size + which
         parts.append(jnp.asarray(numbers))
-    return take(lax.concatenate(parts, 0), jnp.asarray(index.astype(np.int32)))
+    return take(lax.concatenate(parts, 0), jnp.asarray(index.astype(np.uint32)))
 
 
 def as_zero(x: Factor) -> Diagonals:

@@ -9,7 +9,9 @@ order. A product of zero with infinity or NaN is NaN, which they lose. So the pr
 batch where one of the numbers that zeros are multiplied by is not finite.
 """
 
+import operator
 from collections.abc import Callable, Sequence
+from functools import reduce
 from math import prod
 from typing import Any
 
@@ -33,6 +35,8 @@ from diffface.backends.jax.parts import Parts
 
 # What diagonals may cost in terms of a batch, and the size beyond which nobody looks.
 _WORTH, _MANY = 0.75, 1 << 23
+# So many bools are looked at together.
+_ROW = 512
 _REAL = (np.float32, np.float64)
 
 # ``(x, dx) -> (what does not depend on dx, derivatives along dx)``.
@@ -79,7 +83,7 @@ def entries(
     def run() -> Array:
         return jax.core.eval_jaxpr(few.jaxpr, few.consts)[0]
 
-    fine, whole = reader.are_finite(), lambda: batch(program.along)
+    fine, whole = reader.are_finite(), lambda: batch(program.along())
     found = run() if fine is None else lax.cond(fine, run, whole)
     return jax.tree.unflatten(jax.tree.structure(shapes[0]), program.besides), found
 
@@ -137,10 +141,22 @@ class _Reader:
 
     def are_finite(self) -> Array | None:
         """Whether zeros stay zeros; None if nothing is multiplied by them."""
-        found = None
+        carried = self._program.carried(self.guards)
+        fine: dict[int, Array] = {}
         for a, divides in self.guards.items():
-            value = self._program.values[a]
-            fine = jnp.isfinite(value)
-            every = jnp.all(fine & (value != 0) if divides else fine)
-            found = every if found is None else found & every
-        return found
+            if a in carried and not divides:
+                continue
+            value = self._program.values[a].reshape(-1)
+            here = jnp.isfinite(value) & (value != 0) if divides else jnp.isfinite(value)
+            fine[value.size] = fine[value.size] & here if value.size in fine else here
+        found = [*map(_every, fine.values())]
+        return reduce(operator.and_, found) if found else None
+
+
+def _every(fine: Array) -> Array:
+    """`jax.numpy.all` of an array of one axis, in the order in which a processor does many."""
+    rows = fine.size // _ROW
+    head, tail = fine[: rows * _ROW], fine[rows * _ROW :]
+    # Without a barrier, XLA makes one sum of the two.
+    together = lax.optimization_barrier(head.reshape(rows, _ROW).all(0))
+    return together.all() & tail.all()

@@ -1,6 +1,6 @@
 """Programs of derivatives, taken apart into what depends on the direction and what does not."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -15,6 +15,13 @@ from diffface.backends.jax.structure import folded
 _MANY = 1 << 23
 # Constants that are computed from others in more steps are not looked for.
 _DEEP = 100
+# Sooner computed again, in so many steps, than written to memory and read from there.
+_CHEAP, _STEPS = ("add", "mul", "neg", "sub"), 3
+# Whose results are not finite where one of their operands is not.
+_CARRIERS = frozenset(
+    ("abs", "add", "add_any", "broadcast_in_dim", "concatenate", "mul", "neg", "reshape", "square",
+     "sub", "transpose")
+)  # fmt: skip
 # Programs that are called are read as parts of the one that calls.
 _CALLS = ("jit", "pjit")
 
@@ -65,25 +72,52 @@ class Parts:
             for v, c in zip(jaxpr.constvars, closed.consts, strict=True)
         }
         self._known.update((v, None) for v in jaxpr.invars)
-        held = [v for v in needed if v not in moves]
-        before = jaxpr.replace(
-            invars=jaxpr.invars[: len(x)], outvars=[*jaxpr.outvars[:-results], *held], eqns=fixed
-        )
-        found = jax.core.eval_jaxpr(before, closed.consts, *x)
+        held = [*dict.fromkeys(v for a in needed if a not in moves for v in self._sources(a))]
+        outvars = [*jaxpr.outvars[:-results], *held]
+        self._before = jaxpr.replace(invars=jaxpr.invars[: len(x)], outvars=outvars, eqns=fixed)
+        self._consts = closed.consts
+        found = self._found()
         self.besides = found[: len(jaxpr.outvars) - results]
         self.values = dict(zip(held, found[len(self.besides) :], strict=True))
 
-    def along(self, steps: Arrays) -> Arrays:
-        """The derivatives along one direction."""
+    def _found(self) -> list[Any]:
+        return jax.core.eval_jaxpr(self._before, self._consts, *self._x)
+
+    def along(self) -> Callable[[Arrays], Arrays]:
+        """The derivatives along one direction, from values that are computed anew.
+
+        So none has to be in memory for a batch that is hardly ever computed.
+        """
+        values = dict(zip(self.values, self._found()[len(self.besides) :], strict=True))
         jaxpr = self._jaxpr.replace(
-            constvars=[*self.values], invars=self.steps, outvars=self.derivatives, eqns=self.moving
+            constvars=[*values], invars=self.steps, outvars=self.derivatives, eqns=self.moving
         )
-        return tuple(jax.core.eval_jaxpr(jaxpr, [*self.values.values()], *steps))
+        return lambda steps: tuple(jax.core.eval_jaxpr(jaxpr, [*values.values()], *steps))
 
     def factor(self, atom: Any) -> Factor:
         """What does not depend on the direction, as an operand."""
-        value = atom.val if isinstance(atom, Literal) else self.values[atom]
+        value = atom.val if isinstance(atom, Literal) else self._again(atom, _STEPS)
         return Factor(value, self._constant(atom, _DEEP))
+
+    def carried(self, places: Iterable[Any]) -> set[Any]:
+        """Variables that are finite if those at ``places`` are that are computed from them."""
+        ends, found = set(places), set[Any]()
+        for v, e in reversed(self._defined.items()):
+            if e.primitive.name in _CARRIERS and v.aval.size and (v in ends or v in found):
+                found.update(_variables(e.invars))
+        return found
+
+    def _sources(self, v: Any, steps: int = _STEPS) -> list[Any]:
+        """Variables whose values `factor` may read."""
+        e = self._defined.get(v)
+        near = _variables(e.invars) if e and steps and e.primitive.name in _CHEAP else []
+        return [v, *(u for a in near for u in self._sources(a, steps - 1))]
+
+    def _again(self, v: Any, steps: int) -> Any:
+        e = self._defined.get(v)
+        if e is None or not steps or e.primitive.name not in _CHEAP:
+            return self.values[v]
+        return _evaluated(e, self._jaxpr, lambda a: self._again(a, steps - 1))[0]
 
     def _constant(self, atom: Any, deep: int) -> Any:
         """The value of a constant, or None."""
@@ -111,13 +145,18 @@ def _inlined(record: Any, examples: Arrays) -> Any:
                 inner = e.params["jaxpr"]
                 found = run(inner.jaxpr, inner.consts, [*map(read, e.invars)])
             else:
-                given = [*dict.fromkeys(_variables(e.invars))]
-                alone = jaxpr.replace(constvars=[], invars=given, outvars=e.outvars, eqns=[e])
-                found = jax.core.eval_jaxpr(alone, (), *map(read, given))
+                found = _evaluated(e, jaxpr, read)
             values.update(zip(e.outvars, found, strict=True))
         return [*map(read, jaxpr.outvars)]
 
     return jax.make_jaxpr(lambda *inputs: run(record.jaxpr, record.consts, inputs))(*examples)
+
+
+def _evaluated(e: Any, jaxpr: Any, read: Callable[[Any], Any]) -> list[Any]:
+    """The results of one equation of ``jaxpr``."""
+    given = [*dict.fromkeys(_variables(e.invars))]
+    alone = jaxpr.replace(constvars=[], invars=given, outvars=e.outvars, eqns=[e])
+    return jax.core.eval_jaxpr(alone, (), *map(read, given))
 
 
 def _variables(atoms: Sequence[Any]) -> list[Any]:

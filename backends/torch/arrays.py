@@ -190,7 +190,9 @@ class TorchArrays(ArrayLibrary):
             f"and {a}.device == {names(example.device)}"
         )
 
-    def convert_in(self, a: str, source: ArrayLibrary, names: Names) -> tuple[str, str]:
+    def convert_in(
+        self, a: str, source: ArrayLibrary, example: Array, names: Names
+    ) -> tuple[str, str]:
         if source is self:
             return a, ""
         if source is NUMPY:

@@ -93,6 +93,34 @@ def test_an_infinity_that_no_entry_has_is_one_of_the_batch(monkeypatch):
             assert_same(found(x).data, batch(x).data)
 
 
+HIDDEN = {
+    "by exp": lambda xp, x: xp.exp(-x * x) * (x[:1] + 1),
+    "by a quotient": lambda xp, x: x * (1 / x),
+    "by a slice": lambda xp, x: xp.exp(x) * x + xp.concat([xp.exp(x)[1:] * x[:-1], x[:1]]),
+    "by a maximum": lambda xp, x: x * xp.maximum(-2 * x, xp.ones_like(x)),
+    "by nothing": lambda xp, x: (3 - 2 * x) * x * -(x + 1),
+    "by an overflow": lambda xp, x: (1e150 * x) * (1e150 * x) * x,
+}
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_an_infinity_that_later_factors_may_hide(monkeypatch, name):
+    """Not every factor is looked at, where one that is computed from it shows its infinities."""
+
+    def f(x):
+        xp = dif.namespace(x)
+        y = HIDDEN[name](xp, x)
+        return y + xp.concat([y[1:], x[:1]])
+
+    found = dif.prepare_jacobian(f, X, backend="jax", sparsity="trace", fallback="error")
+    batch = by_batch(monkeypatch, dif.prepare_jacobian, f, X)
+    for place in (0, 1, 500, N - 1):
+        for special in (*SPECIAL, 1e-310):
+            x = X.copy()
+            x[place] = special
+            assert_same(found(x).data, batch(x).data)
+
+
 def test_what_is_returned_besides():
     def f(x):
         y = banded(x["x"] * x["scale"])

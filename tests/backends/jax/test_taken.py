@@ -25,20 +25,35 @@ FUNCTIONS = {
 }
 
 
-def aligned(x):
-    """A copy whose memory JAX takes as it is."""
-    memory = np.empty(x.nbytes + 64, np.uint8)
-    start = -memory.ctypes.data % 64
+def aligned(x, by=0):
+    """A copy whose memory JAX takes as it is, or that begins some bytes after."""
+    memory = np.empty(x.nbytes + 128, np.uint8)
+    start = -memory.ctypes.data % 64 + by
     copy = memory[start : start + x.nbytes].view(x.dtype)
     copy[...] = x
     return copy
 
 
+def strided(x):
+    copy = np.empty((x.size, 2), x.dtype)[::-1, 0]
+    copy[...] = x
+    return copy
+
+
+LAYOUTS = {
+    "aligned": aligned,
+    "as NumPy aligns": lambda x: aligned(x, by=16),
+    "at an odd place": lambda x: aligned(x, by=1),
+    "strided": strided,
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_results_share_no_memory(name):
+def test_results_share_no_memory(name, layout):
     f = FUNCTIONS[name]
     prepared = dif.prepare_value_and_pushforward(f, X, backend="jax")
-    given, v = aligned(X), aligned(np.ones(N))
+    given, v = map(LAYOUTS[layout], (X, np.ones(N)))
     leaves = lambda: jax.tree.leaves(prepared(given, tangents=v))
     first, second = leaves(), leaves()
     expected = [np.array(a) for a in first]
@@ -51,9 +66,11 @@ def test_results_share_no_memory(name):
         assert not any(np.may_share_memory(a, other) for other in others)
     for a in results:
         a[...] = -1
-    for a, b in zip(leaves(), expected, strict=True):
-        np.testing.assert_array_equal(a, b)
+    again = leaves()
     np.testing.assert_array_equal(given, X)
+    given[...], v[...] = -2, -3
+    for a, b in zip(again, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(HELD, np.linspace(1.0, 2.0, N))
 
 
