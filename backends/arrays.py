@@ -102,6 +102,10 @@ class ArrayLibrary(ABC):
     def __reduce__(self) -> tuple[Any, ...]:
         return _of_class, (type(self),)
 
+    def reduced(self, array: Array) -> tuple[Any, ...] | None:
+        """What a pickle makes ``array`` of, where that goes by settings; None for its own way."""
+        return None
+
     def describe(self, array: Array) -> tuple[tuple[int, ...], np.dtype[Any], Hashable]:
         """Shape, dtype (as NumPy calls it) and device of ``array``."""
         return tuple(array.shape), np.dtype(array.dtype), None

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from copy import deepcopy
 from functools import partial
+from io import BytesIO
 from types import FunctionType
 from typing import Any, TypeVar
 
@@ -83,13 +84,21 @@ def _by_value(f: Callable[..., Any], nameless: FunctionType) -> bytes:
             f"{which} cannot be pickled: it has no name that another process could import it by; "
             "define it at the top of a module, or install cloudpickle."
         ) from None
+
+    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # not typed
+        def reducer_override(self, obj: Any) -> Any:
+            library = library_of(obj)
+            found = None if library is None else library.reduced(obj)
+            return super().reducer_override(obj) if found is None else found
+
+    data = BytesIO()
     try:
-        data: bytes = cloudpickle.dumps(f)
+        Pickler(data).dump(f)
     except (pickle.PicklingError, TypeError, AttributeError) as error:
         raise pickle.PicklingError(
             f"{which} cannot be pickled, for what it refers to: {error}. Pass that as an argument."
         ) from error
-    return data
+    return data.getvalue()
 
 
 class Shape:

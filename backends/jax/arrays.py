@@ -41,6 +41,11 @@ class JAXArrays(ArrayLibrary):
             dtype = np.dtype([(str(dtype), "V4")])
         return array.shape, dtype, getattr(array, "sharding", None)
 
+    def reduced(self, array: Array) -> tuple[Any, ...] | None:
+        # JAX would round 64-bit arrays to 32 bits where its flag says so.
+        make, args, *rest = array.__reduce_ex__(4)
+        return _made, (make, args), *rest
+
     def place(self, device: Any) -> str:
         return ", ".join(sorted(map(str, device.device_set)))
 
@@ -166,6 +171,11 @@ def take(flat: Array, index: Array) -> Array:
 def _put(table: Array, block: Array, start: tuple[int, int]) -> Array:
     """``table`` with ``block`` from ``start`` on, in the same memory."""
     return jax.lax.dynamic_update_slice(table, block, start)
+
+
+def _made(make: Callable[..., Array], args: tuple[Any, ...]) -> Array:
+    with jax.enable_x64(True):
+        return make(*args)
 
 
 def _place_for(array: Any, device: Any) -> Any:

@@ -198,6 +198,22 @@ def test_lambdas_are_pickled_by_value(wrap: Any) -> None:
         same(h(X), 6 * X**2)
 
 
+@pytest.mark.parametrize("travel", [pickled, through_cloudpickle])
+def test_captured_arrays_keep_their_precision(travel: Any) -> None:
+    """Whatever JAX's flag says where they arrive."""
+    import jax
+
+    with jax.enable_x64(True):
+        c, weak = jax.numpy.asarray([0.1, 0.2, 0.3]), jax.numpy.asarray(0.1)
+        key = jax.random.key(0)
+        f = lambda x: ((c * x * weak) ** 2).sum() + 0 * jax.random.key_data(key)[0]
+        g = dif.prepare_gradient(f, X, backend="jax")
+        data = pickle.dumps(g)
+    assert not jax.enable_x64.value
+    for h in (g, pickle.loads(data), travel(g)):
+        same(h(X), 2 * (0.1 * np.array([0.1, 0.2, 0.3])) ** 2 * X, 1e-14)
+
+
 def test_a_function_that_refers_to_its_own_preparation() -> None:
     def f(x: Any) -> Any:
         if x.shape[0] == 1:
