@@ -1,6 +1,6 @@
-"""Calls of generated code without looks at each tensor, which one look at all of them replaces.
+"""Calls of programs without looks at each tensor, which one look at all of them replaces.
 
-Knows: what generated code assumes about its inputs, and torch's own guard of tensors.
+Knows: what programs assume about their inputs, and torch's own guard of tensors.
 Must not know: what is computed.
 """
 

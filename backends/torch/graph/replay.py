@@ -22,6 +22,7 @@ from diffface.backends.compiled import Array, Arrays, Compiled, Program
 from diffface.backends.recording.lifetimes import Lifetimes
 from diffface.backends.recording.names import code
 from diffface.backends.recording.workspace import Workspace
+from diffface.backends.torch.graph.direct import Direct
 from diffface.backends.torch.graph.lowering import lower
 from diffface.backends.torch.graph.memory import is_whole, lifetimes_of, view_of
 from diffface.backends.torch.graph.spelling import Spelling
@@ -63,13 +64,14 @@ class Replay:
 def replay(module: fx.GraphModule) -> Compiled:
     """Make straight-line Python of a recorded and simplified program; ``module`` is changed."""
     lower(module)
-    source, run = _emit_into(module)
+    source, run, direct = _emit_into(module)
 
     @cache
     def into(places: tuple[int, ...]) -> Program:
         return _emit_into(module, places)[1]
 
-    return Compiled(run, "replay", Replay(module, source, run), into=into)
+    native = Replay(module, source, run)
+    return Compiled(run, "replay", native, direct=Direct(direct), into=into)
 
 
 def node_by_node(module: fx.GraphModule) -> Compiled:
@@ -82,7 +84,9 @@ def node_by_node(module: fx.GraphModule) -> Compiled:
     return Compiled(run, "replay", Replay(module, str(module.code), run))
 
 
-def _emit_into(module: fx.GraphModule, places: tuple[int, ...] = ()) -> tuple[str, Program]:
+def _emit_into(
+    module: fx.GraphModule, places: tuple[int, ...] = ()
+) -> tuple[str, Program, Program]:
     """Write down the graph of ``module`` as a Python function.
 
     Parameters
@@ -95,8 +99,8 @@ def _emit_into(module: fx.GraphModule, places: tuple[int, ...] = ()) -> tuple[st
     Returns
     -------
     tuple
-        The source, and the function. It is re-entrant, takes inputs of any strides, and returns
-        new, contiguous tensors.
+        The source, the function, and the same for inputs that are nothing but memory, row by row.
+        It is re-entrant, takes inputs of any strides, and returns new, contiguous tensors.
     """
     if not places:
         return _emit(module, {}, {})
@@ -109,7 +113,7 @@ def _emit_into(module: fx.GraphModule, places: tuple[int, ...] = ()) -> tuple[st
 
 def _emit(
     module: fx.GraphModule, given: dict[int, str], ends: dict[str, str], keep: bool = True
-) -> tuple[str, Program]:
+) -> tuple[str, Program, Program]:
     """Write it down; ``ends`` are variables that go by other names, and is told about more.
 
     With ``keep``, memory is kept from call to call.
@@ -119,11 +123,12 @@ def _emit(
     workspace = Workspace(lifetimes, barred, view_of)
     statements = Statements(lifetimes, spelling, workspace, dict(ends))
     inputs: list[str] = []
+    rows: list[str] = []
     for node in module.graph.nodes:
         if node.op == "placeholder":
             inputs.append(name := spelling.variable(node, f"x{len(inputs)}"))
-            if node.meta["val"].dim() and node.users:
-                statements.write(f"if not {name}.is_contiguous(): {name} = {name}.contiguous()")
+            needed = node.meta["val"].dim() and node.users
+            rows.append(f"{name} if {name}.is_contiguous() else copy({name})" if needed else name)
         elif node.op == "get_attr":
             spelling.variable(node, spelling.constant(getattr(module, str(node.target)), "c"))
         elif node.op == "output":
@@ -143,19 +148,24 @@ def _emit(
         else:
             statements.add(node)
     arguments = ", ".join([*inputs, *given.values()])
-    lines = [f"def run({arguments}):"]
+    lines = [f"def direct({arguments}):", "    with below(keys):"]
+    lines += [f"        {line}" for line in (*first, *statements.text())]
+    lines.append(f"def run({arguments}):")
     if first:
         lines.append(f"    if not plain({arguments}): return general()({arguments})")
-    lines.append("    with below(keys):")
-    lines += [f"        {line}" for line in (*first, *statements.text())]
+    lines.append(f"    return direct({', '.join([*rows, *given.values()])})")
     source = "\n".join([*lines, ""])
     scope = {"below": torch._C._ExcludeDispatchKeyGuard, "keys": BELOW, **spelling.constants}
-    scope |= {"rules": module.meta["rules"], "plain": are_plain}
+    scope |= {"rules": module.meta["rules"], "plain": are_plain, "copy": _contiguous}
     # For tensors that are more than memory.
     scope["general"] = cache(lambda: _emit(module, given, dict(ends), keep=False)[1])
     exec(code(source, "<diffface replay>"), scope)  # noqa: S102 - the text comes from a graph
-    run: Program = scope["run"]
-    return source, run
+    return source, scope["run"], scope["direct"]
+
+
+def _contiguous(x: Array) -> Array:
+    with torch._C._ExcludeDispatchKeyGuard(BELOW):
+        return x.contiguous()
 
 
 def _results(outputs: Any, lifetimes: Lifetimes[fx.Node], spelling: Spelling) -> list[str]:

@@ -1,4 +1,4 @@
-"""Compiled calls on tensors like earlier ones, which one look at all of them finds out."""
+"""Prepared calls on tensors like earlier ones, which one look at all of them finds out."""
 
 import warnings
 from collections.abc import Callable
@@ -18,7 +18,9 @@ direct = pytest.importorskip("diffface.backends.torch.graph.direct")
 F64 = torch.float64
 X = torch.arange(1.0, 7.0, dtype=F64).reshape(2, 3)
 Y = torch.arange(6.0, dtype=F64).reshape(2, 3).sin()
-COMPILED = dif.Torch(compile=True)
+BACKENDS = pytest.mark.parametrize(
+    "backend", [dif.Torch(), dif.Torch(compile=True)], ids=["replay", "inductor"]
+)
 
 
 def product(x: Any, y: Any) -> Any:
@@ -83,9 +85,10 @@ def test_what_has_to_be_copied_is_never_known(name: str) -> None:
     assert not met.knows(UNLIKE[name](X), Y)
 
 
+@BACKENDS
 @pytest.mark.parametrize("name", ["strides", "every other", "negative", "inference", "expanded"])
-def test_results_are_those_of_tensors_that_were_not_known(name: str) -> None:
-    g = dif.prepare_value_and_gradient(product, X, dif.Const(Y), backend=COMPILED)
+def test_results_are_those_of_tensors_that_were_not_known(name: str, backend: Any) -> None:
+    g = dif.prepare_value_and_gradient(product, X, dif.Const(Y), backend=backend)
     for x in (X, UNLIKE[name](X), X + 1, UNLIKE[name](Y)):
         for y in (Y, UNLIKE[name](Y), Y):
             value, gradient = g(x, y)
@@ -94,8 +97,9 @@ def test_results_are_those_of_tensors_that_were_not_known(name: str) -> None:
             np.testing.assert_allclose(gradient.numpy(), expected[1].numpy(), rtol=1e-14)
 
 
-def test_other_arrays_in_the_places_of_known_ones() -> None:
-    g = dif.prepare_gradient(product, X, dif.Const(Y), backend=COMPILED)
+@BACKENDS
+def test_other_arrays_in_the_places_of_known_ones(backend: Any) -> None:
+    g = dif.prepare_gradient(product, X, dif.Const(Y), backend=backend)
     g(X, Y)
     for name in ("shape", "dtype", "numpy"):
         with pytest.raises(dif.PreparationMismatchError):
@@ -107,8 +111,9 @@ def test_other_arrays_in_the_places_of_known_ones() -> None:
     torch.testing.assert_close(found, 6 * X * Y)
 
 
-def test_who_watches_sees_known_tensors_too() -> None:
-    g = dif.prepare_gradient(product, X, dif.Const(Y), backend=COMPILED)
+@BACKENDS
+def test_who_watches_sees_known_tensors_too(backend: Any) -> None:
+    g = dif.prepare_gradient(product, X, dif.Const(Y), backend=backend)
     g(X, Y), g(X, Y)
     with Watching() as watching:
         torch.testing.assert_close(g(X, Y), 3 * X**2 * Y)
@@ -131,10 +136,11 @@ def test_who_watches_sees_known_tensors_too() -> None:
     torch.testing.assert_close(tangent, 6 * X * Y)
 
 
-def test_autocast_of_known_tensors() -> None:
+@BACKENDS
+def test_autocast_of_known_tensors(backend: Any) -> None:
     f = lambda x, w: (x @ w).square().sum()
     x, w = torch.linspace(-1, 1, 12).reshape(3, 4), torch.linspace(0.1, 2, 8).reshape(4, 2)
-    g = dif.prepare_gradient(f, x, dif.Const(w), backend=COMPILED)
+    g = dif.prepare_gradient(f, x, dif.Const(w), backend=backend)
     for scope in (nullcontext, lambda: torch.autocast("cpu", torch.bfloat16), nullcontext):
         for _ in range(2):
             with scope():
@@ -143,11 +149,12 @@ def test_autocast_of_known_tensors() -> None:
                 )
 
 
-def test_parameters_with_and_without_grad_mode() -> None:
+@BACKENDS
+def test_parameters_with_and_without_grad_mode(backend: Any) -> None:
     torch.manual_seed(0)
     model = torch.nn.Linear(3, 2).double()
     f = lambda model, x: model(x).square().sum()
-    g = dif.prepare_gradient(f, model, dif.Const(X), backend=COMPILED)
+    g = dif.prepare_gradient(f, model, dif.Const(X), backend=backend)
     for scope in (torch.no_grad, torch.enable_grad, torch.no_grad, torch.inference_mode):
         for _ in range(2):
             with torch.no_grad():
