@@ -13,8 +13,9 @@ from typing import Any
 
 from torch import fx
 
-from diffface.backends.compiled import Arrays, Compiled
+from diffface.backends.compiled import Arrays, Compiled, Program
 from diffface.backends.recording.entries.rewriting import are_many, rewrite
+from diffface.backends.torch.graph.direct import Direct
 from diffface.backends.torch.graph.graph import (
     aten,
     call,
@@ -70,17 +71,21 @@ def compute_entries(module: fx.GraphModule) -> bool:
 
 def guarded(fast: Compiled, general: Compiled) -> Compiled:
     """Let a program of `compute_entries` run, and the general one where it may not be used."""
-    run_fast, run_general = fast.run, general.run
 
-    def run(*inputs: Any) -> Arrays:
-        if not are_plain(*inputs):
-            return run_general(*inputs)
-        *outputs, total = run_fast(*inputs)
-        return tuple(outputs) if isfinite(total) else run_general(*inputs)
+    def checked(run_fast: Program) -> Program:
+        def run(*inputs: Any) -> Arrays:
+            *outputs, total = run_fast(*inputs)
+            return tuple(outputs) if isfinite(total) else run_general(*inputs)
 
+        return run
+
+    run_general, run_plain = general.run, checked(fast.run)
+    run = lambda *inputs: run_plain(*inputs) if are_plain(*inputs) else run_general(*inputs)
+    direct = fast.direct and Direct(checked(fast.direct.run))
     native: Any = fast.native
     # Only these know of the result that `run_fast` has besides.
-    return replace(fast.run_by(run, general.into), native=replace(native, run=run))
+    made = fast.run_by(run, general.into)
+    return replace(made, native=replace(native, run=run), direct=direct)
 
 
 def copy_of(module: fx.GraphModule) -> fx.GraphModule:

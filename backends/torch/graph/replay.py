@@ -121,7 +121,9 @@ def _emit(
     lifetimes, spelling = lifetimes_of(module.graph), Spelling()
     barred = module.graph.nodes if not keep else module.graph.output_node().all_input_nodes
     workspace = Workspace(lifetimes, barred, view_of)
-    statements = Statements(lifetimes, spelling, workspace, dict(ends))
+    examples = [node for node in module.graph.nodes if node.op == "placeholder"]
+    bare = [node for node in examples if node.meta["val"].dim()] if keep else None
+    statements = Statements(lifetimes, spelling, workspace, dict(ends), bare)
     inputs: list[str] = []
     rows: list[str] = []
     for node in module.graph.nodes:
@@ -151,8 +153,14 @@ def _emit(
     lines = [f"def direct({arguments}):", "    with below(keys):"]
     lines += [f"        {line}" for line in (*first, *statements.text())]
     lines.append(f"def run({arguments}):")
-    if first:
-        lines.append(f"    if not plain({arguments}): return general()({arguments})")
+    if first or statements.trusted:
+        shapes = [
+            f" and {name}.shape == {tuple(node.meta['val'].shape)}"
+            for name, node in zip(inputs, examples, strict=True)
+            if node in statements.trusted
+        ]
+        fits = f"plain({arguments}){''.join(shapes)}"
+        lines.append(f"    if not ({fits}): return general()({arguments})")
     lines.append(f"    return direct({', '.join([*rows, *given.values()])})")
     source = "\n".join([*lines, ""])
     scope = {"below": torch._C._ExcludeDispatchKeyGuard, "keys": BELOW, **spelling.constants}

@@ -16,6 +16,7 @@ from torch import fx
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from diffface.backends.torch.graph import places
 from diffface.backends.torch.graph.graph import aten
 from diffface.backends.torch.graph.look import Look, with_tensors
 from diffface.backends.torch.host import HOST, run_on_host
@@ -94,7 +95,9 @@ class Spelling:
             return None
         return self.constant(torch.tensor(x, dtype=value.dtype, device="cpu"), "n")
 
-    def part(self, shown: str, whole: Look, where: tuple[Any, ...]) -> str | None:
+    def part(
+        self, shown: str, whole: Look, where: tuple[Any, ...], bare: bool = False
+    ) -> str | None:
         """Write a view of a part of ``whole``.
 
         Parameters
@@ -105,12 +108,18 @@ class Spelling:
             What it looks like.
         where : tuple
             ``(dim, index)``, or ``(dim, start, end, step)``.
+        bare : bool
+            Whether it is nothing but memory, row by row, and surely of this shape.
 
         Returns
         -------
         str or None
             None where there is no cheap way.
         """
+        if bare and places.view is not None and whole.device.type in ("cpu", "cuda"):
+            lengths, steps, start = places.place(tuple(whole.shape), where)
+            view = self.constant(places.view, "view")
+            return f"{view}({shown}, {lengths}, {steps}, {start})"
         if len(where) == 2:
             return f"{shown}.select({where[0]}, {where[1]})"
         dim, start, end, step = where

@@ -4,7 +4,7 @@ Knows: which results may take the place of an operand, and how parts of tensors 
 Must not know: where inputs, constants and results come from.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,8 @@ _OVERWRITING = aten_names(
     scatter_add sigmoid sign sin sinh sqrt square sub tan tanh tril triu
     """
 )
+# Rounded alike, however their operands lie in memory
+_ROUNDED = aten_names("add sub rsub mul div neg")
 _COMMUTATIVE = (aten.add.Tensor, aten.mul.Tensor)
 _PADS = (aten.slice_backward.default, aten.select_backward.default)
 _UPDATES = (aten.slice_scatter.default, aten.select_scatter.default, *LOWERED)
@@ -55,15 +57,27 @@ class Statements:
         Told about every result that is computed in it.
     given : dict
         Variables in whose place there is a tensor already, and its name.
+    bare : iterable of Node, optional
+        Inputs that are nothing but memory, row by row, and surely of the shape that they show;
+        None where no tensor is.
+
+    Attributes
+    ----------
+    trusted : set of Node
+        Those of the inputs where something relies on that.
     """
 
     def __init__(
         self, lifetimes: Lifetimes[fx.Node], spelling: Spelling, workspace: Workspace[fx.Node],
-        given: dict[str, str],
+        given: dict[str, str], bare: Iterable[fx.Node] | None,
     ) -> None:  # fmt: skip
         self._given, self._workspace = given, workspace
         self._lifetimes = lifetimes
         self._spelling = spelling
+        self._bare = None if bare is None else {*bare}
+        self.trusted: set[fx.Node] = set()
+        # Padded already
+        self._padded: set[fx.Node] = set()
         self._lines: list[_Line] = []
 
     def write(self, text: str, *needs: Any) -> None:
@@ -73,7 +87,7 @@ class Statements:
 
     def add(self, node: fx.Node) -> None:
         """Add the lines that compute the result of ``node``, the cheapest that fit."""
-        ways = (self._slice, self._pad, self._update, self._overwrite)
+        ways = (self._slice, self._within, self._pad, self._update, self._overwrite)
         if not any(way(node) for way in ways):
             self._assign(node, self._expression(node), self._expression_into)
         self._workspace.release(node)
@@ -92,17 +106,19 @@ class Statements:
     def _assign(
         self, node: fx.Node, expression: str,
         into: Callable[[fx.Node, str], str | None] = lambda *_: None,
+        needs: Iterable[fx.Node] | None = None,
     ) -> None:  # fmt: skip
         """Compute a result in new memory, or ``into`` what is given, if there is a way."""
+        needs = node.all_input_nodes if needs is None else needs
         name = f"v{len(self._lines)}"
         given = self._given.get(name) or self._place(node, into)
         written = into(node, given) if given else None
         if given and written:
             self._spelling.variable(node, given)
-            self.write(written, *node.all_input_nodes)
+            self.write(written, *needs)
         else:
             self._spelling.variable(node, name)
-            self.write(f"{name} = {expression}", *node.all_input_nodes)
+            self.write(f"{name} = {expression}", *needs)
 
     def _place(self, node: fx.Node, into: Callable[[fx.Node, str], str | None]) -> str | None:
         """Return the tensor of the workspace to compute a result in, if there is a way."""
@@ -122,6 +138,8 @@ class Statements:
     def _take_place(self, node: fx.Node, of: fx.Node) -> None:
         self._spelling.variable(node, self._spelling.show(of))
         self._lifetimes.join(node, of)
+        if self._bare is not None and of in self._bare:
+            self._bare.add(node)
 
     def _expression(self, node: fx.Node) -> str:
         show, constant = self._spelling.show, self._spelling.constant
@@ -195,16 +213,48 @@ class Statements:
             self._assign(node, part)
         return part is not None
 
+    def _within(self, node: fx.Node) -> bool:
+        """Compute a result that is only put among zeros in its place there."""
+        pad = next(iter(node.users), node)
+        if len(node.users) != 1 or pad.target not in _PADS or name_of(node) not in _ROUNDED:
+            return False
+        first, look = node.args[0], node.meta["val"]
+        if len(node.args) > 2 or node.kwargs or not isinstance(first, fx.Node):
+            return False
+        if (
+            look.is_complex()
+            or first.meta["val"].dtype != look.dtype
+            or not first.meta["val"].dim()
+        ):
+            return False
+        if self._expression_into(node, "") is None or not self._zeros(pad, first):
+            return False
+        self._padded.add(pad)
+        part = self._part(pad, pad, pad.args[2:])
+        self.write(str(self._expression_into(node, str(part))), pad, *node.all_input_nodes)
+        return True
+
     def _pad(self, node: fx.Node) -> bool:
         """Put a tensor among zeros."""
+        if node in self._padded:
+            return True
         if node.target not in _PADS:
             return False
-        source, shape, *where = node.args
-        if self._part(source, node, where) is None:
+        source, _, *where = node.args
+        if not self._zeros(node, source):
             return False
-        zeros = f"{self._spelling.show(source)}.new_zeros({self._spelling.show(shape)})"
-        self._assign(node, zeros, lambda _, given: f"{given}.zero_()")
         self._into_part(node, "copy_", source, where)
+        return True
+
+    def _zeros(self, pad: fx.Node, like: Any) -> bool:
+        """Make the zeros that something is put among, if it can be; ``like`` is of their kind."""
+        _, shape, *where = pad.args
+        if self._spelling.part("", pad.meta["val"], tuple(where)) is None:
+            return False
+        zeros = f"{self._spelling.show(like)}.new_zeros({self._spelling.show(shape)})"
+        self._assign(pad, zeros, lambda _, given: f"{given}.zero_()", [like])
+        if self._bare is not None:
+            self._bare.add(pad)
         return True
 
     def _update(self, node: fx.Node) -> bool:
@@ -231,7 +281,11 @@ class Statements:
 
     def _part(self, shown: Any, like: Any, where: Any) -> str | None:
         """Write a part of a tensor; ``where`` is (dim, index) or (dim, start, end, step)."""
-        return self._spelling.part(self._spelling.show(shown), like.meta["val"], tuple(where))
+        bare = self._bare is not None and shown in self._bare
+        if bare:
+            self.trusted.add(shown)
+        name = self._spelling.show(shown)
+        return self._spelling.part(name, like.meta["val"], tuple(where), bare)
 
 
 def _updated(node: fx.Node) -> fx.Node:

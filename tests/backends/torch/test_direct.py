@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch")
 fake_tensor = pytest.importorskip("torch._subclasses.fake_tensor")
 python_dispatch = pytest.importorskip("torch.utils._python_dispatch")
 direct = pytest.importorskip("diffface.backends.torch.graph.direct")
+places = pytest.importorskip("diffface.backends.torch.graph.places")
 
 F64 = torch.float64
 X = torch.arange(1.0, 7.0, dtype=F64).reshape(2, 3)
@@ -167,3 +168,60 @@ def test_parameters_with_and_without_grad_mode(backend: Any) -> None:
     with torch.no_grad():
         model.weight.data = torch.ones(3, 2, dtype=F64).T
         torch.testing.assert_close(g(model, X)["weight"], 2 * model(X).T @ X)
+
+
+def parts(x: Any) -> Any:
+    inner = x[:, 1:] - x[:, :-1] ** 2
+    return (inner**2).sum() + (x[::2] * x[3]).sum() + (x[-2] ** 3).sum() + x[1, 2] ** 2
+
+
+SQUARE = torch.linspace(-2, 2, 36, dtype=F64).reshape(6, 6)
+WHEREVER: dict[str, Callable[[Any], Any]] = {
+    "alone": lambda x: x,
+    "after others": lambda x: torch.cat([x.new_ones(7), x.reshape(-1)])[7:].reshape(6, 6),
+    "columns": lambda x: x.T.contiguous().T,
+    "negative": negative,
+    "expanded": lambda x: x[:1].expand(6, 6),
+    "inference": in_inference,
+}
+
+
+@pytest.mark.parametrize("name", WHEREVER)
+def test_parts_of_tensors_wherever_they_lie(name: str) -> None:
+    x = WHEREVER[name](SQUARE)
+    expected = torch.func.grad(parts)(x.clone())
+    for example in (SQUARE, x):
+        g = dif.prepare_gradient(parts, example, backend="torch")
+        assert "view" in g.native.source
+        out = torch.full_like(SQUARE, torch.nan)
+        for each in (x, SQUARE, x, x):
+            found = g(each)
+        torch.testing.assert_close(found, expected, rtol=1e-14, atol=1e-14)
+        torch.testing.assert_close(g(x, out=out), expected, rtol=1e-14, atol=1e-14)
+        torch.testing.assert_close(g.native.run(x)[0], expected, rtol=1e-14, atol=1e-14)
+
+
+def test_programs_do_not_read_beyond_smaller_tensors() -> None:
+    run: Any = dif.prepare_gradient(parts, SQUARE, backend="torch").native
+    for x in (SQUARE[:, :5], SQUARE[:5], SQUARE[0], SQUARE[:0]):
+        with pytest.raises((RuntimeError, IndexError)):
+            run(x)
+
+
+def test_places_of_parts_are_those_of_torch() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(300):
+        shape = tuple(rng.integers(0, 5, rng.integers(1, 4)).tolist())
+        x, dim = torch.zeros(shape), int(rng.integers(-len(shape), len(shape)))
+        begin, end = rng.integers(-6, 7, 2).tolist()
+        part, where = x, (dim, begin, [end, None, 2**63 - 1][rng.integers(3)], rng.integers(1, 3))
+        if shape[dim] and rng.integers(2):
+            where = dim, int(rng.integers(-shape[dim], shape[dim]))
+            part = x.select(*where)
+        else:
+            where = (*where[:3], int(where[3]))
+            part = torch.ops.aten.slice.Tensor(x, *where)
+        found = places.place(shape, where)
+        assert found[0] == tuple(part.shape)
+        if part.numel():
+            assert found == (tuple(part.shape), part.stride(), part.storage_offset())
