@@ -11,6 +11,9 @@ from torch._C._dynamo.guards import TensorGuards
 from diffface.backends.compiled import Array, Program
 from diffface.backends.torch.levels import are_plain
 
+# To meet tensors takes longer than the guards of single arrays, which know them all.
+_MEETINGS = 32
+
 
 class Direct:
     """A program for tensors like earlier ones.
@@ -30,14 +33,18 @@ class Direct:
         Whether tensors, outside of modes of dispatch, are like those of the last `meet`.
     """
 
-    __slots__ = ("knows", "run")
+    __slots__ = ("_left", "knows", "run")
 
     def __init__(self, run: Program) -> None:
         self.run = run
         self.knows: Callable[..., bool] = _knows_none
+        self._left = _MEETINGS
 
     def meet(self, *tensors: Array) -> None:
-        """Know tensors like these, if ``run`` can take them."""
+        """Know tensors like these, if ``run`` can take them, and not too many came before."""
+        if self._left <= 0:
+            return
+        self._left -= 1
         # The guard wants to see each tensor once.
         if len({*map(id, tensors)}) == len(tensors) and _are_bare(*tensors):
             guards = TensorGuards(*tensors, dynamic_dims_sizes=None, dynamic_dims_strides=None)

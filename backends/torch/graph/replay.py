@@ -130,7 +130,7 @@ def _emit(
         if node.op == "placeholder":
             inputs.append(name := spelling.variable(node, f"x{len(inputs)}"))
             needed = node.meta["val"].dim() and node.users
-            rows.append(f"{name} if {name}.is_contiguous() else copy({name})" if needed else name)
+            rows.append(f"{name}.contiguous()" if needed else name)
         elif node.op == "get_attr":
             spelling.variable(node, spelling.constant(getattr(module, str(node.target)), "c"))
         elif node.op == "output":
@@ -164,16 +164,11 @@ def _emit(
     lines.append(f"    return direct({', '.join([*rows, *given.values()])})")
     source = "\n".join([*lines, ""])
     scope = {"below": torch._C._ExcludeDispatchKeyGuard, "keys": BELOW, **spelling.constants}
-    scope |= {"rules": module.meta["rules"], "plain": are_plain, "copy": _contiguous}
+    scope |= {"rules": module.meta["rules"], "plain": are_plain}
     # For tensors that are more than memory.
     scope["general"] = cache(lambda: _emit(module, given, dict(ends), keep=False)[1])
     exec(code(source, "<diffface replay>"), scope)  # noqa: S102 - the text comes from a graph
     return source, scope["run"], scope["direct"]
-
-
-def _contiguous(x: Array) -> Array:
-    with torch._C._ExcludeDispatchKeyGuard(BELOW):
-        return x.contiguous()
 
 
 def _results(outputs: Any, lifetimes: Lifetimes[fx.Node], spelling: Spelling) -> list[str]:

@@ -86,6 +86,14 @@ def test_what_has_to_be_copied_is_never_known(name: str) -> None:
     assert not met.knows(UNLIKE[name](X), Y)
 
 
+def test_where_others_come_all_the_time_none_are_met() -> None:
+    met = direct.Direct(lambda *_: ())
+    for _ in range(100):
+        met.meet(X.T, Y)
+    met.meet(X, Y)
+    assert not met.knows(X, Y)
+
+
 @BACKENDS
 @pytest.mark.parametrize("name", ["strides", "every other", "negative", "inference", "expanded"])
 def test_results_are_those_of_tensors_that_were_not_known(name: str, backend: Any) -> None:
