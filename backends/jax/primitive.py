@@ -5,6 +5,7 @@ derivatives there are those of the function itself.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -35,7 +36,8 @@ def call_rule(rule: Rule, x: Arrays) -> Arrays:
     x = varying(x, axes_of(x))
     if all(map(is_concrete, x)):
         # Functions may decide on values that they can see.
-        return _bind(x, (), evaluate, partial(differential, rule, ()), None, rule.name)
+        with suppress(jax.errors.UnexpectedTracerError):  # a tracer that the function captures
+            return _bind(x, (), evaluate, partial(differential, rule, ()), None, rule.name)
     record = jax.make_jaxpr(evaluate)(*x)
     # What the function captures becomes an input: it may be a tracer, which nobody may keep.
     captured, jaxpr = tuple(record.consts), record.jaxpr
@@ -65,7 +67,10 @@ def _evaluate(*inputs: Any, evaluate: Callable[..., Sequence[Array]], **_: Any) 
 
 
 def _abstract(*inputs: Any, evaluate: Any, call_jaxpr: Any, **_: Any) -> list[Any]:
-    return list((call_jaxpr or jax.make_jaxpr(evaluate)(*inputs)).out_avals)
+    record = call_jaxpr or jax.make_jaxpr(evaluate)(*inputs)
+    if any(isinstance(a, jax.core.Tracer) for a in record.consts):
+        raise jax.errors.UnexpectedTracerError("captured")
+    return list(record.out_avals)
 
 
 def _jvp(primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> Any:

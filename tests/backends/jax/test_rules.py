@@ -141,6 +141,29 @@ def test_values_that_a_rule_captures(derived: str, around: str, kind: str) -> No
     same(np.asarray(hessian), np.diag(12 * X), 1e-5)
 
 
+@pytest.mark.parametrize("kind", ["pull", "push"])
+def test_captured_values_at_arguments_that_are_known(kind: str) -> None:
+    def cubed(c: Any) -> Any:
+        f = dif.custom_rule(lambda x: c * x**3)
+        if kind == "pull":
+            f.pullback(lambda active, saved, dy: (3 * c * saved[1] ** 2 * dy,))
+        else:
+            f.pushforward(lambda active, args, dx: 3 * c * args[0] ** 2 * dx[0])
+        return f
+
+    x, many = jax.numpy.asarray(X), jax.numpy.asarray([2.0, 3.0])
+    expected = np.outer([2, 3], X**3)
+    same(np.asarray(jax.vmap(lambda c: cubed(c)(x))(many)), expected, 1e-6)
+    same(np.asarray(lax.map(lambda c: cubed(c)(x), many)), expected, 1e-6)
+    same(np.asarray(jax.jit(lambda c: cubed(c)(x))(2.0)), expected[0], 1e-6)
+    first = jax.vmap(lambda c: jax.grad(lambda x: cubed(c)(x).sum())(x))
+    same(np.asarray(first(many)), np.outer([6, 9], X**2), 1e-6)
+    second = jax.vmap(lambda c: jax.hessian(lambda x: cubed(c)(x).sum())(x).sum(0))
+    same(np.asarray(second(many)), np.outer([12, 18], X), 1e-5)
+    with pytest.raises(dif.NotDifferentiableError, match="captures a value that is differentiated"):
+        jax.grad(lambda c: cubed(c)(x).sum())(2.0)
+
+
 @pytest.mark.parametrize("around", AROUND)
 def test_a_captured_value_that_is_differentiated(around: str) -> None:
     def f(x: Any, c: Any) -> Any:
