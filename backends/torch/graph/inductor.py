@@ -23,6 +23,7 @@ from diffface.backends.errors import PreparationWarning
 from diffface.backends.rule import Rule
 from diffface.backends.torch.arrays import TORCH
 from diffface.backends.torch.graph.attention import open_attention
+from diffface.backends.torch.graph.biases import part_biases
 from diffface.backends.torch.graph.direct import Direct
 from diffface.backends.torch.graph.gathers import (
     GATHERS,
@@ -130,6 +131,7 @@ def _compile(module: fx.GraphModule, examples: Arrays) -> Compiled:
     join_segments(graph)
     _copy_old_outputs(graph)
     open_attention(graph)
+    part_biases(graph)
     inputs = [node.meta["val"] for node in graph.graph.nodes if node.op == "placeholder"]
     chunk = max(config.cpp.min_chunk_size, _SERIAL // torch.get_num_threads())
     with config.patch({**_OPTIONS, "cpp.min_chunk_size": chunk}), torch.no_grad():
