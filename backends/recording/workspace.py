@@ -54,9 +54,10 @@ class Layout:
 class _Memory:
     """Memory, and the arrays in it of those programs that have borrowed it."""
 
-    __slots__ = ("arrays", "bytes")
+    __slots__ = ("arrays", "bytes", "size")
 
     def __init__(self, size: int) -> None:
+        self.size = size
         self.bytes = np.empty(size, np.uint8)
         self.arrays: dict[Layout, Sequence[Any]] = {}
 
@@ -71,7 +72,7 @@ def borrow(layout: Layout) -> tuple[_Memory, Sequence[Any]]:
         memory = _spare.pop()
     except IndexError:
         memory = _Memory(layout.size)
-    if memory.bytes.nbytes < layout.size:
+    if memory.size < layout.size:
         memory = _Memory(layout.size)
     found = memory.arrays.get(layout)
     if found is None:
@@ -83,7 +84,7 @@ def borrow(layout: Layout) -> tuple[_Memory, Sequence[Any]]:
 
 def give_back(memory: _Memory) -> None:
     """Keep memory for those who borrow next."""
-    if memory.bytes.nbytes <= _LARGE and len(_spare) < _RUNS:
+    if memory.size <= _LARGE and len(_spare) < _RUNS:
         _spare.append(memory)
 
 

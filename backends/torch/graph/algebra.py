@@ -86,7 +86,7 @@ def _may_join(first: Any, then: Any, node: fx.Node) -> bool:
         return True
     limit = torch.finfo(node.meta["val"].dtype).max
     grows = abs(first) >= 1 and abs(then) >= 1
-    return _is_power_of_two(first) and grows and abs(first * then) <= limit
+    return is_power_of_two(first) and grows and abs(first * then) <= limit
 
 
 def _neg(node: fx.Node) -> fx.Node | None:
@@ -103,7 +103,7 @@ def _div(node: fx.Node) -> fx.Node | None:
         return _changed(node, aten.div.Tensor, a, b)
     if not _is_real(a, n, node):
         return None
-    if _is_power_of_two(n):
+    if is_power_of_two(n):
         return a if n == 1 else call(node, aten.mul.Tensor, a, 1 / n)
     return _changed(node, aten.div.Tensor, a, n)
 
@@ -292,6 +292,6 @@ def _scaled(x: Any) -> tuple[Any, Any]:
     return x, None
 
 
-def _is_power_of_two(n: Any) -> bool:
+def is_power_of_two(n: Any) -> bool:
     """Whether a quotient by ``n`` is the product with its inverse."""
     return isinstance(n, (int, float)) and math.frexp(abs(n))[0] == 0.5 and 2**-64 < abs(n) < 2**64

@@ -13,18 +13,24 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from diffface.backends.torch.graph.algebra import is_power_of_two
 from diffface.backends.torch.graph.constants import keep
 from diffface.backends.torch.graph.graph import (
+    agree_but_for_strides,
     aten,
     aten_names,
+    call,
     drop_dead,
     filling,
     looks_like,
     mark_sight_of_zero,
     name_of,
     sees_sign_of_zero,
+    value_of,
 )
 
+# Powers of two, and numbers, that are far from the ends of the range of float32
+_SCALE, _RANGE = 2**4, 2**60
 # A filled tensor of more elements than this is made anew at every run
 _KEPT = 1 << 16
 
@@ -58,8 +64,14 @@ LOWERED: dict[Any, str] = {
 }  # fmt: skip
 
 
+# The signs of a tensor and of a number that is added to it
+_SIGNS: dict[Any, tuple[int, int]] = {
+    aten.add.Tensor: (1, 1), aten.sub.Tensor: (1, -1), aten.rsub.Scalar: (-1, 1),
+}  # fmt: skip
+
+
 def lower(module: fx.GraphModule) -> None:
-    """Fuse sums of padded pieces, and keep filled tensors, in the graph of ``module``."""
+    """Fuse sums with padded pieces and with numbers, and keep filled tensors."""
     mark_sight_of_zero(module.graph)
     place = {node: i for i, node in enumerate(module.graph.nodes)}
     for node in list(module.graph.nodes):
@@ -78,6 +90,8 @@ def lower(module: fx.GraphModule) -> None:
                         positive = None
                     _fuse(node, into, piece, positive)
                     break
+        if node.target is aten.mul.Tensor and (found := _scaled_sum(node)) is not None:
+            node.replace_all_uses_with(found)
         if filling(node) is not None and not _is_overwritten(node):
             with torch.no_grad():
                 node.replace_all_uses_with(
@@ -85,6 +99,35 @@ def lower(module: fx.GraphModule) -> None:
                 )
     drop_dead(module.graph)
     module.recompile()
+
+
+def _scaled_sum(node: fx.Node) -> fx.Node | None:
+    """``c k + k x`` for ``(c + x) k``, in one pass, where that is the same.
+
+    ``k`` is a power of two, so that the sum alone is rounded, whether the product with ``k`` and it
+    are fused or not. Where ``k x`` is out of range, ``c`` is too small to change ``x``.
+    """
+    inner: Any
+    k: Any
+    inner, k = node.args
+    if not isinstance(inner, fx.Node) or inner.target not in _SIGNS:
+        return None
+    if len(inner.users) > 1 or len(inner.args) != 2 or inner.kwargs:
+        return None
+    x: Any
+    c: Any
+    x, c = inner.args
+    look, before = node.meta["val"], value_of(x)
+    if look.dtype not in (torch.float32, torch.float64) or not isinstance(c, int | float):
+        return None
+    if before is None or not agree_but_for_strides(before, look):
+        return None
+    if not is_power_of_two(k) or not 1 <= abs(k) <= _SCALE or not 1 / _RANGE < abs(c) < _RANGE:
+        return None
+    if k < 0 and sees_sign_of_zero(node):
+        return None
+    of_x, of_c = _SIGNS[inner.target]
+    return call(node, aten.rsub.Scalar, x, of_c * c * k, -of_x * k)
 
 
 def _is_overwritten(node: fx.Node) -> bool:

@@ -159,13 +159,14 @@ class Statements:
         return f"{name}({self._spelling.arguments(args, kwargs, node)})"
 
     def _number_minus(self, node: fx.Node, args: Any, out: str = "") -> str | None:
-        if node.target is not aten.rsub.Scalar or len(args) != 2:
+        if node.target is not aten.rsub.Scalar:
             return None
         number = self._spelling.number(args[1], node)
         if number is None:
             return None
         subtract = self._spelling.constant(torch.sub, "sub")
-        return f"{subtract}({number}, {self._spelling.show(args[0])}{out})"
+        scale = "".join(f", alpha={self._spelling.show(alpha)}" for alpha in args[2:])
+        return f"{subtract}({number}, {self._spelling.show(args[0])}{scale}{out})"
 
     def _expression_into(self, node: fx.Node, given: str) -> str | None:
         if not isinstance(node.target, OpOverload):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import diffface as dif
+from diffface.backends.torch.graph.replay import replay
 from diffface.backends.torch.graph.simplify import simplify
 from diffface.backends.torch.graph.trace import trace
 
@@ -224,6 +225,45 @@ def test_a_product_with_the_negative_of_another_is_that(
     assert products() == 3
     simplify(module)
     assert products() == 2
+
+
+SHIFTS: dict[str, Callable[[Any, float], Any]] = {
+    "a number and": lambda x, c: c + x,
+    "a number less": lambda x, c: c - x,
+    "less a number": lambda x, c: x - c,
+}
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("shift", SHIFTS)
+def test_a_scaled_difference_from_a_number_is_one_pass(shift: str, dtype: str) -> None:
+    """To the bit, near the number and at both ends of the range, too."""
+    rewritten = 0
+    for c in (1.0, -3.0, 0.1, 1e17, 1e-17, 2.0**70, 2.0**-70):
+        near = np.array(c * (1 + np.arange(-4, 5) * np.finfo(dtype).eps), dtype)
+        scale = 2.0 ** np.arange(-48, 49)
+        with np.errstate(over="ignore"):
+            limits = np.finfo(dtype)
+            sizes = [limits.max, limits.max / 2 * (1 + limits.eps), limits.tiny]
+            ends = np.outer(sizes, scale).astype(dtype)
+        points = np.concatenate([near, ends.ravel(), -ends.ravel(), everywhere(dtype).numpy()])
+        x = torch.tensor(points)
+        for k in (2, -2.0, 16.0, -16.0, 1.0, 3.0, 0.5, 32.0, 2.0**40):
+            f = lambda x, c=c, k=k: SHIFTS[shift](x, c) * k
+            for g in (f, lambda x, f=f: (f(x) + 1).abs()):  # which hides the sign of a zero
+                module = trace(lambda x, g=g: (g(x),), (x,))
+                simplify(module)
+                found = replay(module)
+                same_numbers(found.run(x)[0], g(x))
+                rewritten += "alpha" in found.native.source
+    assert rewritten > 10
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_sign_of_a_zero_that_is_scaled(sign: int) -> None:
+    f = lambda x: 1 / ((1 - x) * (2.0 * sign))
+    prepared = dif.prepare_value_and_jacobian(f, torch.full((3,), 2.0), backend="torch")
+    same_numbers(prepared(torch.ones(3))[0], f(torch.ones(3)))
 
 
 @pytest.mark.parametrize("compiled", [False, True])
