@@ -12,6 +12,8 @@ from torch._C._dynamo import guards
 # ``view(tensor, shape, strides, start)`` takes no more time than it takes to make a tensor, half of
 # what `torch.Tensor.narrow` takes. Some releases of torch may not have it.
 view: Any = getattr(guards, "_reinterpret_tensor", None)
+# ``empty(shape, strides, dtype)`` on the processor
+empty: Any = getattr(guards, "_empty_strided_cpu", None)
 
 
 def place(

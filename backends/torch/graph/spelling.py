@@ -95,6 +95,13 @@ class Spelling:
             return None
         return self.constant(torch.tensor(x, dtype=value.dtype, device="cpu"), "n")
 
+    def zeros(self, shape: Any, like: Any, look: Look, bare: bool = False) -> str:
+        """Write new zeros; ``bare`` if nobody watches what is done."""
+        if not bare or places.empty is None or look.device.type != "cpu":
+            return f"{self.show(like)}.new_zeros({self.show(shape)})"
+        empty, dtype = self.constant(places.empty, "empty"), self.constant(look.dtype, "dtype")
+        return f"{empty}({tuple(look.shape)}, {look.stride()}, {dtype}).zero_()"
+
     def part(
         self, shown: str, whole: Look, where: tuple[Any, ...], bare: bool = False
     ) -> str | None:

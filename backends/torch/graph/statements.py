@@ -28,6 +28,8 @@ _OVERWRITING = aten_names(
 )
 # Rounded alike, however their operands lie in memory
 _ROUNDED = aten_names("add sub rsub mul div neg")
+# So many numbers are written to `out`, as others are: the same code of torch is in the cache
+_MANY = 1 << 12
 _COMMUTATIVE = (aten.add.Tensor, aten.mul.Tensor)
 _PADS = (aten.slice_backward.default, aten.select_backward.default)
 _UPDATES = (aten.slice_scatter.default, aten.select_scatter.default, *LOWERED)
@@ -72,8 +74,7 @@ class Statements:
         given: dict[str, str], bare: Iterable[fx.Node] | None,
     ) -> None:  # fmt: skip
         self._given, self._workspace = given, workspace
-        self._lifetimes = lifetimes
-        self._spelling = spelling
+        self._lifetimes, self._spelling = lifetimes, spelling
         self._bare = None if bare is None else {*bare}
         self.trusted: set[fx.Node] = set()
         # Padded already
@@ -196,9 +197,11 @@ class Statements:
             orders.append(args[::-1])
         for into, *rest in orders:
             if self._may_overwrite(into, node):
-                name = name_of(node).partition("::")[2]
-                shown = self._spelling.arguments(rest, kwargs, node)
-                self.write(f"{self._spelling.show(into)}.{name}_({shown})", *node.all_input_nodes)
+                shown, name = self._spelling.show(into), name_of(node).partition("::")[2]
+                method = f"{shown}.{name}_({self._spelling.arguments(rest, kwargs, node)})"
+                many = self._bare is not None and node.meta["val"].numel() >= _MANY
+                written = many and name_of(node) in _ROUNDED and self._expression_into(node, shown)
+                self.write(written or method, *node.all_input_nodes)
                 self._take_place(node, into)
                 return True
         return False
@@ -222,11 +225,8 @@ class Statements:
         first, look = node.args[0], node.meta["val"]
         if len(node.args) > 2 or node.kwargs or not isinstance(first, fx.Node):
             return False
-        if (
-            look.is_complex()
-            or first.meta["val"].dtype != look.dtype
-            or not first.meta["val"].dim()
-        ):
+        operand = first.meta["val"]
+        if look.is_complex() or operand.dtype != look.dtype or not operand.dim():
             return False
         if self._expression_into(node, "") is None or not self._zeros(pad, first):
             return False
@@ -252,7 +252,7 @@ class Statements:
         _, shape, *where = pad.args
         if self._spelling.part("", pad.meta["val"], tuple(where)) is None:
             return False
-        zeros = f"{self._spelling.show(like)}.new_zeros({self._spelling.show(shape)})"
+        zeros = self._spelling.zeros(shape, like, pad.meta["val"], self._bare is not None)
         self._assign(pad, zeros, lambda _, given: f"{given}.zero_()", [like])
         if self._bare is not None:
             self._bare.add(pad)
