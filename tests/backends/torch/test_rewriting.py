@@ -123,10 +123,11 @@ def same_numbers(found: Any, expected: Any) -> None:
     np.testing.assert_array_equal(found.numpy(), expected.detach().numpy())
 
 
+@pytest.mark.parametrize("times", [1, 60])
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 @pytest.mark.parametrize("seed", range(20))
-def test_random_chains(seed: int, dtype: str) -> None:
-    x = everywhere(dtype)
+def test_random_chains(seed: int, dtype: str, times: int) -> None:
+    x = everywhere(dtype).repeat(times)  # many numbers are overwritten in another way
     for f in programs(3, seed):
         prepared = dif.prepare_value_and_pushforward(
             f, torch.ones_like(x), backend="torch", fallback="error"
@@ -257,6 +258,25 @@ def test_a_scaled_difference_from_a_number_is_one_pass(shift: str, dtype: str) -
                 same_numbers(found.run(x)[0], g(x))
                 rewritten += "alpha" in found.native.source
     assert rewritten > 10
+
+
+def test_many_numbers_within_transforms() -> None:
+    def f(x: Any) -> Any:
+        return (100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2).sum()
+
+    x = torch.linspace(-1, 1, 5001, dtype=torch.float64)
+    prepared = dif.prepare_gradient(f, x, backend="torch")
+    assert "empty" in prepared.native.source
+    points = torch.stack([x, x + 1])
+    expected = torch.stack([torch.func.grad(f)(p) for p in points])
+    torch.testing.assert_close(torch.stack([prepared(p) for p in points]), expected)
+    torch.testing.assert_close(torch.func.vmap(prepared)(points), expected)
+    with torch.inference_mode():
+        found = prepared(x)
+    torch.testing.assert_close(found, expected[0])
+    curvature = dif.pushforward(prepared, x, tangents=torch.ones_like(x))
+    by_torch = torch.func.jvp(torch.func.grad(f), (x,), (torch.ones_like(x),))[1]
+    torch.testing.assert_close(curvature, by_torch)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
