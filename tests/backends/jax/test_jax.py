@@ -184,6 +184,22 @@ def test_an_array_that_is_captured_under_either_flag() -> None:
     same(dif.prepare_gradient(f, X.astype("f4"), backend="jax")(X.astype("f4")), captured, 1e-6)
 
 
+Z = np.array([1 + 2j, -0.5 + 0.3j])
+SIGNS = {"by sign": lambda xp, z: xp.sign(z), "by a quotient": lambda xp, z: z / xp.abs(z)}
+UNTRUE = pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="in JAX, signs of complex numbers never change"
+)
+
+
+@pytest.mark.parametrize("way", [pytest.param("by sign", marks=UNTRUE), "by a quotient"])
+def test_complex_signs(way: str) -> None:
+    def f(z: Any) -> Any:
+        xp = dif.namespace(z)
+        return xp.sum(xp.real(SIGNS[way](xp, z) * (2 - 1j)))
+
+    same(dif.gradient(f, Z, backend="jax"), dif.gradient(f, Z, backend="autograd"))
+
+
 @pytest.mark.parametrize("options", [{}, {"sparsity": "trace"}, {"chunk_size": 1}], ids=str)
 def test_settings_of_each_call_are_followed(options: Any) -> None:
     """As by ``jax.jit``."""
