@@ -46,6 +46,16 @@ def test_what_inductor_gathers_from_is_computed_before():
         np.testing.assert_allclose(jacobian, expected[name], rtol=1e-12, err_msg=name)
 
 
+def source_of_hessian(f, n):
+    """What is compiled for a sparse Hessian, which is found to be right."""
+    x = np.linspace(0.5, 1.5, n)
+    found = dif.prepare_hessian(f, x, backend=dif.Torch(compile=True), sparsity="trace")
+    assert found.strategy == "inductor"
+    expected = dif.hessian(f, np.sin(x), backend="autograd")
+    np.testing.assert_allclose(found(np.sin(x)).toarray(), expected, rtol=1e-12, atol=1e-12)
+    return found.native.source
+
+
 @pytest.mark.slow
 def test_inductor_computes_what_it_gathers_from_along_the_axes_that_there_are():
     """Not along one of all elements, whose places it would take apart by a remainder each."""
@@ -54,12 +64,7 @@ def test_inductor_computes_what_it_gathers_from_along_the_axes_that_there_are():
         xp = dif.namespace(x)
         return xp.sum(xp.sin(x) * x[0] ** 2) + xp.sum(x**4)
 
-    x = np.linspace(0.5, 1.5, 1000)
-    found = dif.prepare_hessian(f, x, backend=dif.Torch(compile=True), sparsity="trace")
-    assert found.strategy == "inductor"
-    assert " % " not in found.native.source
-    expected = dif.hessian(f, np.sin(x), backend="autograd")
-    np.testing.assert_allclose(found(np.sin(x)).toarray(), expected, rtol=1e-12, atol=1e-12)
+    assert " % " not in source_of_hessian(f, 1000)
 
 
 @pytest.mark.slow
@@ -70,12 +75,7 @@ def test_inductor_leaves_padded_arithmetic_to_the_compiler_of_cpp():
         down, across = grid[1:] - grid[:-1], grid[:, 1:] - grid[:, :-1]
         return xp.sum(down**4) + xp.sum(across**4) + xp.sum(x**2)
 
-    x = np.linspace(0.5, 1.5, 42)
-    found = dif.prepare_hessian(energy, x, backend=dif.Torch(compile=True), sparsity="trace")
-    assert found.strategy == "inductor"
-    assert "VecMask" not in found.native.source
-    expected = dif.hessian(energy, np.sin(x), backend="autograd")
-    np.testing.assert_allclose(found(np.sin(x)).toarray(), expected, rtol=1e-12, atol=1e-12)
+    assert "VecMask" not in source_of_hessian(energy, 42)
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """Biases of linear layers, added by whatever kernel comes after the product.
 
-torch's own kernel copies the bias to each row of the result before it multiplies.
+torch's own kernel for the processor copies the bias to each row of the result before it multiplies.
 """
 
 import torch
@@ -19,7 +19,7 @@ def part_biases(module: fx.GraphModule) -> None:
             continue
         bias, *factors = node.args
         look = node.meta["val"]
-        if bias.meta["val"].dim() != 1 or look.dtype not in _DTYPES:
+        if bias.meta["val"].dim() != 1 or look.dtype not in _DTYPES or look.device.type != "cpu":
             continue
         with module.graph.inserting_before(node):
             product = module.graph.call_function(aten.mm.default, tuple(factors))

@@ -1,4 +1,4 @@
-"""Places of parts in the memory of tensors, for views that look at nothing.
+"""Places of parts in the memory of tensors, for views that look at nothing, and new memory.
 
 Knows: what a slice and an index mean, and how tensors lie row by row.
 Must not know: which tensors lie so.

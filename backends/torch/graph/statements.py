@@ -198,10 +198,11 @@ class Statements:
         for into, *rest in orders:
             if self._may_overwrite(into, node):
                 shown, name = self._spelling.show(into), name_of(node).partition("::")[2]
-                method = f"{shown}.{name}_({self._spelling.arguments(rest, kwargs, node)})"
                 many = self._bare is not None and node.meta["val"].numel() >= _MANY
                 written = many and name_of(node) in _ROUNDED and self._expression_into(node, shown)
-                self.write(written or method, *node.all_input_nodes)
+                if not written:
+                    written = f"{shown}.{name}_({self._spelling.arguments(rest, kwargs, node)})"
+                self.write(written, *node.all_input_nodes)
                 self._take_place(node, into)
                 return True
         return False
