@@ -132,7 +132,8 @@ class JAXArrays(ArrayLibrary):
         if source is self:
             return a, ""
         array = source.as_numpy(a, names)
-        if source is NUMPY and example.nbytes >= _LARGE:
+        # Other devices get a copy of their own in any case.
+        if source is NUMPY and example.nbytes >= _LARGE and jax.default_backend() == "cpu":
             array = f"{names(_aligned)}({array})"
         return array, ""
 

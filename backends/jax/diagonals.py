@@ -19,7 +19,7 @@ import numpy as np
 from jax import lax
 
 from diffface.backends.compiled import Array
-from diffface.backends.jax.arrays import take
+from diffface.backends.jax.arrays import JAX_ARRAYS, take
 
 # An element that depends on more coordinates has too many diagonals, and is left to a batch.
 _MOST = 32
@@ -116,7 +116,7 @@ def gathered(leaves: Sequence[Diagonals], avals: Sequence[Any], rows: Any, colum
         numbers, which = np.unique(constants[fixed], return_inverse=True)
         index[fixed] = size + which
         parts.append(jnp.asarray(numbers))
-    return take(lax.concatenate(parts, 0), jnp.asarray(index.astype(np.uint32)))
+    return take(lax.concatenate(parts, 0), jnp.asarray(index.astype(JAX_ARRAYS.index)))
 
 
 def as_zero(x: Factor) -> Diagonals:

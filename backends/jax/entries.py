@@ -31,10 +31,10 @@ from diffface.backends.jax.diagonals import (
     gathered,
     identity,
 )
-from diffface.backends.jax.parts import Parts
+from diffface.backends.jax.parts import MANY, Parts
 
-# What diagonals may cost in terms of a batch, and the size beyond which nobody looks.
-_WORTH, _MANY = 0.75, 1 << 23
+# What diagonals may cost in terms of a batch.
+_WORTH = 0.75
 # So many bools are looked at together.
 _ROW = 512
 _REAL = (np.float32, np.float64)
@@ -119,7 +119,7 @@ class _Reader:
             return found[atom] if moves else program.factor(atom)
 
         for e in program.moving:
-            if any(v.aval.dtype not in _REAL or prod(v.aval.shape) > _MANY for v in e.outvars):
+            if any(v.aval.dtype not in _REAL or prod(v.aval.shape) > MANY for v in e.outvars):
                 raise Unfit(e.primitive.name)
             operands = [*map(read, e.invars)]
             self._guard(e, operands)

@@ -11,8 +11,8 @@ from diffface.backends.compiled import Arrays
 from diffface.backends.jax.diagonals import Factor, Unfit
 from diffface.backends.jax.structure import folded
 
-# Larger constants are not looked at.
-_MANY = 1 << 23
+# Arrays of more elements are not looked at.
+MANY = 1 << 23
 # Constants that are computed from others in more steps are not looked for.
 _DEEP = 100
 # Sooner computed again, in so many steps, than written to memory and read from there.
@@ -68,7 +68,7 @@ class Parts:
         self.moving.reverse()
         self._defined = {v: e for e in fixed for v in e.outvars}
         self._known = {
-            v: None if isinstance(c, jax.core.Tracer) or c.size > _MANY else np.asarray(c)
+            v: None if isinstance(c, jax.core.Tracer) or c.size > MANY else np.asarray(c)
             for v, c in zip(jaxpr.constvars, closed.consts, strict=True)
         }
         self._known.update((v, None) for v in jaxpr.invars)
