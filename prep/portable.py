@@ -2,7 +2,7 @@
 
 import pickle
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from copy import deepcopy
 from functools import partial
@@ -40,7 +40,11 @@ class Portable:
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         nameless, under_way = _nameless(self._f), _under_way.get()
         if nameless is None or id(self._f) in under_way:
-            return _itself, (self._f,)
+            if type(self._f) is not partial:
+                return _itself, (self._f,)
+            args = [_Held(a) for a in self._f.args]
+            keywords = {name: _Held(a) for name, a in self._f.keywords.items()}
+            return _bound, (Portable(self._f.func), args, keywords)
         token = _under_way.set(under_way | {id(self._f)})
         try:
             return pickle.loads, (_by_value(self._f, nameless),)
@@ -53,6 +57,27 @@ class Portable:
 
 def _itself(f: T) -> T:
     return f
+
+
+def _bound(f: Callable[..., Any], args: Iterable[Any], keywords: Mapping[str, Any]) -> Any:
+    return partial(f, *args, **keywords)
+
+
+class _Held:
+    """What a function holds, on its way into a pickle, where arrays keep their precision."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reduced(self._value) or (_itself, (self._value,))
+
+
+def _reduced(value: Any) -> tuple[Any, ...] | None:
+    library = library_of(value)
+    return None if library is None else library.reduced(value)
 
 
 def has_name(f: Any) -> bool:
@@ -87,9 +112,7 @@ def _by_value(f: Callable[..., Any], nameless: FunctionType) -> bytes:
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # not typed
         def reducer_override(self, obj: Any) -> Any:
-            library = library_of(obj)
-            found = None if library is None else library.reduced(obj)
-            return super().reducer_override(obj) if found is None else found
+            return _reduced(obj) or super().reducer_override(obj)
 
     data = BytesIO()
     try:

@@ -214,6 +214,24 @@ def test_captured_arrays_keep_their_precision(travel: Any) -> None:
         same(h(X), 2 * (0.1 * np.array([0.1, 0.2, 0.3])) ** 2 * X, 1e-14)
 
 
+def scaled(scale: Any, x: Any, shift: Any) -> Any:
+    return ((scale * x + shift) ** 2).sum()
+
+
+@pytest.mark.parametrize("travel", [pickled, through_cloudpickle])
+def test_arrays_of_a_partial_keep_their_precision(travel: Any) -> None:
+    import jax
+
+    with jax.enable_x64(True):
+        c = jax.numpy.asarray([0.1, 0.2, 0.3])
+        f = partial(scaled, c, shift=c[::-1])
+        g = dif.prepare_gradient(f, X, backend="jax")
+        data = pickle.dumps(g)
+    c = np.array([0.1, 0.2, 0.3])
+    for h in (g, pickle.loads(data), travel(g), travel(travel(g))):
+        same(h(X), 2 * c * (c * X + c[::-1]), 1e-14)
+
+
 def test_a_function_that_refers_to_its_own_preparation() -> None:
     def f(x: Any) -> Any:
         if x.shape[0] == 1:
